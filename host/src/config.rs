@@ -1,0 +1,232 @@
+//! The configuration: defaults, then the file, then environment and flags, each overriding the one before.
+//!
+//! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
+//! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
+
+mod error;
+mod limits;
+mod source;
+pub(crate) mod unit;
+mod validate;
+
+pub use error::ConfigError;
+pub use limits::{Limits, PluginLimits};
+pub use source::Source;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The commented file that `weir init` writes. Its values are the defaults.
+pub const EXAMPLE: &str = include_str!("config/example.toml");
+
+/// Everything that the operator can set.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the store and the admin token; made at the first start.
+    pub data: PathBuf,
+    /// Folder of plugins and their bindings.
+    pub plugins: PathBuf,
+    /// Threads that run plugins; 0 = one per core.
+    #[serde(deserialize_with = "unit::count")]
+    pub shards: usize,
+    /// The public listener.
+    pub http: Http,
+    /// The operator's listener.
+    pub admin: Admin,
+    /// Limits of clients.
+    pub limits: Limits,
+    /// Limits of plugins.
+    pub plugin: PluginLimits,
+    /// Which messages are kept, and for how long; the first rule that matches a topic wins.
+    #[serde(rename = "log")]
+    pub logs: Vec<LogRule>,
+    /// What the router says about itself.
+    pub logging: Logging,
+}
+
+/// The listener of devices, pages and services.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port.
+    #[serde(deserialize_with = "unit::address")]
+    pub listen: SocketAddr,
+    /// Pages of these origins (`https://example.org`) may connect; empty = pages of the same host only,
+    /// `*` = any.
+    pub origins: Vec<String>,
+}
+
+/// The listener of the operator: metrics, health, keys.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port.
+    #[serde(deserialize_with = "unit::address")]
+    pub listen: SocketAddr,
+    /// Names, beside `localhost` and IP addresses, by which the listener may be called.
+    pub hosts: Vec<String>,
+}
+
+/// One log: an ordered, retained stream of messages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogRule {
+    /// `[a-z0-9][a-z0-9-]*`, at most 63 bytes; also the name of its folder.
+    pub name: String,
+    /// Patterns of the topics that it keeps.
+    pub topics: Vec<String>,
+    /// How long messages are kept; none = no such limit. Default 24 h.
+    #[serde(default = "LogRule::default_age", deserialize_with = "unit::optional_duration")]
+    pub max_age: Option<Duration>,
+    /// Bytes on disk; none = no such limit. Default 1 GiB.
+    #[serde(default = "LogRule::default_bytes", deserialize_with = "unit::optional_size")]
+    pub max_bytes: Option<u64>,
+    /// How many messages are kept; none = no such limit. Default none.
+    #[serde(default, deserialize_with = "unit::optional_count")]
+    pub max_messages: Option<u64>,
+}
+
+/// How the router's own log is written, to standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per module as `info,weir::plugin=debug`.
+    pub level: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per event.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What flags and environment set; `None` leaves the file's value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `http.listen`.
+    pub http: Option<SocketAddr>,
+    /// `admin.listen`.
+    pub admin: Option<SocketAddr>,
+    /// `data`, relative to the working folder.
+    pub data: Option<PathBuf>,
+    /// `plugins`, relative to the working folder.
+    pub plugins: Option<PathBuf>,
+    /// `logging.level`.
+    pub log_level: Option<String>,
+    /// `logging.format`.
+    pub log_format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads `path` (none: no file), applies the overrides and checks the result. Relative folders in the
+    /// file are relative to the file's own folder, so that the server can be started from anywhere.
+    pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            let mut config = Self::default();
+            let set = config.apply(overrides);
+            return validate::check(&config).map_err(|problem| problem.unplaced(&set));
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { file: path.to_owned(), source })?;
+        let source = Source::parse(path, &text)?;
+        let mut config: Self = source.read()?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.data = folder.join(&config.data);
+        config.plugins = folder.join(&config.plugins);
+        let set = config.apply(overrides);
+        validate::check(&config).map_err(|problem| problem.placed(&source, &set))
+    }
+
+    /// Applies the overrides; the answer names the settings that they set.
+    fn apply(&mut self, overrides: Overrides) -> Vec<&'static str> {
+        let mut set = Vec::new();
+        replace(&mut self.http.listen, overrides.http, "http.listen", &mut set);
+        replace(&mut self.admin.listen, overrides.admin, "admin.listen", &mut set);
+        replace(&mut self.data, overrides.data, "data", &mut set);
+        replace(&mut self.plugins, overrides.plugins, "plugins", &mut set);
+        replace(&mut self.logging.level, overrides.log_level, "logging.level", &mut set);
+        replace(&mut self.logging.format, overrides.log_format, "logging.format", &mut set);
+        set
+    }
+}
+
+fn replace<T>(slot: &mut T, value: Option<T>, name: &'static str, set: &mut Vec<&'static str>) {
+    if let Some(value) = value {
+        *slot = value;
+        set.push(name);
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "data".into(),
+            plugins: "plugins".into(),
+            shards: 0,
+            http: Http::default(),
+            admin: Admin::default(),
+            limits: Limits::default(),
+            plugin: PluginLimits::default(),
+            logs: vec![LogRule::default()],
+            logging: Logging::default(),
+        }
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: loopback(8080), origins: Vec::new() }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: loopback(8081), hosts: Vec::new() }
+    }
+}
+
+impl LogRule {
+    fn default_age() -> Option<Duration> {
+        Some(Duration::from_secs(24 * 60 * 60))
+    }
+
+    fn default_bytes() -> Option<u64> {
+        Some(1 << 30)
+    }
+}
+
+impl Default for LogRule {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            topics: vec!["#".into()],
+            max_age: Self::default_age(),
+            max_bytes: Self::default_bytes(),
+            max_messages: None,
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What is accepted, what is refused, and in which words.
+
+use super::*;
+
+fn load(text: &str) -> Result<Config, String> {
+    load_with(text, Overrides::default())
+}
+
+fn load_with(text: &str, overrides: Overrides) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.toml");
+    std::fs::write(&file, text).unwrap();
+    let prefix = format!("{}/", folder.path().display());
+    Config::load(Some(&file), overrides).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn refused(text: &str) -> String {
+    load(text).unwrap_err()
+}
+
+#[test]
+fn the_example_spells_out_the_defaults() {
+    let example: Config = Source::parse(Path::new("weir.toml"), EXAMPLE).unwrap().read().unwrap();
+    assert_eq!(example, Config::default());
+    // Every key of every table stands in it, so that no default is hidden.
+    for key in ["requests_messages", "init_deadline", "store_deadline", "max_messages", "hosts", "shards"] {
+        assert!(EXAMPLE.contains(&format!("\n{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_with_folders_beside_it() {
+    let config = load("").unwrap();
+    assert!(config.data.ends_with("data") && config.data.is_absolute());
+    assert_eq!(Config { data: "data".into(), plugins: "plugins".into(), ..config }, Config::default());
+    assert_eq!(Config::load(None, Overrides::default()).unwrap(), Config::default());
+}
+
+#[test]
+fn flags_and_environment_win_over_the_file() {
+    let text = "data = \"/a\"\n[http]\nlisten = \"127.0.0.1:1\"\n[logging]\nlevel = \"warn\"\n";
+    let overrides = Overrides {
+        http: Some(loopback(2)),
+        data: Some("b".into()),
+        log_format: Some(LogFormat::Json),
+        ..Overrides::default()
+    };
+    let config = load_with(text, overrides).unwrap();
+    assert_eq!(config.http.listen, loopback(2));
+    assert_eq!(config.data, Path::new("b"));
+    assert_eq!(config.logging, Logging { format: LogFormat::Json, level: "warn".into() });
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_known_one() {
+    assert_eq!(
+        refused("shards = 1\n\n[http]\nlisen = \"127.0.0.1:1\"\n"),
+        "weir.toml:4: unknown key `lisen` in [http]; did you mean `listen`? accepted: listen, origins"
+    );
+    assert!(refused("[limit]\n").starts_with("weir.toml:1: unknown key `limit`; did you mean `limits`?"));
+    assert!(refused("colour = 1").starts_with("weir.toml:1: unknown key `colour`; accepted: data, plugins"));
+    let log = "[[log]]\nname = \"a\"\ntopics = [\"#\"]\n[[log]]\nname = \"b\"\nmax_bite = 1\n";
+    assert!(refused(log).starts_with("weir.toml:6: unknown key `max_bite` in [log]; did you mean `max_bytes`?"));
+}
+
+#[test]
+fn wrong_values_name_the_key_and_what_is_accepted() {
+    for (text, wanted) in [
+        ("a = ", "weir.toml:1: "),
+        ("shards = 1\nshards = 2\n", "weir.toml:2: "),
+        ("\n[limits]\nbody = 5", "weir.toml:3: limits.body: found 5, expected a duration such as"),
+        ("[limits]\nqueue_messages = \"x\"", "weir.toml:2: limits.queue_messages: found \"x\", expected a whole"),
+        ("[limits]\nqueue_messages = -1", "weir.toml:2: limits.queue_messages: found -1, expected a whole"),
+        ("[limits]\nqueue_bytes = \"4MB\"", "weir.toml:2: limits.queue_bytes: found \"4MB\", expected a size"),
+        ("[limits]\nqueue_bytes = 0", "weir.toml:2: limits.queue_bytes: found 0, expected 1 or more"),
+        ("[limits]\nmessage_bytes = \"2MiB\"", "weir.toml:2: limits.message_bytes: found 2097152, expected at most"),
+        ("[plugin]\ndeadline = \"0s\"", "weir.toml:2: plugin.deadline: found no time"),
+        ("[http]\nlisten = \"localhost\"", "weir.toml:2: http.listen: found \"localhost\", expected IP:PORT"),
+        ("[http]\norigins = [\n\"*\",\n\"example.org\"]", "weir.toml:4: http.origins.1: found \"example.org\""),
+        ("[admin]\nlisten = \"0.0.0.0:8080\"", "weir.toml:2: admin.listen: 0.0.0.0:8080 is taken by http.listen"),
+        ("[logging]\nlevel = \"lo=ud=\"", "weir.toml:2: logging.level: found \"lo=ud=\""),
+        ("[logging]\nformat = \"xml\"", "weir.toml:2: logging.format: unknown variant `xml`, expected `text` or"),
+        ("shards = 5000", "weir.toml:1: shards: found 5000"),
+        ("data = \"x\"\nplugins = \"x\"", "weir.toml:2: plugins: must be another folder"),
+        ("[[log]]\nname = \"a\"", "weir.toml:1: log: missing field `topics`"),
+        ("http = 5", "weir.toml:1: http: "),
+        ("[[log]]\nname = \"A\"\ntopics = [\"#\"]", "weir.toml:2: log.0.name: found \"A\""),
+        ("[[log]]\nname = \"a\"\ntopics = [\"a/#/b\"]", "weir.toml:3: log.0.topics.0: pattern \"a/#/b\" is a misplaced"),
+        ("[[log]]\nname = \"a\"\ntopics = []", "weir.toml:3: log.0.topics: expected at least one"),
+        ("[[log]]\nname = \"a\"\ntopics = [\"#\"]\nmax_age = \"0s\"", "weir.toml:4: log.0.max_age: found 0"),
+        (
+            "[[log]]\nname = \"a\"\ntopics = [\"#\"]\n[[log]]\nname = \"a\"\ntopics = [\"#\"]",
+            "weir.toml:5: log.1.name: a second log is named \"a\"",
+        ),
+    ] {
+        let found = refused(text);
+        assert!(found.starts_with(wanted), "{text:?}\n wanted {wanted}\n found  {found}");
+        assert!(!found.contains('\n'), "one line: {found}");
+    }
+}
+
+#[test]
+fn a_log_left_without_limits_has_the_default_ones() {
+    let config = load("[[log]]\nname = \"a\"\ntopics = [\"a/#\"]\nmax_bytes = \"none\"\n").unwrap();
+    assert_eq!(config.logs[0].max_age, LogRule::default_age());
+    assert_eq!((config.logs[0].max_bytes, config.logs[0].max_messages), (None, None));
+    assert_eq!(load("log = []").unwrap().logs, []);
+}
+
+#[test]
+fn what_flags_set_wrong_is_not_blamed_on_the_file() {
+    let overrides = Overrides { log_level: Some("lo=ud=".into()), ..Overrides::default() };
+    let error = load_with("[logging]\nlevel = \"info\"\n", overrides).unwrap_err();
+    assert!(error.starts_with("logging.level (set by a flag or the environment): found"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(Path::new("/no/such.toml")), Overrides::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read the configuration /no/such.toml: No such file"));
+}

@@ -1,0 +1,216 @@
+//! What no type can say: limits that must not be zero, addresses that collide, patterns that match nothing.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use weir_contract::topic::Pattern;
+
+use super::{Config, ConfigError, LogRule, Source};
+
+/// Most bytes of a payload that the plugin contract knows.
+const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
+/// More threads than any machine that this runs on has cores.
+const MAX_SHARDS: usize = 1_024;
+/// A plugin call that may take longer would hold up its shard for as long.
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A wrong setting: where, and what is accepted.
+pub(super) struct Problem {
+    path: Vec<String>,
+    message: String,
+}
+
+impl Problem {
+    fn new(path: &[&str], message: impl Into<String>) -> Self {
+        Self { path: path.iter().map(|step| (*step).to_owned()).collect(), message: message.into() }
+    }
+
+    /// As an error in the file, unless flags or environment set what is wrong.
+    pub(super) fn placed(self, source: &Source<'_>, set: &[&str]) -> ConfigError {
+        if set.contains(&self.path.join(".").as_str()) {
+            return self.unplaced(set);
+        }
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        source.error(&path, format!("{}: {}", self.path.join("."), self.message))
+    }
+
+    /// As an error without a file.
+    pub(super) fn unplaced(self, set: &[&str]) -> ConfigError {
+        let name = self.path.join(".");
+        let from = if set.contains(&name.as_str()) { " (set by a flag or the environment)" } else { "" };
+        ConfigError::Setting(format!("{name}{from}: {}", self.message))
+    }
+}
+
+/// Hands the configuration back when it is sound.
+pub(super) fn check(config: &Config) -> Result<Config, Problem> {
+    folders(config)?;
+    listeners(config)?;
+    counts(config)?;
+    times(config)?;
+    logs(&config.logs)?;
+    logging(config)?;
+    Ok(config.clone())
+}
+
+fn folders(config: &Config) -> Result<(), Problem> {
+    for (name, folder) in [("data", &config.data), ("plugins", &config.plugins)] {
+        if folder.as_os_str().is_empty() {
+            return Err(Problem::new(&[name], "expected a folder, found an empty path"));
+        }
+    }
+    if config.data == config.plugins {
+        return Err(Problem::new(&["plugins"], "must be another folder than `data`"));
+    }
+    Ok(())
+}
+
+fn listeners(config: &Config) -> Result<(), Problem> {
+    let (http, admin) = (config.http.listen, config.admin.listen);
+    if collide(http, admin) {
+        let message = format!("{admin} is taken by http.listen ({http}): choose another port");
+        return Err(Problem::new(&["admin", "listen"], message));
+    }
+    for (index, origin) in config.http.origins.iter().enumerate() {
+        let authority = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
+        let plain = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ', '@']));
+        if origin != "*" && !plain {
+            let message = format!("found {origin:?}, expected `*` or SCHEME://HOST[:PORT] without a path");
+            return Err(Problem::new(&["http", "origins", &index.to_string()], message));
+        }
+    }
+    for (index, host) in config.admin.hosts.iter().enumerate() {
+        if host.is_empty() || host.contains(['/', ':', '*', ' ']) {
+            let message = format!("found {host:?}, expected a host name without scheme and port");
+            return Err(Problem::new(&["admin", "hosts", &index.to_string()], message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether both cannot be listened on. Port 0 asks the system for a free one.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_host
+}
+
+fn counts(config: &Config) -> Result<(), Problem> {
+    let (limits, plugin) = (&config.limits, &config.plugin);
+    let positive = [
+        ("limits", "message_bytes", limits.message_bytes),
+        ("limits", "subscriptions_per_session", limits.subscriptions_per_session),
+        ("limits", "connections", limits.connections),
+        ("limits", "queue_messages", limits.queue_messages),
+        ("limits", "queue_bytes", limits.queue_bytes),
+        ("limits", "request_bytes", limits.request_bytes),
+        ("limits", "requests_messages", limits.requests_messages),
+        ("plugin", "memory_bytes", plugin.memory_bytes),
+        ("plugin", "file_bytes", plugin.file_bytes),
+        ("plugin", "output_bytes", plugin.output_bytes),
+        ("plugin", "output_messages", plugin.output_messages),
+        ("plugin", "pass_messages", plugin.pass_messages),
+        ("plugin", "state_bytes", plugin.state_bytes),
+    ];
+    for (table, key, value) in positive {
+        if value == 0 {
+            return Err(Problem::new(&[table, key], "found 0, expected 1 or more"));
+        }
+    }
+    if limits.message_bytes > CONTRACT_MESSAGE_BYTES {
+        let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
+        return Err(Problem::new(&["limits", "message_bytes"], message));
+    }
+    if config.shards > MAX_SHARDS {
+        let message = format!("found {}, expected 0 (one per core) to {MAX_SHARDS}", config.shards);
+        return Err(Problem::new(&["shards"], message));
+    }
+    Ok(())
+}
+
+fn times(config: &Config) -> Result<(), Problem> {
+    let (limits, plugin) = (&config.limits, &config.plugin);
+    let all = [
+        ("limits", "first_byte", limits.first_byte, Duration::MAX),
+        ("limits", "headers", limits.headers, Duration::MAX),
+        ("limits", "body", limits.body, Duration::MAX),
+        ("limits", "write", limits.write, Duration::MAX),
+        ("plugin", "deadline", plugin.deadline, MAX_DEADLINE),
+        ("plugin", "init_deadline", plugin.init_deadline, MAX_DEADLINE),
+        ("plugin", "store_deadline", plugin.store_deadline, MAX_DEADLINE),
+        ("plugin", "pass_deadline", plugin.pass_deadline, MAX_DEADLINE),
+    ];
+    for (table, key, value, most) in all {
+        if value.is_zero() {
+            return Err(Problem::new(&[table, key], "found no time at all, expected 1ms or more"));
+        }
+        if value > most {
+            return Err(Problem::new(&[table, key], format!("found {value:?}, expected at most {most:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn logs(rules: &[LogRule]) -> Result<(), Problem> {
+    let mut names = HashSet::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let at = index.to_string();
+        if !is_name(&rule.name) {
+            let message = format!(
+                "found {:?}, expected 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`",
+                rule.name
+            );
+            return Err(Problem::new(&["log", &at, "name"], message));
+        }
+        if !names.insert(rule.name.as_str()) {
+            let message = format!("a second log is named {:?}: names must differ", rule.name);
+            return Err(Problem::new(&["log", &at, "name"], message));
+        }
+        if rule.topics.is_empty() {
+            let message = "expected at least one pattern, for example [\"sensors/#\"]";
+            return Err(Problem::new(&["log", &at, "topics"], message));
+        }
+        for (nth, topic) in rule.topics.iter().enumerate() {
+            if let Err(error) = Pattern::check(topic) {
+                let message = format!("pattern {topic:?} is {error}");
+                return Err(Problem::new(&["log", &at, "topics", &nth.to_string()], message));
+            }
+        }
+        limits_of(rule, &at)?;
+    }
+    Ok(())
+}
+
+fn limits_of(rule: &LogRule, at: &str) -> Result<(), Problem> {
+    let zero = [
+        ("max_age", rule.max_age.is_some_and(|age| age.is_zero())),
+        ("max_bytes", rule.max_bytes == Some(0)),
+        ("max_messages", rule.max_messages == Some(0)),
+    ];
+    match zero.iter().find(|(_, zero)| *zero) {
+        Some((key, _)) => Err(Problem::new(
+            &["log", at, key],
+            "found 0, which would keep nothing; expected more, or \"none\" for no limit",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`: safe as a folder's name.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+fn logging(config: &Config) -> Result<(), Problem> {
+    match tracing_subscriber::EnvFilter::try_new(&config.logging.level) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new(
+            &["logging", "level"],
+            format!(
+                "found {:?}, expected error, warn, info, debug or trace, or per module as \"info,weir::plugin=debug\"",
+                config.logging.level
+            ),
+        )),
+    }
+}

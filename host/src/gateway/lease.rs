@@ -1,0 +1,57 @@
+//! A socket's place among the open connections of its listener.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Request extension: the address of the peer's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// How a listener ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ending {
+    /// Finish what is begun, take nothing new.
+    pub(super) shutdown: CancellationToken,
+    /// The time for finishing is over.
+    pub(super) abort: CancellationToken,
+    /// Everything that must have ended before the listener has.
+    pub(super) tasks: TaskTracker,
+}
+
+/// Request extension: held by the connection, and by what the connection was upgraded to. The last one to
+/// drop it frees the place.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    ending: Ending,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    pub(super) fn new(place: OwnedSemaphorePermit, ending: Ending) -> Self {
+        Self(Arc::new(Held { ending, _place: place }))
+    }
+
+    /// Waits until the listener is shut down.
+    pub(crate) async fn shutdown(&self) {
+        self.0.ending.shutdown.cancelled().await;
+    }
+
+    /// Runs the rest of the connection. The listener waits for it when it shuts down, as long as it waits
+    /// for anything.
+    pub(crate) fn spawn(&self, rest: impl Future<Output = ()> + Send + 'static) {
+        let lease = self.clone();
+        self.0.ending.tasks.spawn(async move {
+            tokio::select! {
+                () = rest => {}
+                () = lease.0.ending.abort.cancelled() => {}
+            }
+        });
+    }
+}

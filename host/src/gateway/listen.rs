@@ -1,0 +1,146 @@
+//! The accept loop under every HTTP listener. It is our own because `axum::serve` has no deadline for a peer
+//! that sends its request byte by byte, or never.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::lease::{Ending, Lease, Peer};
+use super::stall::Stall;
+use crate::config::Limits;
+
+/// What hyper reads from and writes to, and hands over on an upgrade.
+pub(super) type Socket = TokioIo<Stall<TcpStream>>;
+
+/// Bytes of a request's head: a key may take 8 KiB of them.
+pub(super) const HEAD_BYTES: usize = 32 * 1024;
+
+/// Pause after a failed accept that waiting may cure (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sent without reading the request, when all places are taken.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 75\r\n\r\n\
+    {\"ok\":false,\"outcome\":\"overloaded\",\"reason\":\"too many connections are open\"}";
+
+/// Serves `router` on `listener` until `shutdown`, then returns when every connection has ended, WebSockets
+/// included, or after `limits.drain`. Requests carry a [`Peer`].
+pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, shutdown: CancellationToken) {
+    let ending = Ending { shutdown, ..Ending::default() };
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let deadlines = Deadlines { first_byte: limits.first_byte, headers: limits.headers, write: limits.write };
+    loop {
+        let (stream, address) = tokio::select! {
+            biased;
+            () = ending.shutdown.cancelled() => break,
+            accepted = accept(&listener) => accepted,
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::debug!(peer = %address.ip(), "connection refused: all places are taken");
+            // As far as it goes: a peer that is not told in one packet is not waited for.
+            let _ = stream.try_write(FULL);
+            continue;
+        };
+        let lease = Lease::new(place, ending.clone());
+        let connection = connection(stream, address, router.clone(), lease.clone(), deadlines);
+        lease.spawn(connection);
+    }
+    drop(listener);
+    ending.tasks.close();
+    if tokio::time::timeout(limits.drain, ending.tasks.wait()).await.is_err() {
+        tracing::warn!(connections = ending.tasks.len(), "connections did not end in time and are cut");
+        ending.abort.cancel();
+        ending.tasks.wait().await;
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Deadlines {
+    first_byte: Duration,
+    headers: Duration,
+    write: Duration,
+}
+
+/// The next connection. Errors concern one peer or pass with time: the loop must outlive them.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_the_peers(&error) => tracing::debug!(%error, "a connection ended too early"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_the_peers(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Speaks HTTP/1.1 until the connection ends or is upgraded.
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    lease: Lease,
+    deadlines: Deadlines,
+) {
+    // Frames are gathered before they are written, so waiting for more to gather only adds delay.
+    if stream.set_nodelay(true).is_err() || !begins(&stream, &lease, deadlines.first_byte).await {
+        return;
+    }
+    let peer = Peer(address.ip().to_canonical());
+    let held = lease.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(held.clone());
+        let answer = router.clone().call(request);
+        async move { answer.await as Result<Response<Body>, Infallible> }
+    });
+    let socket: Socket = TokioIo::new(Stall::new(stream, deadlines.write));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(deadlines.headers)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(socket, service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    let result = tokio::select! {
+        biased;
+        result = served.as_mut() => result,
+        () = lease.shutdown() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, peer = %peer.0, "a connection failed");
+    }
+}
+
+/// Whether the peer sends something in time.
+async fn begins(stream: &TcpStream, lease: &Lease, deadline: Duration) -> bool {
+    let mut first = [0];
+    tokio::select! {
+        peeked = tokio::time::timeout(deadline, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1..))),
+        () = lease.shutdown() => false,
+    }
+}

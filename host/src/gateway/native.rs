@@ -1,0 +1,23 @@
+//! The router's own protocol: JSON over WebSocket and HTTP, as `docs/protocol.md` has it.
+//!
+//! - [`router`]: the paths, and who may call them from a page (`origin`).
+//! - `credential`: who somebody says to be.
+//! - `keys`, `request`: what is asked for. `answer`, `event`, `payload`: what is said.
+//! - `socket`: `/v1/ws`. `http`: everything else.
+
+mod answer;
+mod credential;
+mod event;
+mod fields;
+mod http;
+mod keys;
+mod origin;
+mod payload;
+mod request;
+mod router;
+mod socket;
+
+pub use router::router;
+
+/// The gateway's name, in credentials and metadata.
+const GATEWAY: &str = "http";

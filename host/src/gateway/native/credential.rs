@@ -1,0 +1,137 @@
+//! What a request says about who sent it.
+
+use axum::extract::Query;
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, Uri};
+
+use super::GATEWAY;
+use super::request::Fault;
+use crate::gateway::Peer;
+use crate::ingress::Credential;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Bytes of a secret.
+const SECRET: usize = 8 * 1024;
+/// Bytes of a client id.
+const CLIENT_ID: usize = 128;
+/// Bytes of an attribute; longer ones are cut.
+const ATTRIBUTE: usize = 512;
+
+/// Query parameters that are the gateway's own: they say who asks, not what for.
+pub(super) const CLAIMS: [&str; 3] = ["api_key", "client_id", "origin"];
+
+/// The query parameters of a request, in order.
+pub(super) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Fault> {
+    let parsed = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    parsed.map(|Query(all)| all).map_err(|error| Fault::new(format!("the query string is wrong: {error}")))
+}
+
+/// Gathers the credential. Attributes that auth plugins see: `path`, `host`, `user-agent`, `web-origin` (the
+/// `Origin` header) and `origin` (the claim of that name).
+pub(super) fn credential(
+    uri: &Uri,
+    headers: &HeaderMap,
+    parameters: &[(String, String)],
+    peer: Option<&Peer>,
+) -> Result<Credential, Fault> {
+    let parameter =
+        |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let client_id = parameter("client_id").filter(|id| !id.is_empty());
+    if client_id.is_some_and(|id| id.len() > CLIENT_ID) {
+        return Err(Fault::new("`client_id` must be at most 128 bytes".into()));
+    }
+    let secret = secret(headers, parameter("api_key"))?;
+    let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let attributes = [
+        ("path", Some(uri.path())),
+        ("host", header(HOST)),
+        ("user-agent", header(USER_AGENT)),
+        ("web-origin", header(ORIGIN)),
+        ("origin", parameter("origin")),
+    ];
+    let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name.into(), cut(value?))));
+    Ok(Credential {
+        gateway: GATEWAY,
+        address: peer.map(|peer| peer.0.to_string()).unwrap_or_default(),
+        user: None,
+        client_id: client_id.map(str::to_owned),
+        secret: secret.map(|(from, secret)| (from, secret.to_vec())),
+        attributes: attributes.collect(),
+    })
+}
+
+/// The key, from the first place that has one.
+fn secret<'a>(
+    headers: &'a HeaderMap,
+    parameter: Option<&'a str>,
+) -> Result<Option<(&'static str, &'a [u8])>, Fault> {
+    let found = if let Some(key) = headers.get(API_KEY) {
+        Some(("header", key.as_bytes()))
+    } else if let Some(value) = headers.get(AUTHORIZATION) {
+        Some(("bearer", bearer(value.as_bytes())?))
+    } else {
+        parameter.map(|key| ("query", key.as_bytes()))
+    };
+    match found {
+        Some((_, key)) if key.len() > SECRET => Err(Fault::new("a key has at most 8192 bytes".into())),
+        found => Ok(found.filter(|(_, key)| !key.is_empty())),
+    }
+}
+
+fn bearer(value: &[u8]) -> Result<&[u8], Fault> {
+    match value.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Ok(token.trim_ascii()),
+        _ => Err(Fault::new("`Authorization` must be `Bearer KEY`".into())),
+    }
+}
+
+fn cut(value: &str) -> String {
+    value.get(..value.floor_char_boundary(ATTRIBUTE)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(uri: &str, headers: &[(&'static str, &str)]) -> Result<Credential, Fault> {
+        let uri: Uri = uri.parse().unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        credential(&uri, &map, &parameters(&uri).unwrap(), None)
+    }
+
+    #[test]
+    fn the_first_place_counts() {
+        let all = [("x-api-key", "k1"), ("authorization", "Bearer k2")];
+        assert_eq!(of("/?api_key=k3", &all).unwrap().secret, Some(("header", b"k1".to_vec())));
+        assert_eq!(of("/?api_key=k3", &all[1..]).unwrap().secret, Some(("bearer", b"k2".to_vec())));
+        assert_eq!(of("/?api_key=k%2B3", &[]).unwrap().secret, Some(("query", b"k+3".to_vec())));
+        assert_eq!(of("/?api_key=", &[]).unwrap().secret, None);
+        assert_eq!(
+            of("/", &[("authorization", "bEaReR  k ")]).unwrap().secret,
+            Some(("bearer", b"k".to_vec()))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_a_credential_is_refused() {
+        assert!(of("/", &[("authorization", "Basic abc")]).is_err());
+        assert!(of("/", &[("x-api-key", &"k".repeat(8_193))]).is_err());
+        assert!(of(&format!("/?client_id={}", "c".repeat(129)), &[]).is_err());
+    }
+
+    #[test]
+    fn attributes_carry_claims_but_no_key() {
+        let credential = of("/v1/ws?api_key=k&origin=device&client_id=c", &[("origin", "http://x")]).unwrap();
+        assert_eq!(credential.client_id.as_deref(), Some("c"));
+        let attribute = |name: &str| {
+            credential.attributes.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(attribute("path"), Some("/v1/ws"));
+        assert_eq!(attribute("origin"), Some("device"));
+        assert_eq!(attribute("web-origin"), Some("http://x"));
+        assert!(!format!("{credential:?}").contains("\"k\""));
+    }
+}

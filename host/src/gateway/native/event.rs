@@ -1,0 +1,74 @@
+//! Frames that answer nothing: deliveries, notices, errors.
+
+use bytes::Bytes;
+
+use super::payload;
+use super::request::Fault;
+use crate::gateway::json::Object;
+use crate::gateway::ws::frame;
+use crate::message::{Outcome, Routed, now_us};
+use crate::session::Notice;
+
+/// Bytes around a payload in an ordinary delivery: a guess that spares most frames a second allocation.
+const AROUND: usize = 320;
+
+/// The frame of a delivery.
+pub(super) fn delivery(routed: &Routed) -> Bytes {
+    let message = &routed.message;
+    // Binary payloads grow by a third.
+    let hint = AROUND + message.topic.len() + message.payload.len() + message.payload.len() / 3;
+    frame::text(hint, |out| {
+        let mut object = Object::begin(out);
+        object.text("event", "message");
+        payload::put_message(&mut object, message, routed.place.as_ref());
+        object.end();
+    })
+}
+
+/// The frame of a notice.
+pub(super) fn notice(notice: Notice<'_>) -> Bytes {
+    event(|object| match notice {
+        Notice::Unsubscribed { pattern, reason } => {
+            object.text("event", "unsubscribed");
+            object.text("topic", pattern);
+            object.text("reason", reason);
+        }
+    })
+}
+
+/// A frame that could not be read, and had no `id`.
+pub(super) fn fault(fault: &Fault) -> Bytes {
+    error("invalid", &fault.reason)
+}
+
+/// What was asked for without an `id` did not happen. None: it did.
+pub(super) fn refusal(outcome: &Outcome) -> Option<Bytes> {
+    match outcome {
+        Outcome::Accepted { .. } | Outcome::Filtered { .. } => None,
+        refused => Some(error(refused.as_str(), &refused.reason())),
+    }
+}
+
+/// The answer to a ping without `id`.
+pub(super) fn pong() -> Bytes {
+    event(|object| {
+        object.text("event", "pong");
+        object.number("time_us", now_us());
+    })
+}
+
+fn error(outcome: &str, reason: &str) -> Bytes {
+    event(|object| {
+        object.text("event", "error");
+        object.text("outcome", outcome);
+        object.text_if_any("reason", reason);
+    })
+}
+
+fn event(write: impl FnOnce(&mut Object<'_>)) -> Bytes {
+    frame::text(128, |out| {
+        let mut object = Object::begin(out);
+        write(&mut object);
+        object.end();
+    })
+}

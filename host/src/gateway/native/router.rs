@@ -1,0 +1,46 @@
+//! The paths of the native listener.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::{http, origin, socket};
+use crate::config::{Config, Limits};
+use crate::gateway::reply;
+use crate::ingress::Ingress;
+
+/// What every handler has.
+#[derive(Clone)]
+pub(super) struct App {
+    pub(super) ingress: Ingress,
+    pub(super) limits: Arc<Limits>,
+}
+
+/// The native protocol's paths, to be served by [`crate::gateway::listen::serve`].
+pub fn router(ingress: Ingress, config: &Config) -> Router {
+    let app = App { ingress, limits: Arc::new(config.limits.clone()) };
+    let origins: Arc<[String]> = config.http.origins.clone().into();
+    Router::new()
+        .route("/v1/ws", get(socket::open))
+        .route("/v1/publish", post(http::publish))
+        .route("/v1/history", get(http::history))
+        .route("/v1/query/{plugin}", get(http::query))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(nowhere)
+        .with_state(app)
+        .layer(from_fn_with_state(origins, origin::check))
+}
+
+async fn nowhere() -> Response {
+    let reason = "no such path: there are /v1/ws, /v1/publish, /v1/history and /v1/query/PLUGIN";
+    reply::fault(StatusCode::NOT_FOUND, "not-found", reason)
+}
+
+async fn wrong_method(method: Method) -> Response {
+    let reason = format!("{method} is not accepted on this path: see the header `Allow`");
+    reply::fault(StatusCode::METHOD_NOT_ALLOWED, "invalid", &reason)
+}

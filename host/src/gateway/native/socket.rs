@@ -1,0 +1,157 @@
+//! `/v1/ws`: one connection of the native protocol.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::request::{Frame, Id, Request as Asked, Source};
+use super::router::App;
+use super::{answer, event, http};
+use crate::config::Limits;
+use crate::gateway::lease::Lease;
+use crate::gateway::visit::Visit;
+use crate::gateway::ws::{self, Connection, Encode, Expected, Handler};
+use crate::ingress::Publish;
+use crate::message::{Outcome, Responder, Routed, Wire};
+
+/// Bytes of a frame beside its payload.
+const AROUND: usize = 16 * 1024;
+
+/// Answers the handshake: first whether it is one, then who asks, then the upgrade.
+pub(super) async fn open(
+    State(app): State<App>,
+    Extension(lease): Extension<Lease>,
+    mut request: Request,
+) -> Response {
+    let upgrade = match ws::handshake(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return refusal,
+    };
+    let visit = match http::enter(&app, &request, Some(event::notice)).await {
+        Ok((visit, _)) => visit,
+        Err(refusal) => return refusal,
+    };
+    let response = upgrade.response();
+    let rest = lease.clone();
+    lease.spawn(async move {
+        if let Some(opened) = upgrade.opened().await {
+            let connection = Connection::new(Arc::clone(visit.session()), &app.limits);
+            let native = Native::new(visit, Arc::clone(&connection), &app.limits);
+            ws::run(&connection, opened, native, &app.limits, &rest).await;
+        }
+    });
+    response
+}
+
+/// Turns frames into commands.
+struct Native {
+    visit: Visit,
+    connection: Arc<Connection>,
+    most_bytes: usize,
+    /// The largest frame so far. The decoder reuses its memory, so a small frame may lie in as much.
+    largest: usize,
+}
+
+impl Native {
+    fn new(visit: Visit, connection: Arc<Connection>, limits: &Limits) -> Self {
+        let most_bytes = limits.message_bytes.saturating_mul(4) / 3 + AROUND;
+        Self { visit, connection, most_bytes, largest: 4 * 1024 }
+    }
+
+    fn say(&self, frame: Bytes) {
+        self.connection.session().outbound.push_control(frame);
+    }
+
+    async fn publish(&self, id: Option<Id>, publish: Publish) {
+        let expected = self.connection.expect();
+        let responder = Responder::new(move |outcome| tell(&expected, id, &outcome));
+        self.visit.ingress().publish(self.visit.session(), publish, responder).await;
+    }
+
+    async fn subscribe(&self, id: Option<Id>, pattern: &str) {
+        match self.visit.ingress().subscribe(self.visit.session(), pattern).await {
+            Ok(subscribed) => {
+                if let Some(id) = id {
+                    self.say(answer::framed(&id, |object| answer::subscribed(object, pattern, &subscribed)));
+                }
+            }
+            Err(outcome) => tell(&self.connection.expect(), id, &outcome),
+        }
+    }
+
+    fn unsubscribe(&self, id: Option<Id>, pattern: &str) {
+        let removed = self.visit.ingress().unsubscribe(self.visit.session(), pattern);
+        if let Some(id) = id {
+            self.say(answer::framed(&id, |object| answer::unsubscribed(object, pattern, removed)));
+        }
+    }
+
+    /// What must have an `id`, and has.
+    async fn ask(&self, id: &Id, asked: Asked) {
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        let frame = match asked {
+            Asked::History(request) => match ingress.history(session, request).await {
+                Ok(page) => answer::framed(id, |object| answer::history(object, &page)),
+                Err(outcome) => answer::framed(id, |object| answer::outcome(object, &outcome)),
+            },
+            Asked::Query(query) => match ingress.query(session, query).await {
+                Ok(page) => answer::framed(id, |object| answer::query(object, &page)),
+                Err(failure) => answer::framed(id, |object| answer::query_failure(object, &failure)),
+            },
+            _ => answer::framed(id, answer::pong),
+        };
+        self.say(frame);
+    }
+}
+
+impl Handler for Native {
+    const ENCODE: Encode = shared_delivery;
+
+    fn most_bytes(&self) -> usize {
+        self.most_bytes
+    }
+
+    async fn text(&mut self, text: Utf8Bytes) {
+        self.largest = self.largest.max(text.len());
+        let bytes = Bytes::from(text.clone());
+        let frame = Frame::read(&Source { text: &text, bytes: &bytes, memory: self.largest });
+        // Else a frame would be held while its own publish waits for room.
+        drop((text, bytes));
+        match (frame.id, frame.request) {
+            (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
+            (id, Ok(Asked::Subscribe(pattern))) => self.subscribe(id, &pattern).await,
+            (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
+            (Some(id), Ok(asked)) => self.ask(&id, asked).await,
+            (None, Ok(_)) => self.say(event::pong()),
+            (Some(id), Err(fault)) => {
+                self.say(answer::framed(&id, |object| answer::fault(object, &fault)));
+            }
+            (None, Err(fault)) => self.say(event::fault(&fault)),
+        }
+    }
+}
+
+/// One frame per message, whoever reads it first.
+fn shared_delivery(routed: &Routed) -> Bytes {
+    routed.frame(Wire::Native, event::delivery)
+}
+
+/// Answers a publish or a refused subscription: with `id` always, without it only what went wrong.
+fn tell(expected: &Expected, id: Option<Id>, outcome: &Outcome) {
+    let frame = match id {
+        Some(id) => Some(answer::framed(&id, |object| answer::outcome(object, outcome))),
+        None => event::refusal(outcome),
+    };
+    if let Some(frame) = frame {
+        expected.answer(frame);
+    }
+    if let Outcome::Invalid(refusal) = outcome
+        && refusal.disconnect
+    {
+        expected.end(&refusal.reason);
+    }
+}

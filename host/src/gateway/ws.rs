@@ -1,0 +1,29 @@
+//! WebSocket connections (RFC 6455), server side.
+//!
+//! Reading, and all judgement of what the peer sent, is tungstenite's. Writing is our own: a message's frame
+//! is encoded once and shared by all its readers, and all that waits for a connection goes out in one system
+//! call. One task per connection runs both.
+//!
+//! ```text
+//! socket ─► meter ─► tungstenite ─► reader ─► Handler::text ─► ingress
+//!                        └ pongs ─► control ┐
+//! socket ◄─────────────────────── writer ◄──┴─ session.outbound (deliveries, answers, close)
+//! ```
+
+mod connection;
+mod control;
+pub(crate) mod frame;
+mod handshake;
+mod meter;
+mod reader;
+mod run;
+mod writer;
+
+pub(crate) use connection::{Connection, Expected};
+pub(crate) use handshake::handshake;
+pub(crate) use run::{Handler, run};
+
+use crate::message::Routed;
+
+/// Writes a message as a complete frame of the gateway's protocol.
+pub(crate) type Encode = fn(&Routed) -> bytes::Bytes;

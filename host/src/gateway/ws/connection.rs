@@ -1,0 +1,100 @@
+//! What the reader, the writer and the outstanding answers of one connection share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::control::Control;
+use crate::config::Limits;
+use crate::session::Session;
+
+/// One open WebSocket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    session: Arc<Session>,
+    pub(super) control: Control,
+    /// Answers that are still to come.
+    expected: AtomicUsize,
+    /// An answer has come, or the writer has taken what waited.
+    progress: Notify,
+    /// Answers, expected and waiting, beyond which nothing more is read.
+    most_answers: usize,
+    most_bytes: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(session: Arc<Session>, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            session,
+            control: Control::default(),
+            expected: AtomicUsize::new(0),
+            progress: Notify::new(),
+            // Answers that all come at once (the log was flushed) must fit into the session's queue, or a
+            // client that did nothing wrong would be cut off as a slow reader. The other half is for
+            // deliveries.
+            most_answers: (limits.queue_messages / 2).max(1),
+            most_bytes: limits.queue_bytes / 2,
+        })
+    }
+
+    /// The session.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Counts an answer that will come.
+    pub(crate) fn expect(self: &Arc<Self>) -> Expected {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        Expected(Arc::clone(self))
+    }
+
+    /// Waits until another answer would find room. At once, if the connection is closing.
+    pub(super) async fn room(&self) {
+        loop {
+            let (waiting, bytes) = self.session.outbound.backlog();
+            let answers = self.expected.load(Ordering::Acquire) + waiting;
+            if (answers < self.most_answers && bytes <= self.most_bytes) || self.session.outbound.is_closed()
+            {
+                return;
+            }
+            self.progress.notified().await;
+        }
+    }
+
+    /// Waits until all answers have come.
+    pub(super) async fn settled(&self) {
+        while self.expected.load(Ordering::Acquire) > 0 {
+            self.progress.notified().await;
+        }
+    }
+
+    /// Tells whoever waits in `room` or `settled`, one of which the reading half may do, to look again.
+    pub(super) fn progressed(&self) {
+        self.progress.notify_one();
+    }
+}
+
+/// An answer that is to come: dropping it counts as having come.
+#[derive(Debug)]
+pub(crate) struct Expected(Arc<Connection>);
+
+impl Expected {
+    /// Enqueues the answer, a complete frame.
+    pub(crate) fn answer(&self, frame: Bytes) {
+        self.0.session.outbound.push_control(frame);
+    }
+
+    /// Ends the session after what waits has been written.
+    pub(crate) fn end(&self, reason: &str) {
+        self.0.session.outbound.close(1008, reason);
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Ordering::Release);
+        self.0.progressed();
+    }
+}

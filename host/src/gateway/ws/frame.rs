@@ -1,0 +1,94 @@
+//! Frames that we send: final, unmasked, never fragmented.
+
+use bytes::Bytes;
+
+/// Longest header of an unmasked frame.
+const HEADER: usize = 10;
+/// Longest reason in a close frame: a control frame holds 125 bytes, two of them the code.
+const REASON: usize = 123;
+
+const FINAL_TEXT: u8 = 0x81;
+const FINAL_CLOSE: u8 = 0x88;
+
+/// A text frame around what `write` appends, which must be UTF-8.
+pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    // The header's length depends on the payload's: room for the longest is left, and cut off again.
+    let mut frame = Vec::with_capacity(HEADER + size_hint);
+    frame.extend_from_slice(&[0; HEADER]);
+    write(&mut frame);
+    let (header, used) = header(FINAL_TEXT, frame.len() - HEADER);
+    let start = HEADER - used;
+    for (slot, byte) in frame.iter_mut().skip(start).zip(header.iter().take(used)) {
+        *slot = *byte;
+    }
+    Bytes::from(frame).slice(start..)
+}
+
+/// A close frame. A reason that is too long is cut.
+pub(crate) fn close(code: u16, reason: &str) -> Bytes {
+    let reason = reason.get(..reason.floor_char_boundary(REASON)).unwrap_or_default();
+    control(FINAL_CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+}
+
+/// A close frame without a code, which answers one without a code.
+pub(crate) fn bare_close() -> Bytes {
+    control(FINAL_CLOSE, &[])
+}
+
+fn control(first: u8, payload: &[u8]) -> Bytes {
+    let (header, used) = header(first, payload.len());
+    let mut frame = Vec::with_capacity(used + payload.len());
+    frame.extend(header.iter().take(used));
+    frame.extend_from_slice(payload);
+    frame.into()
+}
+
+/// The header's bytes, and how many of them are used.
+fn header(first: u8, payload: usize) -> ([u8; HEADER], usize) {
+    match (u8::try_from(payload), u16::try_from(payload)) {
+        (Ok(short @ ..=125), _) => ([first, short, 0, 0, 0, 0, 0, 0, 0, 0], 2),
+        (_, Ok(medium)) => {
+            let [a, b] = medium.to_be_bytes();
+            ([first, 126, a, b, 0, 0, 0, 0, 0, 0], 4)
+        }
+        _ => {
+            let [a, b, c, d, e, f, g, h] = u64::try_from(payload).unwrap_or(u64::MAX).to_be_bytes();
+            ([first, 127, a, b, c, d, e, f, g, h], HEADER)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+    use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameSocket};
+
+    fn parse(bytes: &Bytes) -> Frame {
+        let mut socket = FrameSocket::new(Cursor::new(bytes.to_vec()));
+        let frame = socket.read(None).unwrap().unwrap();
+        let (_, rest) = socket.into_inner();
+        assert!(rest.is_empty());
+        frame
+    }
+
+    #[test]
+    fn every_length_is_readable() {
+        for length in [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 70_000] {
+            let bytes = text(0, |out| out.extend(std::iter::repeat_n(b'x', length)));
+            let frame = parse(&bytes);
+            assert_eq!(frame.payload().len(), length);
+            assert!(frame.header().is_final && frame.header().mask.is_none());
+            assert_eq!(u8::from(frame.header().opcode), 1);
+        }
+    }
+
+    #[test]
+    fn a_close_carries_code_and_reason() {
+        let frame = parse(&close(1008, "slow reader"));
+        assert_eq!(frame.payload(), b"\x03\xf0slow reader");
+        let long = "ä".repeat(100);
+        assert_eq!(parse(&close(1008, &long)).payload().len(), 2 + 122);
+        assert!(parse(&bare_close()).payload().is_empty());
+    }
+}

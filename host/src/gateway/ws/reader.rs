@@ -1,0 +1,139 @@
+//! The reading half: bytes in, text messages out, everything else judged.
+
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
+
+use super::control::Control;
+use super::meter::Meter;
+
+/// Bytes read at once. Most connections are idle most of the time, and each keeps this much.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Decodes what the peer sends.
+pub(super) struct Reader<R> {
+    io: R,
+    context: WebSocketContext,
+    meter: Meter,
+}
+
+/// Why nothing more is to be read.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer went away without a word.
+    Gone,
+    /// The peer asked for the close.
+    Closed(Option<CloseFrame>),
+    /// The peer did something wrong: close code and reason.
+    Failed(u16, String),
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// `early`: bytes that arrived together with the handshake. `most`: bytes of a message.
+    pub(super) fn new(io: R, early: &Bytes, most: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            // Only control frames are written through the context, and at once.
+            .write_buffer_size(0)
+            .max_write_buffer_size(1024)
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
+        let mut meter = Meter::new();
+        // If these few bytes overdo it already, the next read says so.
+        meter.feed(early);
+        let context = WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
+        Self { io, context, meter }
+    }
+
+    /// The next text message. Pongs go to `control`.
+    pub(super) async fn next(&mut self, control: &Control) -> Result<Utf8Bytes, End> {
+        poll_fn(|cx| self.poll_next(cx, control)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Utf8Bytes, End>> {
+        loop {
+            let mut bridge = Bridge { io: &mut self.io, meter: &mut self.meter, cx, control };
+            match self.context.read(&mut bridge) {
+                Ok(Message::Text(text)) => return Poll::Ready(Ok(text)),
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Binary(_)) => return failed(1003, "frames are text, this one is binary"),
+                Ok(Message::Close(frame)) => return Poll::Ready(Err(End::Closed(frame))),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(self.judge(&error))),
+            }
+        }
+    }
+
+    fn judge(&self, error: &Error) -> End {
+        if let Some(verdict) = self.meter.verdict() {
+            return End::Failed(1008, verdict.into());
+        }
+        match error {
+            Error::Capacity(what) => End::Failed(1009, what.to_string()),
+            Error::Utf8(_) => End::Failed(1007, "a text is not UTF-8".into()),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            Error::Protocol(what) => End::Failed(1002, what.to_string()),
+            _ => End::Gone,
+        }
+    }
+
+    /// Throws away whatever the peer still sends, until it closes its side. Closing the socket under data
+    /// that was not read would reset the connection, and our close frame could be lost with it.
+    pub(super) async fn discard(&mut self) {
+        poll_fn(|cx| {
+            // On the stack of this call, not in the connection's memory.
+            let mut space = [0; 1024];
+            loop {
+                let mut buffer = ReadBuf::new(&mut space);
+                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+fn failed<T>(code: u16, reason: &str) -> Poll<Result<T, End>> {
+    Poll::Ready(Err(End::Failed(code, reason.into())))
+}
+
+/// What tungstenite takes for the socket: reads come from the socket, writes go to `control`.
+struct Bridge<'a, 'b, R> {
+    io: &'a mut R,
+    meter: &'a mut Meter,
+    cx: &'a mut Context<'b>,
+    control: &'a Control,
+}
+
+impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buf);
+        match Pin::new(&mut *self.io).poll_read(self.cx, &mut buffer) {
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) => Ok(buffer.filled().len()),
+            Poll::Ready(Ok(())) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+impl<R> Write for Bridge<'_, '_, R> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        // tungstenite hands over whole frames, since we never take a part.
+        self.control.push(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

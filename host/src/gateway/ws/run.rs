@@ -1,0 +1,136 @@
+//! The life of one connection, from the upgrade to the last byte.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::reader::{End, Reader};
+use super::writer::Writer;
+use super::{Connection, Encode};
+use crate::config::Limits;
+use crate::gateway::lease::Lease;
+use crate::gateway::stall::Stall;
+
+/// How long the peer may take to answer our close, and to close the socket.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Said to the peer when the router stops (close code 1001).
+const STOPPING: &str = "the router is stopping";
+
+/// A gateway's side of a connection.
+pub(crate) trait Handler: Send {
+    /// Writes deliveries.
+    const ENCODE: Encode;
+
+    /// Most bytes of an incoming message.
+    fn most_bytes(&self) -> usize;
+
+    /// Takes a message. Nothing more is read until this is done.
+    fn text(&mut self, text: Utf8Bytes) -> impl Future<Output = ()> + Send;
+}
+
+/// The halves of the socket, and the bytes that came with the handshake.
+pub(super) struct Socket<R, W> {
+    pub(super) read: R,
+    pub(super) write: W,
+    pub(super) early: Bytes,
+}
+
+/// How reading and writing ended.
+enum Ended {
+    Reading(End),
+    Writing(io::Result<()>),
+    Stopping,
+}
+
+/// Runs the connection until it has ended.
+pub(crate) async fn run<H: Handler>(
+    connection: &Connection,
+    mut upgraded: super::handshake::Opened,
+    handler: H,
+    limits: &Limits,
+    lease: &Lease,
+) {
+    let early = std::mem::take(&mut upgraded.early);
+    let (read, write) = upgraded.stream.split();
+    let write = Stall::new(write, limits.write);
+    converse(connection, Socket { read, write, early }, handler, limits, lease).await;
+}
+
+pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    connection: &Connection,
+    socket: Socket<R, W>,
+    mut handler: H,
+    limits: &Limits,
+    lease: &Lease,
+) {
+    let mut reader = Reader::new(socket.read, &socket.early, handler.most_bytes());
+    let mut writer = Writer::new(socket.write, H::ENCODE);
+    let ended = tokio::select! {
+        biased;
+        end = take_in(&mut reader, connection, &mut handler) => Ended::Reading(end),
+        result = writer.run(connection) => Ended::Writing(result),
+        () = lease.shutdown() => Ended::Stopping,
+    };
+    if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
+        // A peer that does not go by itself is left behind.
+        let _ = tokio::time::timeout(LINGER, async {
+            while reader.next(&connection.control).await.is_ok() {}
+            writer.shutdown().await;
+            reader.discard().await;
+        })
+        .await;
+    }
+}
+
+/// Hands over one message after the other, as long as there is room for answers.
+async fn take_in<R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    connection: &Connection,
+    handler: &mut impl Handler,
+) -> End {
+    loop {
+        match reader.next(&connection.control).await {
+            Ok(text) => handler.text(text).await,
+            Err(end) => return end,
+        }
+        connection.room().await;
+    }
+}
+
+/// Sends the close frame that the end calls for. `Err`: none could be sent.
+async fn say_goodbye<W: AsyncWrite + Unpin>(
+    connection: &Connection,
+    writer: &mut Writer<W>,
+    ended: Ended,
+    limits: &Limits,
+) -> io::Result<()> {
+    let outbound = &connection.session().outbound;
+    let finish = async {
+        match ended {
+            Ended::Writing(result) => return result,
+            Ended::Reading(End::Gone) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ended::Reading(End::Closed(frame)) => {
+                outbound.close(1000, "");
+                return writer.answer_close(frame).await;
+            }
+            Ended::Reading(End::Failed(code, reason)) => outbound.close(code, reason),
+            Ended::Stopping => {
+                // What was published is answered first.
+                tokio::select! {
+                    () = connection.settled() => {}
+                    result = writer.run(connection) => return result,
+                }
+                outbound.close(1001, STOPPING);
+            }
+        }
+        writer.run(connection).await
+    };
+    let result = tokio::time::timeout(limits.write, finish).await;
+    // However it ended, nothing more shall be queued.
+    outbound.close(1000, "");
+    result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

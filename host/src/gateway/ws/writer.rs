@@ -1,0 +1,172 @@
+//! The writing half: takes all that waits and sends it in as few system calls as possible.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::connection::Connection;
+use super::{Encode, frame};
+use crate::session::Item;
+
+/// Frames in one system call.
+const WINDOW: usize = 64;
+
+/// Places that the queue of taken items may keep while it is empty. A burst leaves it large, and an idle
+/// connection should hold no memory for the bursts of its past.
+const KEPT: usize = 64;
+
+/// Sends frames. Its state is here and not in its futures, so any of them may be dropped and another
+/// one go on.
+pub(super) struct Writer<W> {
+    io: W,
+    encode: Encode,
+    items: VecDeque<Item>,
+    window: VecDeque<Bytes>,
+    /// A part of the window's first frame has been written.
+    begun: bool,
+    /// A close frame is the last in the window, or has been written.
+    closed: bool,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(io: W, encode: Encode) -> Self {
+        let (items, window) = (VecDeque::new(), VecDeque::new());
+        Self { io, encode, items, window, begun: false, closed: false }
+    }
+
+    /// Writes until the session's queue ends. `Ok`: the close frame has been written.
+    pub(super) async fn run(&mut self, connection: &Connection) -> io::Result<()> {
+        loop {
+            self.fill(connection);
+            if !self.window.is_empty() {
+                self.write().await?;
+            } else if self.closed {
+                return Ok(());
+            } else {
+                self.wait(connection).await;
+            }
+        }
+    }
+
+    /// Answers the peer's close at once: of what waits, only a frame that is begun is finished.
+    pub(super) async fn answer_close(&mut self, frame: Option<CloseFrame>) -> io::Result<()> {
+        if !self.closed {
+            self.drop_unbegun();
+            self.closed = true;
+            self.window.push_back(match frame {
+                Some(frame) => frame::close(frame.code.into(), &frame.reason),
+                None => frame::bare_close(),
+            });
+        }
+        while !self.window.is_empty() {
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub(super) async fn shutdown(&mut self) {
+        // Whether this succeeds, the socket is closed next.
+        let _ = self.io.shutdown().await;
+    }
+
+    async fn wait(&mut self, connection: &Connection) {
+        if self.items.capacity() > KEPT {
+            self.items.shrink_to(KEPT);
+        }
+        tokio::select! {
+            biased;
+            () = connection.session().outbound.take(&mut self.items) => connection.progressed(),
+            () = connection.control.ready() => {}
+        }
+    }
+
+    /// Moves what waits into the window.
+    fn fill(&mut self, connection: &Connection) {
+        if self.closed {
+            return;
+        }
+        let outbound = &connection.session().outbound;
+        if self.items.is_empty() {
+            if outbound.try_take(&mut self.items) {
+                connection.progressed();
+            }
+        } else if self.begun && outbound.is_closed() {
+            self.cut_short(connection);
+        }
+        if let Some(pongs) = connection.control.take() {
+            self.window.insert(usize::from(self.begun), pongs);
+        }
+        while self.window.len() < WINDOW {
+            match self.items.pop_front() {
+                Some(Item::Message(routed)) => self.window.push_back((self.encode)(&routed)),
+                Some(Item::Control(frame)) => self.window.push_back(frame),
+                Some(Item::Close(code, reason)) => {
+                    self.window.push_back(frame::close(code, &reason));
+                    self.items.clear();
+                    self.closed = true;
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// The session was closed while we were busy writing. If it was cut off (its queue overflowed, its key was
+    /// revoked), what waits here is not worth the time of a slow peer, and may not be its any more.
+    fn cut_short(&mut self, connection: &Connection) {
+        let mut rest = VecDeque::new();
+        if !connection.session().outbound.try_take(&mut rest) {
+            return;
+        }
+        connection.progressed();
+        if matches!(rest.front(), Some(Item::Close(1008, _))) {
+            self.drop_unbegun();
+        }
+        self.items.append(&mut rest);
+    }
+
+    fn drop_unbegun(&mut self) {
+        self.items.clear();
+        self.window.truncate(usize::from(self.begun));
+    }
+
+    /// Writes a part of the window.
+    async fn write(&mut self) -> io::Result<()> {
+        let written = poll_fn(|cx| {
+            // On the stack of this call, not in the connection's memory.
+            let mut slices = [IoSlice::new(&[]); WINDOW];
+            for (slice, frame) in slices.iter_mut().zip(&self.window) {
+                *slice = IoSlice::new(frame);
+            }
+            let used = slices.get(..self.window.len()).unwrap_or(&slices);
+            Pin::new(&mut self.io).poll_write_vectored(cx, used)
+        })
+        .await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.advance(written);
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while written > 0
+            && let Some(first) = self.window.front_mut()
+        {
+            if written < first.len() {
+                first.advance(written);
+                self.begun = true;
+                return;
+            }
+            written -= first.len();
+            self.window.pop_front();
+            self.begun = false;
+        }
+    }
+}

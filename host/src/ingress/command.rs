@@ -1,0 +1,158 @@
+//! What gateways ask of the router, in no wire's words.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::message::{Level, Place, Stored};
+
+/// What a client presents. All of it is a claim, but `gateway` and `address`.
+#[derive(Clone, Default)]
+pub struct Credential {
+    /// The gateway's name: `http` for the native one.
+    pub gateway: &'static str,
+    /// Peer address without port, after trusted proxies.
+    pub address: String,
+    /// User name, if given.
+    pub user: Option<String>,
+    /// The client's own name for itself, if given.
+    pub client_id: Option<String>,
+    /// Where the secret was found (`bearer`, `header`, `query`, `password`, `path`) and the secret, at most 8 KiB.
+    pub secret: Option<(&'static str, Vec<u8>)>,
+    /// `path`, `origin`, `host`, `user-agent`, ... as the gateway documents. At most 32.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Credential {
+    /// Leaves the secret out, so that no log line can carry it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential")
+            .field("gateway", &self.gateway)
+            .field("address", &self.address)
+            .field("user", &self.user)
+            .field("client_id", &self.client_id)
+            .field("secret_from", &self.secret.as_ref().map(|(from, _)| *from))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a session was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// No auth plugin knew the credential (HTTP 401).
+    #[error("no valid API key: send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`")]
+    Unauthenticated,
+    /// An auth plugin said no, or failed (HTTP 403).
+    #[error("refused")]
+    Denied,
+    /// Too many tries, or the authentication queue is full (HTTP 503).
+    #[error("the router is busy authenticating: try again")]
+    Busy,
+    /// The router is stopping (HTTP 503).
+    #[error("the router is stopping")]
+    ShuttingDown,
+}
+
+/// One message to be published. The gateway has checked nothing but its own wire.
+#[derive(Clone, Debug, Default)]
+pub struct Publish {
+    /// Checked by ingress.
+    pub topic: String,
+    /// Opaque.
+    pub payload: Bytes,
+    /// Media type; `application/json` promises nothing, the bytes may be anything.
+    pub content_type: Option<String>,
+    /// Lower-case names; at most 64.
+    pub headers: Vec<(String, String)>,
+    /// The publisher's own id, 1 to 64 bytes.
+    pub message_id: Option<String>,
+    /// The level to wait for before answering.
+    pub level: Level,
+}
+
+/// A subscription that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// False: the session had it before.
+    pub new: bool,
+}
+
+/// A page of messages of a log, oldest first unless `reverse`.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryRequest {
+    /// Topic or pattern; authorised with action `history`.
+    pub pattern: String,
+    /// The log to read; none = the one that the pattern's topics go to.
+    pub log: Option<String>,
+    /// Start after this place, exclusive; none = the oldest (or newest, with `reverse`).
+    pub after: Option<(u64, u64)>,
+    /// 1 to 1,000.
+    pub limit: usize,
+    /// Newest first.
+    pub reverse: bool,
+}
+
+/// The answer to a [`HistoryRequest`].
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// At most `limit`; 1 MiB of payload at most unless a single message is larger.
+    pub messages: Vec<Stored>,
+    /// Where the next page goes on (`after`), whether or not messages are there yet.
+    pub next: Place,
+    /// More messages may follow at once.
+    pub more: bool,
+    /// False: `after` named a place whose successors are not all there; the page starts at the oldest that is.
+    pub recovered: bool,
+}
+
+/// A question to a storage plugin.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Binding name of the storage plugin.
+    pub plugin: String,
+    /// Topic or pattern; authorised with action `query`.
+    pub topic: String,
+    /// JSON object, at most 64 KiB.
+    pub params: String,
+    /// `next` of an earlier answer.
+    pub cursor: Option<Vec<u8>>,
+    /// 1 to 1,000.
+    pub limit: u32,
+}
+
+/// A storage plugin's answer.
+#[derive(Clone, Debug)]
+pub struct QueryPage {
+    /// Each one JSON text (checked by the host).
+    pub items: Vec<String>,
+    /// None = the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryFailure {
+    /// No storage binding of that name (HTTP 404).
+    #[error("no storage plugin is named {0:?}: there are {1}")]
+    NoPlugin(String, String),
+    /// The principal may not ask about this topic (HTTP 403).
+    #[error("denied")]
+    Denied,
+    /// The caller's fault (HTTP 400): reason, and JSON Pointer into `params`.
+    #[error("{reason}")]
+    Invalid {
+        /// What is accepted.
+        reason: String,
+        /// JSON Pointer into `params`; empty = the whole.
+        path: String,
+    },
+    /// Nothing is known about this topic (HTTP 404).
+    #[error("nothing is stored for this topic")]
+    NotFound,
+    /// HTTP 503.
+    #[error("the storage plugin cannot answer now: {0}")]
+    Unavailable(Arc<str>),
+    /// HTTP 500.
+    #[error("the storage plugin failed")]
+    Failed,
+}

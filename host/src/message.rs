@@ -1,0 +1,125 @@
+//! The words that every module shares: messages, who sent them, and what became of them.
+//!
+//! A [`Message`] is immutable and cheap to clone. Its `meta` is one packed blob (format 1 of
+//! `wit/README.md`): it crosses into plugins, into the log and out of it as it stands, so nothing is
+//! encoded twice.
+
+mod outcome;
+mod principal;
+
+pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
+pub use principal::{Grant, Principal, PrincipalError};
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use weir_contract::packed::{self, tag};
+
+/// One message, as plugins, log and subscribers see it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// A valid topic (`weir_contract::topic::check` holds).
+    pub topic: Arc<str>,
+    /// Packed fields, host-owned ones first, never empty, at most 16 KiB.
+    pub meta: Bytes,
+    /// Opaque, at most the configured `limits.message_bytes`.
+    pub payload: Bytes,
+}
+
+impl Message {
+    /// The ULID that ingress gave, big-endian; zero if the blob has none.
+    pub fn id(&self) -> u128 {
+        let bytes = packed::first(&self.meta, tag::ID).and_then(|b| b.try_into().ok());
+        bytes.map_or(0, u128::from_be_bytes)
+    }
+
+    /// When ingress took it, Unix microseconds.
+    pub fn received_us(&self) -> u64 {
+        packed::u64_of(&self.meta, tag::RECEIVED_US).unwrap_or(0)
+    }
+
+    /// The publisher's principal name.
+    pub fn publisher(&self) -> &str {
+        packed::text(&self.meta, tag::NAME).unwrap_or("")
+    }
+
+    /// The publisher's origin: `device`, `page`, `sensor`, `service` or `plugin`.
+    pub fn origin(&self) -> &str {
+        packed::text(&self.meta, tag::ORIGIN).unwrap_or("")
+    }
+
+    /// Media type that the publisher gave.
+    pub fn content_type(&self) -> Option<&str> {
+        packed::text(&self.meta, tag::CONTENT_TYPE)
+    }
+
+    /// The publisher's own message id (native `message_id`, HTTP `Idempotency-Key`).
+    pub fn message_id(&self) -> Option<&[u8]> {
+        packed::first(&self.meta, tag::DEDUP_ID)
+    }
+
+    /// Bytes that the message holds in a queue, for byte limits.
+    pub fn size(&self) -> usize {
+        self.topic.len() + self.meta.len() + self.payload.len()
+    }
+}
+
+/// Where a message stands in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The log's configured name.
+    pub log: Arc<str>,
+    /// The life of the log in which the offset was given.
+    pub epoch: u64,
+    /// Sequence number in the log.
+    pub offset: u64,
+}
+
+/// A message read back from a log.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The message as it was accepted.
+    pub message: Message,
+    /// Its place.
+    pub place: Place,
+}
+
+/// Wire formats whose frame is encoded once per message and shared by all its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// JSON text frame of the native WebSocket protocol, frame header included.
+    Native = 0,
+}
+
+const WIRES: usize = 1;
+
+/// An accepted message on its way to subscribers: shared by every session queue that holds it.
+#[derive(Debug)]
+pub struct Routed {
+    /// The message.
+    pub message: Message,
+    /// None when its topic belongs to no log.
+    pub place: Option<Place>,
+    frames: [OnceLock<Bytes>; WIRES],
+}
+
+impl Routed {
+    /// A message with no frame encoded yet.
+    pub fn new(message: Message, place: Option<Place>) -> Self {
+        Self { message, place, frames: Default::default() }
+    }
+
+    /// The frame of this wire format, encoded by the first reader that asks.
+    pub fn frame(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        match self.frames.get(wire as usize) {
+            Some(slot) => slot.get_or_init(|| encode(self)).clone(),
+            None => encode(self),
+        }
+    }
+}
+
+/// Unix time in microseconds.
+pub fn now_us() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}

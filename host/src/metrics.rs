@@ -1,0 +1,168 @@
+//! What the router counts, and its Prometheus text.
+//!
+//! Handles are resolved once and kept: counting a message is a few relaxed additions to cells that the
+//! thread shares with few others, without look-ups or locks. Labels come from closed sets (gateways,
+//! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
+//! make the number of series grow.
+
+mod gateway;
+mod readiness;
+mod stage;
+mod tally;
+mod text;
+
+pub use gateway::{Decision, GatewayMetrics};
+pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+pub use readiness::Readiness;
+pub use stage::{End, StageMetrics};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use gateway::{Gateways, Labels};
+use stage::Stages;
+
+type ByName = [(&'static str, String); 1];
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    stages: Arc<Stages>,
+    gateways: Arc<Gateways>,
+    known: Mutex<BTreeMap<&'static str, Arc<GatewayMetrics>>>,
+    families: gateway::Families,
+    loads: Family<Labels<1>, Counter>,
+    appended: Family<ByName, Counter>,
+    durable: Family<ByName, Gauge>,
+    /// New versions that went live.
+    pub plugin_swaps: Counter,
+    /// Versions taken back because they failed too often.
+    pub plugin_rollbacks: Counter,
+    /// Messages set aside.
+    pub dead_letters: Counter,
+}
+
+/// Counters of one log.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    /// Messages handed to the writer.
+    pub appended: Counter,
+    /// Offsets below this are on disk.
+    pub durable: Gauge,
+}
+
+/// What the open connections of a gateway hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Open connections.
+    pub connections: i64,
+    /// Their subscriptions.
+    pub subscriptions: i64,
+    /// Bytes that wait for them.
+    pub queued_bytes: i64,
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("weir");
+        let (stages, gateways) = (Arc::<Stages>::default(), Arc::<Gateways>::default());
+        registry.register_collector(Box::new(Arc::clone(&stages)));
+        registry.register_collector(Box::new(Arc::clone(&gateways)));
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running program", version);
+        let families = gateway::Families::register(&mut registry);
+        let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
+        let [plugin_swaps, plugin_rollbacks, dead_letters] = std::array::from_fn(|_| Counter::default());
+        let failures = "Plugin versions that did not go live, by the step that failed";
+        registry.register("plugin_load_failures", failures, Family::clone(&loads));
+        registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
+        let rollbacks = "Plugin versions taken back because they failed too often";
+        registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
+        registry.register("dead_letters", "Messages set aside", dead_letters.clone());
+        registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
+        registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let known = Mutex::default();
+        Self {
+            registry,
+            stages,
+            gateways,
+            known,
+            families,
+            loads,
+            appended,
+            durable,
+            plugin_swaps,
+            plugin_rollbacks,
+            dead_letters,
+        }
+    }
+
+    /// Calls of one version of a plugin at one stage: `authenticate`, `authorize`, `filter`, `transform`,
+    /// `store`, `query`. Resolve it when the version is loaded.
+    pub fn stage(&self, stage: &'static str, plugin: &str, version: &str) -> StageMetrics {
+        self.stages.get(stage, plugin, version)
+    }
+
+    /// Drops the series of a version that will not come back, else each reload would leave some behind.
+    pub fn forget_stage(&self, plugin: &str, version: &str) {
+        self.stages.forget(plugin, version);
+    }
+
+    /// What one gateway counts. Resolve it when the gateway is built.
+    pub fn gateway(&self, name: &'static str) -> Arc<GatewayMetrics> {
+        let mut known = self.known.lock();
+        let metrics =
+            known.entry(name).or_insert_with(|| Arc::new(self.families.gateway(name, &self.gateways)));
+        Arc::clone(metrics)
+    }
+
+    /// Load failures by step: `read`, `compile`, `imports`, `config`, `init`, `selftest`.
+    pub fn load_failures(&self, step: &'static str) -> Counter {
+        self.loads.get_or_create_owned(&[("step", step)])
+    }
+
+    /// What one configured log counts.
+    pub fn log(&self, name: &str) -> LogMetrics {
+        let labels = [("log", name.to_owned())];
+        LogMetrics {
+            appended: self.appended.get_or_create_owned(&labels),
+            durable: self.durable.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Sets what the connections of each gateway hold; gateways left out hold nothing.
+    pub fn set_load(&self, loads: &BTreeMap<&'static str, Load>) {
+        for name in loads.keys() {
+            self.gateway(name);
+        }
+        for (name, metrics) in self.known.lock().iter() {
+            metrics.set_load(loads.get(name).copied().unwrap_or_default());
+        }
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    pub fn encode(&self) -> String {
+        let mut open = String::new();
+        match prometheus_client::encoding::text::encode(&mut open, &self.registry) {
+            Ok(()) => text::prometheus(&open),
+            // Writing into a String cannot fail; an empty page is still better than none.
+            Err(std::fmt::Error) => String::new(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

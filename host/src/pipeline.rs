@@ -1,0 +1,106 @@
+//! The hot path: what happens to one message between the door and the sequencer.
+//!
+//! [`process`] reads as the product's sentence: authorize, filter, transform, re-authorize. Nothing of it is
+//! visible to anybody until the caller commits what it returns.
+
+mod stages;
+mod stop;
+mod transform;
+
+pub use stages::{AuthStage, Stage, Stages};
+pub use stop::Stop;
+
+use std::time::Instant;
+
+use crate::message::Message;
+use crate::plugin::contract::{Permission, Verdict};
+use crate::plugin::{CallError, Policy};
+use crate::session::Session;
+
+/// What the calls of one pass share.
+pub struct Pass<'a> {
+    /// Who published.
+    pub session: &'a Session,
+    /// (Auth generation of the chain, revision of the accounts): permissions are remembered for one of these.
+    pub authority: (u64, u64),
+    /// Most messages that one publish may become.
+    pub most_messages: usize,
+    /// When the pass times out.
+    pub deadline: Instant,
+}
+
+/// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
+pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
+    authorize(stages, pass, &message.topic)?;
+    filter(stages, pass, &message)?;
+    transform::apply(stages, pass, message)
+}
+
+/// Whether the session's principal may publish there; remembered per session and topic.
+fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), Stop> {
+    let allowed = match pass.session.may_publish(pass.authority, topic) {
+        Some(allowed) => allowed,
+        None => {
+            let allowed = ask(stages, pass.session, "publish", topic)?;
+            pass.session.remember_publish(pass.authority, topic, allowed);
+            allowed
+        }
+    };
+    if allowed { Ok(()) } else { Err(Stop::Denied(format!("not allowed to publish to {topic:?}"))) }
+}
+
+/// Asks the binding that let the session in; no such binding = no.
+pub fn ask(
+    stages: &mut Stages,
+    session: &Session,
+    action: &'static str,
+    topic: &str,
+) -> Result<bool, Stop> {
+    let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
+    let principal = &session.principal;
+    let answer = stage
+        .call(|instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    match answer {
+        Ok(Permission::Allow) => Ok(true),
+        Ok(Permission::Deny(reason)) => {
+            let (plugin, name) = (stage.name(), &principal.name);
+            tracing::debug!(%plugin, %name, action, topic, reason, "permission denied");
+            Ok(false)
+        }
+        Err(error) => Err(stage.failed(error, Policy::Deny)),
+    }
+}
+
+/// Every filter whose topics match, in order.
+fn filter(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<(), Stop> {
+    for stage in stages.filters_of(&message.topic) {
+        pass.check_time()?;
+        match stage.call(|instance| instance.check(message)) {
+            Ok(Verdict::Keep) => {}
+            Ok(Verdict::Drop(reason)) => return Err(Stop::Filtered(reason)),
+            Ok(Verdict::Refuse(refusal)) => return Err(Stop::Refused(refusal)),
+            Err(error) => stage.apply_policy(error)?,
+        }
+    }
+    Ok(())
+}
+
+impl Pass<'_> {
+    /// A pass that conflicts or crawls ends as a whole.
+    fn check_time(&self) -> Result<(), Stop> {
+        if Instant::now() > self.deadline { Err(Stop::TimedOut) } else { Ok(()) }
+    }
+}
+
+/// How a call's answer is counted.
+pub(crate) use crate::metrics::End;
+
+impl From<&CallError> for End {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Timeout(_) => Self::Timeout,
+            CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
+            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! A shard's own instances of the chain's plugins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{End, Stop};
+use crate::metrics::{Metrics, StageMetrics};
+use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
+use crate::plugin::{AuthSlot, Binding, CallError, Chain, Instance, Policy};
+use crate::sequencer::Effect;
+
+/// One binding as this shard runs it.
+pub struct Stage {
+    /// The binding.
+    pub binding: Arc<Binding>,
+    instance: Option<Instance>,
+    metrics: StageMetrics,
+}
+
+/// One place in the auth order.
+pub enum AuthStage {
+    /// A plugin.
+    Live(Stage),
+    /// A plugin was here and vanished: refuse.
+    Closed,
+}
+
+/// All stages of one chain.
+#[derive(Default)]
+pub struct Stages {
+    /// Generation of the chain that these belong to.
+    pub generation: u64,
+    /// Auth, in order.
+    pub auth: Vec<AuthStage>,
+    /// Filters, in order.
+    pub filters: Vec<Stage>,
+    /// Transforms, in order.
+    pub transforms: Vec<Stage>,
+}
+
+impl Stages {
+    /// Goes over to a chain: bindings that stay keep their instances.
+    pub fn adopt(&mut self, chain: &Chain, metrics: &Metrics) {
+        if chain.generation == self.generation {
+            return;
+        }
+        let mut kept: HashMap<*const Binding, Stage> = HashMap::new();
+        let old = std::mem::take(self);
+        let live = old.auth.into_iter().filter_map(|stage| match stage {
+            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Closed => None,
+        });
+        for stage in live.chain(old.filters).chain(old.transforms) {
+            kept.insert(Arc::as_ptr(&stage.binding), stage);
+        }
+        let mut stage = |binding: &Arc<Binding>| {
+            kept.remove(&Arc::as_ptr(binding)).unwrap_or_else(|| Stage::new(binding, metrics))
+        };
+        let auth = chain.auth.iter().map(|slot| match slot {
+            AuthSlot::Live(binding) => AuthStage::Live(stage(binding)),
+            AuthSlot::Closed { .. } => AuthStage::Closed,
+        });
+        self.auth = auth.collect();
+        self.filters = chain.filters.iter().map(&mut stage).collect();
+        self.transforms = chain.transforms.iter().map(&mut stage).collect();
+        self.generation = chain.generation;
+    }
+
+    /// The auth stage of this name.
+    pub fn auth_of(&mut self, name: &str) -> Option<&mut Stage> {
+        self.auth.iter_mut().find_map(|stage| match stage {
+            AuthStage::Live(stage) if &**stage.name() == name => Some(stage),
+            _ => None,
+        })
+    }
+
+    /// Filters whose topics match.
+    pub fn filters_of(&mut self, topic: &str) -> impl Iterator<Item = &mut Stage> {
+        self.filters.iter_mut().filter(move |stage| stage.binding.spec.takes(topic))
+    }
+
+    /// What the pass has read and written so far, taken out of the instances.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for stage in self.all() {
+            let Some(instance) = &mut stage.instance else { continue };
+            let guest = instance.guest();
+            if guest.transaction.touched()
+                && let crate::plugin::guest::StateAccess::Space(space) = &guest.shared.state
+            {
+                let space = Arc::clone(space);
+                effects.push(Effect { space, transaction: std::mem::take(&mut guest.transaction) });
+            }
+        }
+        effects
+    }
+
+    /// Forgets what the pass has read and written.
+    pub fn clear(&mut self) {
+        for stage in self.all() {
+            if let Some(instance) = &mut stage.instance {
+                instance.guest().transaction.clear();
+            }
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Stage> {
+        let auth = self.auth.iter_mut().filter_map(|stage| match stage {
+            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Closed => None,
+        });
+        auth.chain(&mut self.filters).chain(&mut self.transforms)
+    }
+}
+
+/// How an answer is counted.
+pub trait Counted {
+    /// The counter.
+    fn end(&self) -> End;
+}
+
+impl Stage {
+    /// A stage that takes its instance when it is first called.
+    pub fn new(binding: &Arc<Binding>, metrics: &Metrics) -> Self {
+        let metrics = metrics.stage(binding.kind().as_str(), binding.name(), &binding.shared.version);
+        // A binding without a waiting instance makes one at its first message, and says what went wrong.
+        Self { binding: Arc::clone(binding), instance: binding.instance().ok(), metrics }
+    }
+
+    /// Binding name.
+    pub fn name(&self) -> &Arc<str> {
+        self.binding.name()
+    }
+
+    /// Calls the plugin; once more, on a fresh instance, after a failure that may be the instance's own.
+    pub fn call<T: Counted>(
+        &mut self,
+        mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        match self.call_once(&mut call) {
+            Err(error) if error.worth_a_retry() => {
+                let (plugin, version) = (self.name(), &self.binding.shared.version);
+                tracing::warn!(%plugin, %version, %error, "plugin call failed, tried once more");
+                self.call_once(&mut call)
+            }
+            answer => answer,
+        }
+    }
+
+    fn call_once<T: Counted>(
+        &mut self,
+        call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let started = Instant::now();
+        let instance = match &mut self.instance {
+            Some(instance) => instance,
+            none => none.insert(self.binding.instance()?),
+        };
+        let answer = call(instance);
+        if instance.is_dead() {
+            self.replace();
+        }
+        let end = answer.as_ref().map_or_else(|error| End::from(error), Counted::end);
+        self.metrics.ended(end, started.elapsed());
+        answer
+    }
+
+    /// A dead instance goes; what the pass read and wrote before the failed call stays with its successor.
+    fn replace(&mut self) {
+        let Some(mut dead) = self.instance.take() else { return };
+        let mut transaction = std::mem::take(&mut dead.guest().transaction);
+        transaction.discard_call();
+        if let Ok(mut fresh) = self.binding.instance() {
+            fresh.guest().transaction = transaction;
+            self.instance = Some(fresh);
+        }
+    }
+
+    /// The plugin failed: what its policy makes of it. Ok = the message goes on.
+    pub fn apply_policy(&self, error: CallError) -> Result<(), Stop> {
+        match self.binding.policy {
+            Policy::Pass => {
+                let (plugin, version) = (self.name(), &self.binding.shared.version);
+                tracing::warn!(%plugin, %version, %error, "plugin failed, message passed on (on-error = pass)");
+                Ok(())
+            }
+            policy => Err(self.failed(error, policy)),
+        }
+    }
+
+    /// The stop that a failure leads to.
+    pub fn failed(&self, error: CallError, policy: Policy) -> Stop {
+        let (plugin, version) = (Arc::clone(self.name()), Arc::clone(&self.binding.shared.version));
+        tracing::warn!(%plugin, %version, cause = error.cause(), %error, ?policy, "plugin failed");
+        match policy {
+            Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
+            Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
+            Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
+                plugin,
+                version,
+                reason: error.to_string(),
+                disconnect: policy == Policy::Disconnect,
+            },
+        }
+    }
+}
+
+impl Counted for Verdict {
+    fn end(&self) -> End {
+        match self {
+            Self::Keep => End::Keep,
+            Self::Drop(_) => End::Drop,
+            Self::Refuse(_) => End::Refuse,
+        }
+    }
+}
+
+impl Counted for TransformOutcome {
+    fn end(&self) -> End {
+        match self {
+            Self::Unchanged => End::Unchanged,
+            Self::Replace(messages) if messages.is_empty() => End::Consumed,
+            Self::SetPayload(_) | Self::SetMeta(_) | Self::Add(_) | Self::Replace(_) => End::Changed,
+            Self::Refuse(_) => End::Refuse,
+        }
+    }
+}
+
+impl Counted for Permission {
+    fn end(&self) -> End {
+        match self {
+            Self::Allow => End::Allow,
+            Self::Deny(_) => End::Deny,
+        }
+    }
+}
+
+impl Counted for Decision {
+    fn end(&self) -> End {
+        match self {
+            Self::Allow(_) => End::Allow,
+            Self::Abstain => End::Abstain,
+            Self::Deny(_) => End::Deny,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Plugins: compiled once, instantiated per shard, bound by files in a folder, swapped as one chain.
+//!
+//! In the order of a plugin's life: [`folder`] (what lies there), [`binding`] (what its file says),
+//! [`component`] and [`kind`] (compile, check), [`chain`] (the snapshot that messages use), [`instance`]
+//! and [`guest`] (calls and their limits), [`imports`] (what a guest may call), [`reload`] (all of it again,
+//! whenever the folder changes).
+
+pub mod binding;
+pub mod chain;
+pub mod component;
+pub mod contract;
+pub mod engine;
+mod error;
+pub mod folder;
+pub mod guest;
+pub mod imports;
+mod info;
+pub mod instance;
+pub mod kind;
+pub mod reload;
+pub mod space;
+pub mod stock;
+
+pub use binding::Policy;
+pub use chain::{AuthSlot, Binding, Chain};
+pub use engine::Engine;
+pub use error::{CallError, LoadError};
+pub use info::*;
+pub use instance::Instance;
+pub use kind::Kind;
+pub use reload::{Plugins, PluginsOptions};

@@ -1,0 +1,141 @@
+//! The immutable, ordered snapshot of all bindings. A message uses one chain from end to end.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::binding::{Policy, Spec};
+use super::component::Loaded;
+use super::guest::Shared;
+use super::{CallError, Engine, Instance, Kind, LoadError};
+use crate::metrics::StageMetrics;
+
+/// One binding with its compiled component: makes instances.
+pub struct Binding {
+    /// What its file says.
+    pub spec: Spec,
+    /// Kind, digest and resolved imports.
+    pub loaded: Loaded,
+    /// What its instances share.
+    pub shared: Shared,
+    /// What happens when it fails.
+    pub policy: Policy,
+    /// Counters of this version.
+    pub metrics: StageMetrics,
+    /// When it went live, Unix microseconds.
+    pub loaded_us: u64,
+    pub(super) engine: Engine,
+    /// Packed fields 0x20-0x25, for `init`.
+    pub(super) context: Vec<u8>,
+    /// Instances made off the message path, for the shards to take.
+    pub(super) ready: Mutex<Vec<Instance>>,
+}
+
+impl Binding {
+    /// Binding name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.binding
+    }
+
+    /// The component's kind.
+    pub fn kind(&self) -> Kind {
+        self.loaded.kind
+    }
+
+    /// A fresh instance: one that waits, or a new one.
+    pub fn instance(&self) -> Result<Instance, CallError> {
+        let waiting = self.ready.lock().pop();
+        match waiting {
+            Some(instance) => Ok(instance),
+            None => self.make().map_err(|error| match error {
+                LoadError::Init(call) => call,
+                other => CallError::Instantiate(other.to_string().into()),
+            }),
+        }
+    }
+
+    pub(super) fn make(&self) -> Result<Instance, LoadError> {
+        let _clock = self.engine.running();
+        Instance::new(&self.engine, &self.loaded, self.shared.clone(), &self.spec.config, &self.context)
+    }
+}
+
+/// One place in the auth order.
+#[derive(Clone)]
+pub enum AuthSlot {
+    /// A plugin.
+    Live(Arc<Binding>),
+    /// An auth plugin was here and its file vanished or does not load: whoever comes so far is refused.
+    Closed {
+        /// Its binding name.
+        name: Arc<str>,
+        /// Its order.
+        order: i64,
+    },
+}
+
+impl AuthSlot {
+    /// Order, then name.
+    pub fn rank(&self) -> (i64, Arc<str>) {
+        match self {
+            Self::Live(binding) => (binding.spec.order, Arc::clone(binding.name())),
+            Self::Closed { name, order } => (*order, Arc::clone(name)),
+        }
+    }
+}
+
+/// All bindings, each kind in its order.
+#[derive(Clone, Default)]
+pub struct Chain {
+    /// Rises with each swap.
+    pub generation: u64,
+    /// Rises when the auth part changes: then standing permissions are asked for again.
+    pub authority: u64,
+    /// Asked in order, first answer that is no abstention wins.
+    pub auth: Vec<AuthSlot>,
+    /// In order.
+    pub filters: Vec<Arc<Binding>>,
+    /// In order.
+    pub transforms: Vec<Arc<Binding>>,
+    /// Consumers of the log; they have no order.
+    pub storages: Vec<Arc<Binding>>,
+}
+
+impl Chain {
+    /// Sorts bindings into a chain. The generations are the caller's.
+    pub fn build(bindings: &[Arc<Binding>], closed: &[(Arc<str>, i64)]) -> Self {
+        let mut sorted = bindings.to_vec();
+        sorted.sort_by(|a, b| (a.spec.order, a.name()).cmp(&(b.spec.order, b.name())));
+        let of = |kind: Kind| sorted.iter().filter(move |b| b.kind() == kind).cloned().collect::<Vec<_>>();
+        let mut auth: Vec<_> = of(Kind::Auth).into_iter().map(AuthSlot::Live).collect();
+        auth.extend(closed.iter().map(|(name, order)| AuthSlot::Closed { name: Arc::clone(name), order: *order }));
+        auth.sort_by_key(AuthSlot::rank);
+        Self {
+            generation: 0,
+            authority: 0,
+            auth,
+            filters: of(Kind::Filter),
+            transforms: of(Kind::Transform),
+            storages: of(Kind::Storage),
+        }
+    }
+
+    /// All live bindings, in pipeline order.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        let live = self.auth.iter().filter_map(|slot| match slot {
+            AuthSlot::Live(binding) => Some(binding),
+            AuthSlot::Closed { .. } => None,
+        });
+        live.chain(&self.filters).chain(&self.transforms).chain(&self.storages)
+    }
+
+    /// Whether the auth part is the same, plugin for plugin.
+    pub fn same_auth(&self, other: &Self) -> bool {
+        let same = |a: &AuthSlot, b: &AuthSlot| match (a, b) {
+            (AuthSlot::Live(a), AuthSlot::Live(b)) => Arc::ptr_eq(a, b),
+            (AuthSlot::Closed { .. }, AuthSlot::Closed { .. }) => a.rank() == b.rank(),
+            _ => false,
+        };
+        self.auth.len() == other.auth.len() && self.auth.iter().zip(&other.auth).all(|(a, b)| same(a, b))
+    }
+}

@@ -1,0 +1,89 @@
+//! A compiled component: checked once at load, instantiated as often as needed.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+
+use super::guest::Guest;
+use super::{Engine, Kind, LoadError, imports, kind};
+
+/// A component that passed every check that needs no instance.
+#[derive(Clone)]
+pub struct Loaded {
+    /// SHA-256 of the file.
+    pub digest: [u8; 32],
+    /// Its kind.
+    pub kind: Kind,
+    /// Resolved imports.
+    pub pre: InstancePre<Guest>,
+    /// Where the exported functions are.
+    pub exports: Arc<Exports>,
+}
+
+/// Exported functions, resolved once.
+pub struct Exports {
+    /// `init` of the kind.
+    pub init: ComponentExportIndex,
+    /// `authenticate`, `check`, `apply` or `store`.
+    pub main: ComponentExportIndex,
+    /// `authorize` or `query`.
+    pub second: Option<ComponentExportIndex>,
+    /// `selftest.run`.
+    pub selftest: Option<ComponentExportIndex>,
+}
+
+/// SHA-256 of a file's bytes.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// First 12 hex digits of a digest: what lists, logs and metrics call the version.
+pub fn version(digest: &[u8; 32]) -> String {
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Loaded {
+    /// Compiles and checks. Slow (tens of milliseconds) unless the cache has it: never on a shard.
+    pub fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        if !bytes.starts_with(b"\0asm") {
+            return Err(LoadError::NotAComponent("it does not begin with \\0asm".into()));
+        }
+        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+            return Err(LoadError::NotAComponent("it is a core module".into()));
+        }
+        let component = Component::from_binary(engine.wasm(), bytes)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let kind = kind::detect(engine, &component)?;
+        kind::check_imports(engine, &component)?;
+        let exports = exports(&component, kind)?;
+        let pre = imports::linker(engine)?
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
+        Ok(Self { digest: digest(bytes), kind, pre, exports: Arc::new(exports) })
+    }
+}
+
+fn exports(component: &Component, kind: Kind) -> Result<Exports, LoadError> {
+    let (main, second) = match kind {
+        Kind::Auth => ("authenticate", Some("authorize")),
+        Kind::Filter => ("check", None),
+        Kind::Transform => ("apply", None),
+        Kind::Storage => ("store", Some("query")),
+    };
+    let instance = imports::interface(kind.as_str());
+    let function = |name: &str| {
+        let parent = component.get_export_index(None, &instance);
+        let found = parent.and_then(|parent| component.get_export_index(Some(&parent), name));
+        found.ok_or_else(|| LoadError::Types(format!("{instance} has no function {name}")))
+    };
+    let selftest = component
+        .get_export_index(None, &imports::interface("selftest"))
+        .and_then(|parent| component.get_export_index(Some(&parent), "run"));
+    Ok(Exports {
+        init: function("init")?,
+        main: function(main)?,
+        second: second.map(function).transpose()?,
+        selftest,
+    })
+}

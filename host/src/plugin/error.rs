@@ -1,0 +1,153 @@
+//! Why a plugin does not go live, and why a call into one has no answer: three failures, three types.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why a plugin file or binding is not used. The version before it, if any, serves on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The engine itself.
+    #[error("the WebAssembly engine failed: {0}")]
+    Engine(String),
+    /// The file cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// Over the limit.
+    #[error("{found} bytes: at most {accepted} are accepted (plugin.file_bytes)")]
+    TooBig {
+        /// Size of the file.
+        found: u64,
+        /// The limit.
+        accepted: usize,
+    },
+    /// Not a component.
+    #[error(
+        "not a WebAssembly component ({0}): build for wasm32-wasip2; core modules and precompiled code are refused"
+    )]
+    NotAComponent(String),
+    /// Does not compile.
+    #[error("does not compile: {0}")]
+    Compile(String),
+    /// No kind among the exports.
+    #[error(
+        "exports none of weir:plugin's auth, filter, transform, storage: use one export_*! macro of the SDK"
+    )]
+    NoKind,
+    /// More than one.
+    #[error("exports several kinds ({0}): exactly one is accepted, build one component for each")]
+    SeveralKinds(String),
+    /// Another version of the contract.
+    #[error("exports {found}, this router speaks {wanted}: rebuild against its SDK")]
+    Version {
+        /// What the component exports.
+        found: String,
+        /// What the host wants.
+        wanted: String,
+    },
+    /// A typo would otherwise be silently without effect.
+    #[error("exports {0}, which this router does not know")]
+    UnknownExport(String),
+    /// Not allowed.
+    #[error("imports {0}, which plugins may not have: no files, sockets or HTTP")]
+    Imports(String),
+    /// Types do not match.
+    #[error("does not fit weir:plugin@0.1.0: {0}")]
+    Types(String),
+    /// `init` said no.
+    #[error("refuses its configuration at `config{path}`: {reason}")]
+    Config {
+        /// JSON Pointer.
+        path: String,
+        /// What is accepted.
+        reason: String,
+    },
+    /// `init` failed.
+    #[error("init failed: {0}")]
+    Init(CallError),
+    /// `selftest` said no.
+    #[error("self-test failed: {0}")]
+    SelfTest(String),
+    /// The binding file.
+    #[error("{path}{line}: {reason}")]
+    Binding {
+        /// The file.
+        path: String,
+        /// `:LINE`, or empty.
+        line: String,
+        /// What is wrong and what is accepted.
+        reason: String,
+    },
+    /// The store refused to open the binding's state.
+    #[error("its state cannot be opened: {0}")]
+    State(String),
+}
+
+impl LoadError {
+    /// An engine error with its whole chain of causes.
+    pub fn engine(error: impl Into<wasmtime::Error>) -> Self {
+        Self::Engine(format!("{:#}", error.into()))
+    }
+
+    /// The stage at which loading ended, for metrics: a closed set.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Engine(_) => "engine",
+            Self::Read { .. } => "read",
+            Self::TooBig { .. } => "size",
+            Self::NotAComponent(_) | Self::Compile(_) => "compile",
+            Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",
+            Self::Imports(_) => "imports",
+            Self::Types(_) => "instantiate",
+            Self::Config { .. } | Self::Init(_) => "init",
+            Self::SelfTest(_) => "self-test",
+            Self::Binding { .. } => "binding",
+            Self::State(_) => "state",
+        }
+    }
+}
+
+/// The plugin failed: what a call ended with instead of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// A trap; the instance is gone. The guest's own panic text where it gave one.
+    #[error("trapped: {0}")]
+    Trap(Arc<str>),
+    /// Ran over its deadline; the instance is gone.
+    #[error("took longer than {0} ms")]
+    Timeout(u128),
+    /// Returned more or other than it may; counts as a trap.
+    #[error("returned what it may not: {0}")]
+    Output(String),
+    /// `err(unavailable)`.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// `err(internal)`.
+    #[error("internal: {0}")]
+    Internal(String),
+    /// No instance could be made.
+    #[error("cannot be instantiated: {0}")]
+    Instantiate(Arc<str>),
+}
+
+impl CallError {
+    /// The cause in metrics: a closed set.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Timeout(_) => "timeout",
+            Self::Output(_) => "output",
+            Self::Unavailable(_) | Self::Internal(_) => "error",
+            Self::Instantiate(_) => "instantiate",
+        }
+    }
+
+    /// Whether a fresh instance may do better with the same message.
+    pub fn worth_a_retry(&self) -> bool {
+        matches!(self, Self::Trap(_) | Self::Output(_) | Self::Unavailable(_))
+    }
+}

@@ -1,0 +1,220 @@
+//! What lies in the plugins folder: names, binding files and components, read once and hashed.
+//!
+//! The folder is the truth and events are hints: every reload reads it anew, but files whose size, time and
+//! inode did not change.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::binding::valid_name;
+use super::{LoadError, component};
+
+/// A component's bytes and their digest.
+#[derive(Clone)]
+pub struct File {
+    /// The bytes that were hashed and that will be compiled: there is no second open.
+    pub bytes: Arc<[u8]>,
+    /// SHA-256.
+    pub digest: [u8; 32],
+}
+
+/// One name in the folder.
+#[derive(Clone, Default)]
+pub struct Entry {
+    /// `NAME.wasm`, or why it cannot be used.
+    pub wasm: Option<Result<File, LoadError>>,
+    /// `NAME.toml`, or why it cannot be read.
+    pub toml: Option<Result<Arc<str>, LoadError>>,
+}
+
+/// Reads a folder, remembering what has not changed.
+pub struct Folder {
+    path: PathBuf,
+    file_bytes: usize,
+    seen: BTreeMap<PathBuf, (Stamp, Read_)>,
+}
+
+type Stamp = (u64, u64, i64, i64);
+
+#[derive(Clone)]
+enum Read_ {
+    Wasm(Result<File, LoadError>),
+    Toml(Result<Arc<str>, LoadError>),
+}
+
+/// Longest binding file, in bytes.
+const TOML_BYTES: usize = 1024 * 1024;
+
+impl Folder {
+    /// A folder; `file_bytes` is the largest component accepted.
+    pub fn new(path: &Path, file_bytes: usize) -> Self {
+        Self { path: path.to_owned(), file_bytes, seen: BTreeMap::new() }
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All names whose files `ready` lets through; the others are as they were at the last scan.
+    pub fn scan(&mut self, ready: impl Fn(&Path) -> bool) -> Result<BTreeMap<String, Entry>, LoadError> {
+        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
+        let listed = fs::read_dir(&self.path).map_err(|error| read_error(&self.path, &error))?;
+        for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
+            let Some((name, is_wasm)) = plugin_file(&path) else { continue };
+            let known = self.seen.get(&path);
+            let read = if ready(&path) { self.read(&path, is_wasm, known) } else { known.cloned() };
+            let Some((stamp, read)) = read else { continue };
+            let entry = entries.entry(name.to_owned()).or_default();
+            match &read {
+                Read_::Wasm(file) => entry.wasm = Some(file.clone()),
+                Read_::Toml(text) => entry.toml = Some(text.clone()),
+            }
+            seen.insert(path, (stamp, read));
+        }
+        self.seen = seen;
+        Ok(entries)
+    }
+
+    fn read(&self, path: &Path, is_wasm: bool, known: Option<&(Stamp, Read_)>) -> Option<(Stamp, Read_)> {
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            // Gone between listing and reading: the next event says so again.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => return Some(((0, 0, 0, 0), failed(is_wasm, read_error(path, &error)))),
+        };
+        let stamp = stamp(&metadata);
+        if let Some((old, read)) = known
+            && *old == stamp
+            && !metadata.is_symlink()
+        {
+            return Some((stamp, read.clone()));
+        }
+        let limit = if is_wasm { self.file_bytes } else { TOML_BYTES };
+        let read = match self.contents(path, limit) {
+            Err(error) => failed(is_wasm, error),
+            Ok(bytes) if is_wasm => {
+                Read_::Wasm(Ok(File { digest: component::digest(&bytes), bytes: bytes.into() }))
+            }
+            Ok(bytes) => Read_::Toml(String::from_utf8(bytes).map(Arc::from).map_err(|_| LoadError::Read {
+                path: path.to_owned(),
+                reason: "not UTF-8".into(),
+            })),
+        };
+        Some((stamp, read))
+    }
+
+    /// Only regular files inside the folder: no FIFO that would block, no way out through a link.
+    fn contents(&self, path: &Path, limit: usize) -> Result<Vec<u8>, LoadError> {
+        let refuse = |reason: &str| LoadError::Read { path: path.to_owned(), reason: reason.into() };
+        let real = fs::canonicalize(path).map_err(|error| read_error(path, &error))?;
+        let home = fs::canonicalize(&self.path).map_err(|error| read_error(&self.path, &error))?;
+        if !real.starts_with(&home) {
+            return Err(refuse("a link that leads out of the plugins folder is refused: copy the file into it"));
+        }
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(nonblocking)
+            .open(&real)
+            .map_err(|error| read_error(path, &error))?;
+        let metadata = file.metadata().map_err(|error| read_error(path, &error))?;
+        if !metadata.is_file() {
+            return Err(refuse("not a regular file"));
+        }
+        if metadata.len() > limit as u64 {
+            return Err(LoadError::TooBig { found: metadata.len(), accepted: limit });
+        }
+        let mut bytes = Vec::new();
+        let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| read_error(path, &error))?;
+        if bytes.len() > limit {
+            return Err(LoadError::TooBig { found: bytes.len() as u64, accepted: limit });
+        }
+        Ok(bytes)
+    }
+}
+
+/// `NAME.wasm` or `NAME.toml` with a name that can be a plugin's; everything else is none of our business:
+/// dot-files, editors' and copies' temporary files.
+pub fn plugin_file(path: &Path) -> Option<(&str, bool)> {
+    let name = path.file_stem()?.to_str()?;
+    let is_wasm = match path.extension()?.to_str()? {
+        "wasm" => true,
+        "toml" => false,
+        _ => return None,
+    };
+    valid_name(name).then_some((name, is_wasm))
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    (metadata.len(), metadata.ino(), metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(), metadata.ctime_nsec())
+}
+
+fn failed(is_wasm: bool, error: LoadError) -> Read_ {
+    if is_wasm { Read_::Wasm(Err(error)) } else { Read_::Toml(Err(error)) }
+}
+
+fn read_error(path: &Path, error: &std::io::Error) -> LoadError {
+    LoadError::Read { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plugin_files_count() {
+        for (path, expected) in [
+            ("x/a.wasm", Some(("a", true))),
+            ("x/json-map.toml", Some(("json-map", false))),
+            ("x/.a.wasm", None),
+            ("x/a.wasm.part", None),
+            ("x/a.wasm~", None),
+            ("x/A.wasm", None),
+            ("x/a.cwasm", None),
+        ] {
+            assert_eq!(plugin_file(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn links_out_fifos_and_big_files_are_refused_and_the_rest_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("link.wasm")).unwrap();
+        fs::create_dir(dir.path().join("folder.wasm")).unwrap();
+        fs::write(dir.path().join("big.wasm"), [0; 101]).unwrap();
+        fs::write(dir.path().join("good.wasm"), [0; 100]).unwrap();
+        let fifo = dir.path().join("fifo.wasm");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let entries = Folder::new(dir.path(), 100).scan(|_| true).unwrap();
+        let reason = |name: &str| match &entries[name].wasm {
+            Some(Err(error)) => error.to_string(),
+            _ => "read".into(),
+        };
+        assert!(reason("link").contains("leads out"), "{}", reason("link"));
+        assert!(reason("folder").contains("not a regular file"), "{}", reason("folder"));
+        assert!(reason("fifo").contains("not a regular file"), "{}", reason("fifo"));
+        assert!(reason("big").contains("at most 100"), "{}", reason("big"));
+        assert_eq!(reason("good"), "read");
+    }
+
+    #[test]
+    fn a_file_that_is_not_ready_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        fs::write(&path, "one").unwrap();
+        let mut folder = Folder::new(dir.path(), 100);
+        let text = |entries: BTreeMap<String, Entry>| entries["a"].toml.clone().unwrap().unwrap();
+        assert_eq!(&*text(folder.scan(|_| true).unwrap()), "one");
+        fs::write(&path, "two!").unwrap();
+        assert_eq!(&*text(folder.scan(|_| false).unwrap()), "one");
+        assert_eq!(&*text(folder.scan(|_| true).unwrap()), "two!");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a guest's store holds: its limits, its transaction, its output streams, and nothing of the host's
+//! that it was not given.
+
+mod stderr;
+
+pub use stderr::Console;
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::engine::Engine;
+use super::imports::logging::LogGate;
+use crate::config::PluginLimits;
+use super::Kind;
+use super::space::{Space, Transaction};
+use crate::accounts::Accounts;
+use crate::store::StorageSpace;
+
+/// What `state` reaches in this instance.
+#[derive(Clone)]
+pub enum StateAccess {
+    /// A space in memory, with transactions.
+    Space(Arc<Space>),
+    /// A storage plugin's committed key space, to be read only.
+    Storage(Arc<StorageSpace>),
+}
+
+/// Everything about a binding that all its instances share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Binding name.
+    pub binding: Arc<str>,
+    /// First 12 hex digits of the component's digest.
+    pub version: Arc<str>,
+    /// The component's kind.
+    pub kind: Kind,
+    /// Limits of each call.
+    pub limits: PluginLimits,
+    /// The space behind `state`.
+    pub state: StateAccess,
+    /// Realms that `accounts.lookup` may be asked for.
+    pub realms: Arc<[String]>,
+    /// The accounts.
+    pub accounts: Arc<Accounts>,
+    /// Rate limit of log lines.
+    pub gate: Arc<LogGate>,
+}
+
+/// The data of a guest's store.
+pub struct Guest {
+    /// Shared with the binding's other instances.
+    pub shared: Shared,
+    /// Reads and writes of the pass so far.
+    pub transaction: Transaction,
+    /// False in `init`, in storage plugins and in queries.
+    pub may_write: bool,
+    /// Captured stderr, for the text of a panic.
+    pub console: Console,
+    limits: StoreLimits,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+/// Handles that a guest may hold: streams of its standard output and little else.
+const HANDLES: usize = 1_000;
+
+impl Guest {
+    /// A store with every limit set and nothing granted.
+    pub fn store(engine: &Engine, shared: Shared) -> Store<Self> {
+        let console = Console::new(&shared);
+        let wasi = WasiCtx::builder().stdout(console.clone()).stderr(console.clone()).build();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(shared.limits.memory_bytes)
+            .table_elements(20_000)
+            .instances(64)
+            .tables(64)
+            .memories(8)
+            .build();
+        let copied = shared.limits.output_bytes.saturating_add(64 * 1024);
+        let guest = Self {
+            shared,
+            transaction: Transaction::default(),
+            may_write: false,
+            console,
+            limits,
+            wasi,
+            table: ResourceTable::new(),
+        };
+        let mut store = Store::new(engine.wasm(), guest);
+        store.limiter(|guest| &mut guest.limits);
+        store.set_hostcall_fuel(copied);
+        store.set_max_component_handles(HANDLES);
+        store.epoch_deadline_trap();
+        store
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

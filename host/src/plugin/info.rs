@@ -1,0 +1,87 @@
+//! What the operator sees of plugins: one [`PluginInfo`] per binding, one [`Problem`] per mistake.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Lists the bindings; the admin listener knows plugins only through this.
+pub trait PluginView: Send + Sync {
+    /// Every binding, in pipeline order.
+    fn list(&self) -> Vec<PluginInfo>;
+}
+
+/// One line of `weir plugin list`.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginInfo {
+    /// The binding's name.
+    pub name: String,
+    /// `NAME.wasm`, or `stock:NAME`.
+    pub file: String,
+    /// `auth`, `filter`, `transform`, `storage`; empty if the file could not be read that far.
+    pub kind: String,
+    /// First 12 hexadecimal digits of the component's SHA-256; empty if it could not be read.
+    pub version: String,
+    /// Place among the bindings of its kind, lowest first.
+    pub order: i64,
+    /// Patterns of the topics that it sees.
+    pub topics: Vec<String>,
+    /// What it is doing.
+    pub state: PluginState,
+    /// Why it failed, is disabled or was taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when this version serves, Unix microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded_us: Option<u64>,
+    /// Calls of this version.
+    pub calls: u64,
+    /// Traps, timeouts and errors among them.
+    pub failures: u64,
+}
+
+/// What a binding is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginState {
+    /// Serving.
+    Active,
+    /// Not serving, or serving an older version: `reason` says why.
+    Failed,
+    /// Switched off by its binding file.
+    Disabled,
+    /// Its file is gone and it still denies, so that nothing opens because a file vanished.
+    Tombstone,
+}
+
+impl PluginState {
+    /// The word in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Tombstone => "tombstone",
+        }
+    }
+}
+
+/// A mistake in the plugin folder, as `weir check` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The binding or component.
+    pub file: PathBuf,
+    /// Counted from 1; none for what stands in no line.
+    pub line: Option<usize>,
+    /// What was found and what is accepted.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(out, "{}:{line}: {}", self.file.display(), self.message),
+            None => write!(out, "{}: {}", self.file.display(), self.message),
+        }
+    }
+}

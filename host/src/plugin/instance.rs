@@ -1,0 +1,158 @@
+//! One live instance of a binding: a store of its own, typed functions, a deadline for every call.
+
+mod calls;
+
+use std::time::Duration;
+
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
+use wasmtime::{Store, Trap};
+
+use super::component::Loaded;
+use super::contract::{
+    AnswerOut, ConfigError, CredentialIn, Decision, Failure, MessageIn, Permission, QueryError, QuestionIn,
+    StoreFailure, TransformOutcome, Verdict, Write,
+};
+use super::guest::{Guest, Shared};
+use super::{CallError, Engine, Kind, LoadError};
+
+/// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
+pub struct Instance {
+    store: Store<Guest>,
+    functions: Functions,
+    dead: bool,
+}
+
+/// The kind's functions. Their arguments are borrowed for the call: `'static` stands for any lifetime, since
+/// a typed function is covariant in its arguments.
+#[derive(Clone, Copy)]
+enum Functions {
+    Auth {
+        authenticate: TypedFunc<(CredentialIn,), (Result<Decision, Failure>,)>,
+        authorize: TypedFunc<(&'static [u8], &'static [u8], &'static str, &'static str), (Result<Permission, Failure>,)>,
+    },
+    Filter(TypedFunc<(MessageIn<'static>,), (Result<Verdict, Failure>,)>),
+    Transform(TypedFunc<(MessageIn<'static>,), (Result<TransformOutcome, Failure>,)>),
+    Storage {
+        store: TypedFunc<(&'static [MessageIn<'static>],), (Result<Vec<Write>, StoreFailure>,)>,
+        query: TypedFunc<(QuestionIn<'static>,), (Result<AnswerOut, QueryError>,)>,
+    },
+}
+
+impl Instance {
+    /// Instantiates and calls `init`, both under the init deadline, with `state` read-only.
+    pub fn new(
+        engine: &Engine,
+        loaded: &Loaded,
+        shared: Shared,
+        config: &str,
+        context: &[u8],
+    ) -> Result<Self, LoadError> {
+        let deadline = shared.limits.init_deadline;
+        let kind = shared.kind;
+        let mut store = Guest::store(engine, shared);
+        store.set_epoch_deadline(Engine::ticks(deadline));
+        let instance = loaded
+            .pre
+            .instantiate(&mut store)
+            .map_err(|error| LoadError::Init(call_error(&store, &error, deadline)))?;
+        let functions = functions(&mut store, &instance, loaded)?;
+        let init: TypedFunc<(&str, &[u8]), (Result<(), ConfigError>,)> =
+            typed(&mut store, &instance, &loaded.exports.init)?;
+        let mut made = Self { store, functions, dead: false };
+        let answer = made
+            .call(deadline, |store| init.call(store, (config, context)))
+            .map_err(LoadError::Init)?;
+        made.store.data_mut().transaction.clear();
+        match answer.0 {
+            Ok(()) => {
+                made.store.data_mut().may_write = kind != Kind::Storage;
+                Ok(made)
+            }
+            Err(ConfigError { path, reason }) => Err(LoadError::Config { path, reason }),
+        }
+    }
+
+    /// Runs the optional `selftest`, on a trial instance.
+    pub fn self_test(&mut self, loaded: &Loaded) -> Result<(), LoadError> {
+        let Some(index) = &loaded.exports.selftest else { return Ok(()) };
+        let deadline = self.store.data().shared.limits.init_deadline;
+        let instance = loaded
+            .pre
+            .instantiate(&mut self.store)
+            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
+        let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &instance, index)?;
+        self.store.data_mut().may_write = false;
+        match self.call(deadline, |store| run.call(store, ())).map_err(LoadError::Init)?.0 {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(LoadError::SelfTest(reason)),
+        }
+    }
+
+    /// Whether a trap or a deadline has closed the store.
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    /// The store's data: limits, transaction, console.
+    pub fn guest(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
+    fn call<R>(
+        &mut self,
+        deadline: Duration,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+    ) -> Result<R, CallError> {
+        if self.dead {
+            return Err(CallError::Instantiate("the instance has trapped".into()));
+        }
+        self.store.set_epoch_deadline(Engine::ticks(deadline));
+        call(&mut self.store).map_err(|error| {
+            self.dead = true;
+            call_error(&self.store, &error, deadline)
+        })
+    }
+}
+
+/// What a guest's end means, with its own panic text where it wrote one.
+fn call_error(store: &Store<Guest>, error: &wasmtime::Error, deadline: Duration) -> CallError {
+    if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {
+        return CallError::Timeout(deadline.as_millis());
+    }
+    let said = store.data().console.take_tail();
+    let root = error.root_cause();
+    CallError::Trap(if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") }.into())
+}
+
+fn functions(
+    store: &mut Store<Guest>,
+    instance: &WasmInstance,
+    loaded: &Loaded,
+) -> Result<Functions, LoadError> {
+    let main = &loaded.exports.main;
+    let second = || loaded.exports.second.as_ref().ok_or(LoadError::NoKind);
+    Ok(match loaded.kind {
+        Kind::Auth => Functions::Auth {
+            authenticate: typed(store, instance, main)?,
+            authorize: typed(store, instance, second()?)?,
+        },
+        Kind::Filter => Functions::Filter(typed(store, instance, main)?),
+        Kind::Transform => Functions::Transform(typed(store, instance, main)?),
+        Kind::Storage => Functions::Storage {
+            store: typed(store, instance, main)?,
+            query: typed(store, instance, second()?)?,
+        },
+    })
+}
+
+fn typed<P, R>(
+    store: &mut Store<Guest>,
+    instance: &WasmInstance,
+    index: &ComponentExportIndex,
+) -> Result<TypedFunc<P, R>, LoadError>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    instance.get_typed_func(store, index).map_err(|error| LoadError::Types(format!("{error:#}")))
+}

@@ -1,0 +1,118 @@
+//! Which kind a component is, read from its exports, and whether it asks for anything it may not have.
+
+use std::fmt;
+
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use super::imports::{self, wasi};
+use super::{Engine, LoadError};
+
+/// The four kinds, in the order in which the pipeline calls them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Decides who a client is and what it may do.
+    Auth,
+    /// Keeps or stops messages.
+    Filter,
+    /// Changes, splits, adds or consumes messages.
+    Transform,
+    /// Turns the log into data that can be queried.
+    Storage,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Auth, Self::Filter, Self::Transform, Self::Storage];
+
+    /// The word in WIT, logs, metrics and lists.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Filter => "filter",
+            Self::Transform => "transform",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Optional exports that this host knows. It calls none of them yet but `selftest`.
+const OPTIONAL: [&str; 3] = ["ticker", "migration", "selftest"];
+
+/// Contract interfaces that a component may import.
+const IMPORTS: [&str; 4] = ["types", "logging", "state", "accounts"];
+
+/// Reads the kind: exactly one of the four, of this host's version track.
+pub fn detect(engine: &Engine, component: &Component) -> Result<Kind, LoadError> {
+    let kind_type = component.component_type();
+    let mut kinds = Vec::new();
+    for (name, item) in kind_type.exports(engine.wasm()) {
+        let Some((interface, version)) = contract_name(name) else { continue };
+        if !matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+            continue;
+        }
+        if !same_track(version) {
+            return Err(LoadError::Version { found: name.to_owned(), wanted: imports::interface(interface) });
+        }
+        match Kind::ALL.into_iter().find(|kind| kind.as_str() == interface) {
+            Some(kind) => kinds.push(kind),
+            None if OPTIONAL.contains(&interface) || interface == "types" => {}
+            None => return Err(LoadError::UnknownExport(name.to_owned())),
+        }
+    }
+    match kinds.as_slice() {
+        [kind] => Ok(*kind),
+        [] => Err(LoadError::NoKind),
+        several => Err(LoadError::SeveralKinds(several.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Refuses every import that is on no list, all of them named at once.
+pub fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let mut refused = Vec::new();
+    for (name, _) in component.component_type().imports(engine.wasm()) {
+        let allowed = match contract_name(name) {
+            Some((interface, version)) => IMPORTS.contains(&interface) && same_track(version),
+            None => {
+                let bare = name.split('@').next().unwrap_or(name);
+                wasi::ALLOWED.contains(&bare) || wasi::ALLOWED_RANDOM.contains(&bare)
+            }
+        };
+        if !allowed {
+            refused.push(name.to_owned());
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(LoadError::Imports(refused.join(", "))) }
+}
+
+/// `weir:plugin/NAME@VERSION` into name and version.
+fn contract_name(name: &str) -> Option<(&str, &str)> {
+    let rest = name.strip_prefix(imports::PACKAGE)?.strip_prefix('/')?;
+    Some(rest.split_once('@').unwrap_or((rest, "")))
+}
+
+/// Before 1.0 the second number is the track.
+fn same_track(version: &str) -> bool {
+    let track = |v: &str| v.splitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
+    track(version) == track(imports::VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_tracks() {
+        assert_eq!(contract_name("weir:plugin/filter@0.1.0"), Some(("filter", "0.1.0")));
+        assert_eq!(contract_name("wasi:io/poll@0.2.0"), None);
+        assert!(same_track("0.1.7"));
+        assert!(!same_track("0.2.0"));
+        assert!(!same_track(""));
+    }
+}

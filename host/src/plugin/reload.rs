@@ -1,0 +1,202 @@
+//! From the folder to the chain, at start and at every change: scan, load what is new, keep what is not,
+//! swap everything at once. Any failure keeps the version before it and is shown in the list.
+
+mod loader;
+mod settling;
+mod status;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use notify::{RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{Chain, Engine, LoadError, PluginInfo};
+use crate::accounts::Accounts;
+use crate::config::PluginLimits;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use loader::Loader;
+use settling::Settling;
+
+/// The folder is read again this often whatever the events say.
+const RESCAN: Duration = Duration::from_secs(5);
+/// Events that may wait; more than these and the folder is read as a whole.
+const EVENTS: usize = 1_024;
+
+/// What plugins need of the router.
+pub struct PluginsOptions {
+    /// The folder that deployers drop files into.
+    pub folder: PathBuf,
+    /// Where compiled code is kept.
+    pub cache: Option<PathBuf>,
+    /// Limits of every call.
+    pub limits: PluginLimits,
+    /// Instances wanted of each plugin on the message path.
+    pub shards: usize,
+    /// Where `state` is kept.
+    pub store: Store,
+    /// What `accounts.lookup` reaches.
+    pub accounts: Arc<Accounts>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The live chain and the thread that keeps it up to date.
+pub struct Plugins {
+    chain: Arc<ArcSwap<Chain>>,
+    changes: watch::Receiver<u64>,
+    status: Arc<Mutex<BTreeMap<String, PluginInfo>>>,
+    wake: SyncSender<Wake>,
+    engine: Engine,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Wake {
+    Event(notify::Result<notify::Event>),
+    Forget(String, SyncSender<Result<(), String>>),
+    Rescan(SyncSender<()>),
+    Stop,
+}
+
+impl Plugins {
+    /// Loads the folder once and begins to watch it. Plugins that do not load are listed, not fatal.
+    pub fn start(options: PluginsOptions) -> Result<Self, LoadError> {
+        let engine = Engine::new(options.cache.as_deref())?;
+        let folder = options.folder.clone();
+        let chain = Arc::new(ArcSwap::from_pointee(Chain::default()));
+        let status = Arc::new(Mutex::new(BTreeMap::new()));
+        let (changed, changes) = watch::channel(0);
+        let (wake, woken) = sync_channel(EVENTS);
+        // Watched before the first scan, so that nothing falls between the two.
+        let watcher = watch(&folder, wake.clone())?;
+        let mut loader = Loader::new(options, engine.clone())?;
+        loader.reload(&chain, &status, |_| true)?;
+        changed.send_replace(chain.load().generation);
+        let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
+        let thread = std::thread::Builder::new()
+            .name("plugins".into())
+            .spawn(move || {
+                run(loader, &woken, &swap, &state, &changed);
+                drop(watcher);
+            })
+            .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
+        Ok(Self { chain, changes, status, wake, engine, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The live chain, for shards to load once per batch.
+    pub fn chain(&self) -> &Arc<ArcSwap<Chain>> {
+        &self.chain
+    }
+
+    /// The generation, whenever it changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What `weir plugin list` shows: failed ones too.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        self.status.lock().values().cloned().collect()
+    }
+
+    /// Lets go of an auth plugin whose file vanished: from now on it no longer refuses anybody.
+    pub fn forget(&self, name: &str) -> Result<(), String> {
+        let (answer, answered) = sync_channel(1);
+        let stopped = |_| "the router is stopping".to_owned();
+        self.wake.send(Wake::Forget(name.to_owned(), answer)).map_err(|_| stopped(()))?;
+        answered.recv().map_err(|_| stopped(()))?
+    }
+
+    /// Reads the folder now and waits until what has settled is live.
+    pub fn rescan(&self) {
+        let (answer, answered) = sync_channel(1);
+        if self.wake.send(Wake::Rescan(answer)).is_ok() {
+            drop(answered.recv());
+        }
+    }
+
+    /// Stops watching.
+    pub fn stop(&self) {
+        if let Some(thread) = self.thread.lock().take() {
+            // The thread may be gone already: then there is nothing to stop.
+            drop(self.wake.send(Wake::Stop));
+            drop(thread.join());
+        }
+    }
+}
+
+/// Watches the folder itself, since a rename over a file would lose a watch on the file.
+fn watch(folder: &Path, wake: SyncSender<Wake>) -> Result<notify::RecommendedWatcher, LoadError> {
+    let unwatchable = |error: notify::Error| LoadError::Read {
+        path: folder.to_owned(),
+        reason: format!("cannot be watched: {error}"),
+    };
+    let mut watcher = notify::recommended_watcher(move |event| {
+        // A full queue loses nothing: the rescan reads the folder as it is.
+        drop(wake.try_send(Wake::Event(event)));
+    })
+    .map_err(unwatchable)?;
+    watcher.watch(folder, RecursiveMode::NonRecursive).map_err(unwatchable)?;
+    Ok(watcher)
+}
+
+fn run(
+    mut loader: Loader,
+    woken: &Receiver<Wake>,
+    chain: &ArcSwap<Chain>,
+    status: &Mutex<BTreeMap<String, PluginInfo>>,
+    changed: &watch::Sender<u64>,
+) {
+    let mut settling = Settling::default();
+    let mut next_scan = Instant::now() + RESCAN;
+    loop {
+        let due = settling.next().map_or(next_scan, |settled| settled.min(next_scan));
+        let mut answer = None;
+        match woken.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(Wake::Event(Ok(event))) => {
+                if event.need_rescan() {
+                    next_scan = Instant::now();
+                }
+                settling.note(&event.kind, &event.paths, Instant::now());
+            }
+            Ok(Wake::Event(Err(error))) => {
+                tracing::warn!(%error, "watching the plugins folder failed; it is read every few seconds");
+            }
+            Ok(Wake::Forget(name, reply)) => {
+                // The asker may have gone away; the deed stands.
+                drop(reply.send(loader.forget(&name)));
+                next_scan = Instant::now();
+            }
+            Ok(Wake::Rescan(reply)) => {
+                next_scan = Instant::now();
+                answer = Some(reply);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = Instant::now();
+        if settling.take_due(now) || now >= next_scan {
+            next_scan = now + RESCAN;
+            let before = chain.load().generation;
+            if let Err(error) = loader.reload(chain, status, |path| settling.is_settled(path)) {
+                tracing::error!(%error, "the plugins folder cannot be read; the plugins stay as they are");
+            }
+            let after = chain.load().generation;
+            if after != before {
+                changed.send_replace(after);
+            }
+        }
+        drop(answer.map(|reply| reply.send(())));
+    }
+}

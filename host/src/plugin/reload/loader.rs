@@ -1,0 +1,331 @@
+//! Loads what the folder asks for and builds the next chain.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
+
+use super::super::binding::{Policy, Source, Spec};
+use super::super::component::{self, Loaded};
+use super::super::folder::{Entry, File, Folder};
+use super::super::guest::{Shared, StateAccess};
+use super::super::imports::logging::LogGate;
+use super::super::space::{Space, Value};
+use super::super::{Binding, Chain, Engine, Kind, LoadError, PluginInfo, stock};
+use super::{PluginsOptions, status};
+use crate::message::now_us;
+use crate::store::Table;
+
+/// What is live, what failed, and what the next scan is compared with.
+pub struct Loader {
+    options: PluginsOptions,
+    engine: Engine,
+    folder: Folder,
+    live: BTreeMap<String, Live>,
+    failed: BTreeMap<String, Failed>,
+    spaces: HashMap<String, Arc<Space>>,
+    /// Auth bindings that were live once and were not forgotten: name → order.
+    auth: Table,
+    run: u64,
+}
+
+/// A binding in the chain.
+struct Live {
+    stem: String,
+    digest: [u8; 32],
+    binding: Arc<Binding>,
+}
+
+/// A version that did not go live. It is not tried again until the file or its binding changes.
+struct Failed {
+    digest: Option<[u8; 32]>,
+    spec: Option<Spec>,
+    error: LoadError,
+}
+
+/// A binding that the folder asks for, with its component.
+struct Wanted {
+    stem: String,
+    spec: Spec,
+    file: Result<File, LoadError>,
+}
+
+impl Loader {
+    /// Nothing live yet.
+    pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
+        let folder = Folder::new(&options.folder, options.limits.file_bytes);
+        let auth = options.store.table("auth-plugins").map_err(|e| LoadError::State(e.to_string()))?;
+        let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+        Ok(Self { options, engine, folder, live, failed, spaces, auth, run: now_us() })
+    }
+
+    /// Reads the folder and swaps the chain if anything changed.
+    pub fn reload(
+        &mut self,
+        chain: &ArcSwap<Chain>,
+        status: &Mutex<BTreeMap<String, PluginInfo>>,
+        settled: impl Fn(&Path) -> bool,
+    ) -> Result<(), LoadError> {
+        let entries = self.folder.scan(settled)?;
+        let (wanted, broken) = wanted(&entries);
+        let mut changed = self.unbind(&wanted, &broken);
+        self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
+        for (stem, error) in broken {
+            self.fail(&stem, None, None, error);
+        }
+        for (name, wanted) in wanted {
+            changed |= self.bind(&name, wanted);
+        }
+        let closed = self.closed();
+        let bindings: Vec<_> = self.live.values().map(|live| Arc::clone(&live.binding)).collect();
+        let mut next = Chain::build(&bindings, &closed);
+        let old = chain.load();
+        let same_auth = next.same_auth(&old);
+        if changed || !same_auth {
+            next.generation = old.generation + 1;
+            next.authority = old.authority + u64::from(!same_auth);
+            self.options.metrics.plugin_swaps.inc();
+            tracing::info!(generation = next.generation, plugins = bindings.len(), "plugin chain is live");
+            chain.store(Arc::new(next));
+        }
+        let failures = self.failed.iter().map(|(name, failed)| (name.as_str(), &failed.error));
+        *status.lock() = status::list(&bindings, failures, &closed);
+        Ok(())
+    }
+
+    /// Takes out what the folder no longer asks for. Bindings of a file that cannot be read now stay.
+    fn unbind(&mut self, wanted: &BTreeMap<String, Wanted>, broken: &BTreeMap<String, LoadError>) -> bool {
+        let before = self.live.len();
+        self.live.retain(|name, live| {
+            let keep = wanted.contains_key(name) || broken.contains_key(&live.stem);
+            if !keep {
+                tracing::info!(plugin = name, "plugin unbound: its file is gone");
+            }
+            keep
+        });
+        self.live.len() != before
+    }
+
+    fn bind(&mut self, name: &str, wanted: Wanted) -> bool {
+        let Wanted { stem, spec, file } = wanted;
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => return self.fail(name, None, Some(spec), error),
+        };
+        let same = |digest: &[u8; 32], known: &Spec| *digest == file.digest && *known == spec;
+        if self.live.get(name).is_some_and(|live| same(&live.digest, &live.binding.spec)) {
+            self.failed.remove(name);
+            return false;
+        }
+        let known_bad = |failed: &Failed| failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+        if self.failed.get(name).is_some_and(known_bad) {
+            return false;
+        }
+        match self.load(&stem, &spec, &file) {
+            Ok(binding) => {
+                tracing::info!(
+                    plugin = name,
+                    version = %binding.shared.version,
+                    kind = %binding.kind(),
+                    "plugin loaded"
+                );
+                self.failed.remove(name);
+                self.live.insert(name.to_owned(), Live { stem, digest: file.digest, binding });
+                true
+            }
+            Err(error) => self.fail(name, Some(file.digest), Some(spec), error),
+        }
+    }
+
+    fn fail(
+        &mut self,
+        name: &str,
+        digest: Option<[u8; 32]>,
+        spec: Option<Spec>,
+        error: LoadError,
+    ) -> bool {
+        let text = error.to_string();
+        if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest) {
+            let serving = self.live.contains_key(name);
+            self.options.metrics.load_failure(error.stage()).inc();
+            tracing::error!(plugin = name, stage = error.stage(), serving, reason = text, "plugin not loaded");
+        }
+        self.failed.insert(name.to_owned(), Failed { digest, spec, error });
+        false
+    }
+
+    fn load(&mut self, stem: &str, spec: &Spec, file: &File) -> Result<Arc<Binding>, LoadError> {
+        let loaded = match self.live.values().find(|live| live.digest == file.digest) {
+            Some(live) => live.binding.loaded.clone(),
+            None => Loaded::new(&self.engine, &file.bytes)?,
+        };
+        let kind = loaded.kind;
+        let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
+        if kind == Kind::Auth && policy == Policy::Pass {
+            return Err(LoadError::Binding {
+                path: stem.to_owned(),
+                line: String::new(),
+                reason: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in".into(),
+            });
+        }
+        let limits = self.options.limits.clone();
+        let version: Arc<str> = component::version(&loaded.digest).into();
+        let shared = Shared {
+            binding: spec.name.as_str().into(),
+            version: Arc::clone(&version),
+            kind,
+            state: self.state(stem, &spec.name, kind)?,
+            realms: spec.accounts.clone().into(),
+            accounts: Arc::clone(&self.options.accounts),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+            limits,
+        };
+        let binding = Binding {
+            spec: spec.clone(),
+            policy,
+            metrics: self.options.metrics.stage(kind.as_str(), &spec.name, &version),
+            loaded_us: now_us(),
+            engine: self.engine.clone(),
+            context: self.context(stem, &spec.name, &loaded.digest, false),
+            ready: Mutex::default(),
+            loaded,
+            shared,
+        };
+        self.rehearse(stem, &binding)?;
+        if kind == Kind::Auth {
+            let order = spec.order.to_be_bytes();
+            self.auth.put(spec.name.as_bytes(), &order).map_err(|e| LoadError::State(e.to_string()))?;
+        }
+        Ok(Arc::new(binding))
+    }
+
+    /// A trial instance first, then those that the shards will take: `init` never runs on a shard.
+    fn rehearse(&self, stem: &str, binding: &Binding) -> Result<(), LoadError> {
+        let _clock = self.engine.running();
+        let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
+        let shared = binding.shared.clone();
+        let mut instance =
+            super::super::Instance::new(&self.engine, &binding.loaded, shared, &binding.spec.config, &trial)?;
+        instance.self_test(&binding.loaded)?;
+        let wanted = match binding.kind() {
+            // One more, for the thread that authenticates.
+            Kind::Auth => self.options.shards + 1,
+            Kind::Filter | Kind::Transform => self.options.shards,
+            // One that stores and one that answers queries.
+            Kind::Storage => 2,
+        };
+        for _ in 0..wanted {
+            let made = binding.make()?;
+            binding.ready.lock().push(made);
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, stem: &str, binding: &str, kind: Kind) -> Result<StateAccess, LoadError> {
+        let name = format!("{stem}/{binding}");
+        let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
+        if kind == Kind::Storage {
+            let space = self.options.store.storage_space(&name).map_err(unreadable)?;
+            return Ok(StateAccess::Storage(Arc::new(space)));
+        }
+        if let Some(space) = self.spaces.get(&name) {
+            return Ok(StateAccess::Space(Arc::clone(space)));
+        }
+        let kept = self.options.store.load_space(&name).map_err(unreadable)?;
+        let pairs = kept.into_iter().map(|pair| {
+            (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us })
+        });
+        let space = Arc::new(Space::new(name.as_str().into(), self.options.limits.state_bytes, pairs));
+        self.spaces.insert(name, Arc::clone(&space));
+        Ok(StateAccess::Space(space))
+    }
+
+    fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
+        let mut blob = Vec::new();
+        put_text(&mut blob, tag::PLUGIN, stem);
+        put_text(&mut blob, tag::BINDING, binding);
+        put(&mut blob, tag::DIGEST, digest);
+        put_text(&mut blob, tag::HOST_VERSION, env!("CARGO_PKG_VERSION"));
+        put_u64(&mut blob, tag::RUN, self.run);
+        put_flag(&mut blob, tag::TRIAL, trial);
+        blob
+    }
+
+    /// Auth bindings that were live once and are not now: their places refuse everybody.
+    fn closed(&self) -> Vec<(Arc<str>, i64)> {
+        let known = self.auth.iter().unwrap_or_default();
+        let named = known.into_iter().filter_map(|(name, order)| {
+            let order = i64::from_be_bytes(order.try_into().ok()?);
+            Some((String::from_utf8(name).ok()?, order))
+        });
+        named
+            .filter(|(name, _)| self.live.get(name).is_none_or(|live| live.binding.kind() != Kind::Auth))
+            .map(|(name, order)| (name.into(), order))
+            .collect()
+    }
+
+    /// Forgets an auth plugin that is not live.
+    pub fn forget(&mut self, name: &str) -> Result<(), String> {
+        if self.live.contains_key(name) {
+            return Err(format!("{name} is live: remove its file from the plugins folder first"));
+        }
+        match self.auth.remove(name.as_bytes()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Bindings by name, and files that say nothing usable by stem.
+fn wanted(entries: &BTreeMap<String, Entry>) -> (BTreeMap<String, Wanted>, BTreeMap<String, LoadError>) {
+    let mut specs: Vec<(String, Spec)> = Vec::new();
+    let mut broken = BTreeMap::new();
+    for (stem, entry) in entries {
+        match &entry.toml {
+            None => {}
+            Some(Err(error)) => drop(broken.insert(stem.clone(), error.clone())),
+            Some(Ok(text)) => match Spec::parse(stem, &format!("{stem}.toml"), text) {
+                Ok(parsed) => specs.extend(parsed.into_iter().map(|spec| (stem.clone(), spec))),
+                Err(error) => drop(broken.insert(stem.clone(), error)),
+            },
+        }
+    }
+    let used: BTreeSet<_> = specs.iter().map(|(_, spec)| spec.source.clone()).collect();
+    let bare = entries.iter().filter(|(stem, entry)| {
+        entry.toml.is_none() && entry.wasm.is_some() && !used.contains(&Source::File((*stem).clone()))
+    });
+    specs.extend(bare.map(|(stem, _)| (stem.clone(), Spec::bare(stem))).collect::<Vec<_>>());
+    let mut wanted = BTreeMap::new();
+    for (stem, spec) in specs {
+        let file = source(entries, &spec.source);
+        let name = spec.name.clone();
+        if wanted.contains_key(&name) {
+            let reason = format!("another file binds the name {name:?} too: names are unique in the folder");
+            let path = format!("{stem}.toml");
+            broken.insert(stem, LoadError::Binding { path, line: String::new(), reason });
+        } else {
+            wanted.insert(name, Wanted { stem, spec, file });
+        }
+    }
+    (wanted, broken)
+}
+
+fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, LoadError> {
+    let missing = |reason: String| LoadError::Read { path: source.to_string().into(), reason };
+    match source {
+        Source::Stock(name) => {
+            let bytes = stock::component(name).ok_or_else(|| {
+                missing(format!("no such stock plugin: there are {}", stock::names().join(", ")))
+            })?;
+            Ok(File { digest: component::digest(bytes), bytes: bytes.into() })
+        }
+        Source::File(stem) => match entries.get(stem).and_then(|entry| entry.wasm.clone()) {
+            Some(file) => file,
+            None => Err(missing("not in the plugins folder".into())),
+        },
+    }
+}

@@ -1,0 +1,91 @@
+//! Who gets a message: the index of subscriptions, and the hand-over to session queues.
+
+mod index;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::message::Routed;
+use crate::session::{Pushed, Session};
+use index::Index;
+
+/// Topics whose readers a [`Readers`] remembers; beyond it the memory starts anew.
+const REMEMBERED: usize = 4_096;
+
+/// The subscriptions of all sessions.
+#[derive(Default)]
+pub struct Router {
+    index: RwLock<Index>,
+    generation: AtomicU64,
+}
+
+/// The readers of recent topics, valid until any subscription changes. One per log, under its lock.
+#[derive(Default)]
+pub struct Readers {
+    generation: u64,
+    by_topic: HashMap<Arc<str>, Arc<[Arc<Session>]>>,
+}
+
+/// One line of `weir subscription list`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SubscriptionInfo {
+    /// The pattern.
+    pub pattern: Arc<str>,
+    /// Sessions that hold it.
+    pub sessions: usize,
+}
+
+impl Router {
+    /// Adds a subscription. False: the session had it.
+    pub fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
+        let pattern: Arc<str> = pattern.into();
+        let mut index = self.index.write();
+        let new = session.note_subscribed(&pattern);
+        if new {
+            index.insert(&pattern, session);
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        new
+    }
+
+    /// Takes a subscription away. False: the session did not have it.
+    pub fn unsubscribe(&self, session: &Session, pattern: &str) -> bool {
+        let mut index = self.index.write();
+        let had = session.note_unsubscribed(pattern);
+        if had {
+            index.remove(pattern, &session.id);
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        had
+    }
+
+    /// Takes all of a session's subscriptions away.
+    pub fn remove(&self, session: &Session) {
+        for pattern in session.subscriptions() {
+            self.unsubscribe(session, &pattern);
+        }
+    }
+
+    /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
+    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
+        let sessions = self.readers(readers, &routed.message.topic);
+        sessions.iter().filter(|session| session.outbound.push_message(routed) == Pushed::Queued).count()
+    }
+
+    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a [Arc<Session>] {
+        let generation = self.generation.load(Ordering::Acquire);
+        if readers.generation != generation || readers.by_topic.len() >= REMEMBERED {
+            readers.by_topic.clear();
+            readers.generation = generation;
+        }
+        readers.by_topic.entry(Arc::clone(topic)).or_insert_with(|| self.index.read().matching(topic).into())
+    }
+
+    /// All patterns with their number of sessions, in order.
+    pub fn list(&self) -> Vec<SubscriptionInfo> {
+        self.index.read().list()
+    }
+}

@@ -1,0 +1,199 @@
+//! Gives accepted messages their place: offset, log and readers' queues agree, since all three happen under
+//! the log's one lock. State that the pass changed is committed in the same step, or nothing is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use weir_contract::topic::Pattern;
+
+use crate::message::{Accepted, Message, Outcome, Place, Routed, now_us};
+use crate::metrics::LogMetrics;
+use crate::plugin::space::{Change, Pairs, Space, Transaction, lock_all};
+use crate::router::{Readers, Router};
+use crate::store::{OnDurable, Queue, StateValue, Store, SubmitError};
+
+/// What a pass read and wrote in one binding's state.
+pub struct Effect {
+    /// The binding's space.
+    pub space: Arc<Space>,
+    /// Its reads and writes.
+    pub transaction: Transaction,
+}
+
+/// Why a pass was not committed.
+#[derive(Debug)]
+pub enum NotCommitted {
+    /// Another shard changed what it read: run it again.
+    Conflict,
+    /// The log does not take it.
+    Refused(Outcome),
+}
+
+/// One lane per log, and one for topics that belong to none.
+pub struct Sequencer {
+    store: Store,
+    router: Arc<Router>,
+    lanes: Vec<Lane>,
+    unlogged: Mutex<Readers>,
+    /// Held to read by every commit that touched state, to write by a pass that must run alone.
+    pub alone: RwLock<()>,
+}
+
+struct Lane {
+    name: Arc<str>,
+    topics: Vec<Pattern>,
+    readers: Mutex<Readers>,
+    metrics: LogMetrics,
+}
+
+impl Sequencer {
+    /// `topics` in the order of `store.logs()`.
+    pub fn new(
+        store: Store,
+        router: Arc<Router>,
+        topics: Vec<Vec<Pattern>>,
+        metrics: impl Fn(&str) -> LogMetrics,
+    ) -> Self {
+        let lane = |(log, topics): (&crate::store::Log, Vec<Pattern>)| Lane {
+            name: Arc::clone(log.name()),
+            topics,
+            readers: Mutex::default(),
+            metrics: metrics(log.name()),
+        };
+        let lanes = store.logs().iter().zip(topics).map(lane).collect();
+        Self { store, router, lanes, unlogged: Mutex::default(), alone: RwLock::new(()) }
+    }
+
+    /// The log that a topic belongs to: the first rule that matches. The router's own topics belong to none.
+    pub fn log_of(&self, topic: &str) -> Option<usize> {
+        if topic.starts_with('$') {
+            return None;
+        }
+        self.lanes.iter().position(|lane| lane.topics.iter().any(|pattern| pattern.matches(topic)))
+    }
+
+    /// Commits a pass whose messages were all accepted: state, log and routing together.
+    pub fn accept(
+        &self,
+        messages: Vec<Message>,
+        effects: Vec<Effect>,
+        on_durable: Option<OnDurable>,
+    ) -> Result<Vec<Accepted>, NotCommitted> {
+        let logs: Vec<Option<usize>> = messages.iter().map(|message| self.log_of(&message.topic)).collect();
+        let spaces: Vec<_> = effects.iter().map(|effect| Arc::clone(&effect.space)).collect();
+        let mut locked = lock_all(&spaces);
+        let effects = sorted(effects);
+        let unchanged = effects.iter().zip(&locked).all(|(effect, pairs)| effect.transaction.holds(pairs));
+        if !unchanged {
+            return Err(NotCommitted::Conflict);
+        }
+        let mut used: Vec<usize> = logs.iter().flatten().copied().collect();
+        used.sort_unstable();
+        used.dedup();
+        let mut lanes: Vec<_> =
+            used.iter().filter_map(|at| Some((*at, self.lanes.get(*at)?.readers.lock()))).collect();
+        let changes = changes(effects, &locked, true);
+        let placed = self.submit(&messages, &logs, &changes, on_durable).map_err(refused)?;
+        for ((_, changes), pairs) in changes.into_iter().zip(&mut locked) {
+            pairs.apply(changes);
+        }
+        drop(locked);
+        let route = |(message, place): (Message, Option<(usize, Place)>)| {
+            let (lane, place) = place.unzip();
+            let routed = Arc::new(Routed::new(message, place.clone()));
+            let readers = lane.and_then(|lane| lanes.iter_mut().find(|(at, _)| *at == lane));
+            match readers {
+                Some((_, readers)) => self.router.dispatch(readers, &routed),
+                None => self.router.dispatch(&mut self.unlogged.lock(), &routed),
+            };
+            Accepted { topic: Arc::clone(&routed.message.topic), place }
+        };
+        Ok(messages.into_iter().zip(placed).map(route).collect())
+    }
+
+    /// Commits what the calls that stopped a message wrote. Err: run the pass again.
+    pub fn commit_stopped(&self, effects: Vec<Effect>) -> Result<(), NotCommitted> {
+        let spaces: Vec<_> = effects.iter().map(|effect| Arc::clone(&effect.space)).collect();
+        let mut locked = lock_all(&spaces);
+        let effects = sorted(effects);
+        if !effects.iter().zip(&locked).all(|(effect, pairs)| effect.transaction.holds(pairs)) {
+            return Err(NotCommitted::Conflict);
+        }
+        let changes = changes(effects, &locked, false);
+        if changes.iter().any(|(_, changes)| !changes.is_empty()) {
+            self.submit(&[], &[], &changes, None).map_err(refused)?;
+            for ((_, changes), pairs) in changes.into_iter().zip(&mut locked) {
+                pairs.apply(changes);
+            }
+        }
+        Ok(())
+    }
+
+    /// One hand-over to the writer, all or nothing. Returns each message's lane and place.
+    fn submit(
+        &self,
+        messages: &[Message],
+        logs: &[Option<usize>],
+        changes: &[Changes],
+        on_durable: Option<OnDurable>,
+    ) -> Result<Vec<Option<(usize, Place)>>, SubmitError> {
+        let untouched = logs.iter().all(Option::is_none) && changes.iter().all(|(_, list)| list.is_empty());
+        if untouched && on_durable.is_none() {
+            return Ok(vec![None; messages.len()]);
+        }
+        self.store.writer().submit(|queue| {
+            let placed = messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect();
+            for (space, changes) in changes {
+                for change in changes {
+                    let value = change.value.as_ref().map(|value| StateValue {
+                        bytes: Bytes::copy_from_slice(&value.bytes),
+                        expires_us: value.expires_us,
+                    });
+                    queue.state(&space.name, change.key.clone(), value);
+                }
+            }
+            if let Some(done) = on_durable {
+                queue.on_durable(done);
+            }
+            placed
+        })
+    }
+
+    fn record(&self, queue: &mut Queue, message: &Message, log: Option<usize>) -> Option<(usize, Place)> {
+        let at = log?;
+        let lane = self.lanes.get(at)?;
+        let (epoch, offset) = (queue.epoch(at), queue.next_offset(at));
+        queue.record(at, offset, message.clone());
+        lane.metrics.appended.inc();
+        Some((at, Place { log: Arc::clone(&lane.name), epoch, offset }))
+    }
+}
+
+type Changes = (Arc<Space>, Vec<Change>);
+
+/// What each space is to be given: expired pairs go with whatever is written.
+fn changes(effects: Vec<Effect>, locked: &[MutexGuard<'_, Pairs>], accepted: bool) -> Vec<Changes> {
+    let now = now_us();
+    let of = |(effect, pairs): (Effect, &MutexGuard<'_, Pairs>)| {
+        let written = effect.transaction.into_changes(accepted);
+        let swept = if written.is_empty() { Vec::new() } else { pairs.sweep(now) };
+        (effect.space, swept.into_iter().chain(written).collect())
+    };
+    effects.into_iter().zip(locked).map(of).collect()
+}
+
+/// In the order in which `lock_all` locks.
+fn sorted(mut effects: Vec<Effect>) -> Vec<Effect> {
+    effects.sort_by_key(|effect| effect.space.rank());
+    effects
+}
+
+fn refused(error: SubmitError) -> NotCommitted {
+    NotCommitted::Refused(match error {
+        SubmitError::Full { .. } => Outcome::Overloaded,
+        SubmitError::Closed => Outcome::ShuttingDown,
+        SubmitError::Broken(error) => Outcome::Unavailable { reason: error.to_string() },
+        offset @ SubmitError::Offset { .. } => Outcome::Unavailable { reason: offset.to_string() },
+    })
+}

@@ -1,0 +1,133 @@
+//! One connection of a principal: its bounded outbound queue and what it subscribed to.
+//!
+//! The gateway's writer drains the queue; the sequencer and the shards fill it and never wait. A reader
+//! that falls behind its bounds is cut off (policy `disconnect`), so it delays nobody.
+
+mod outbound;
+mod registry;
+
+pub use outbound::{Item, Outbound, OutboundLimits, Pushed};
+pub use registry::{ConnectionInfo, Sessions};
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::message::Principal;
+
+/// Something that the router has to say to a connection, unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// A standing subscription was ended, since the principal may no longer have it.
+    Unsubscribed {
+        /// The pattern.
+        pattern: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// How a gateway writes a [`Notice`].
+pub type NoticeEncoder = fn(Notice<'_>) -> bytes::Bytes;
+
+/// An open connection, or the span of one HTTP request.
+#[derive(Debug)]
+pub struct Session {
+    /// 1 to 32 bytes of `A-Za-z0-9`, never reused.
+    pub id: Arc<str>,
+    /// Who.
+    pub principal: Principal,
+    /// The gateway that speaks its protocol.
+    pub gateway: &'static str,
+    /// Peer address, after trusted proxies.
+    pub address: String,
+    /// Since when, Unix microseconds.
+    pub opened_us: u64,
+    /// What waits to be written to the peer.
+    pub outbound: Outbound,
+    /// Writes the router's notices in the gateway's encoding; none for HTTP requests.
+    pub notices: Option<NoticeEncoder>,
+    subscriptions: Mutex<BTreeSet<Arc<str>>>,
+    permissions: Mutex<Permissions>,
+}
+
+/// Remembered answers of `authorize` to `publish`, valid for one (auth generation, accounts revision).
+#[derive(Debug, Default)]
+struct Permissions {
+    authority: (u64, u64),
+    publish: HashMap<Box<str>, bool>,
+}
+
+/// Answers kept per session; beyond it the memory starts anew.
+const PERMISSIONS: usize = 1_024;
+
+impl Session {
+    /// A session that nobody routes to yet.
+    pub fn new(
+        id: Arc<str>,
+        principal: Principal,
+        gateway: &'static str,
+        address: String,
+        limits: OutboundLimits,
+        notices: Option<NoticeEncoder>,
+    ) -> Self {
+        Self {
+            id,
+            principal,
+            gateway,
+            address,
+            opened_us: crate::message::now_us(),
+            outbound: Outbound::new(limits),
+            notices,
+            subscriptions: Mutex::default(),
+            permissions: Mutex::default(),
+        }
+    }
+
+    /// Patterns that this session holds, in order.
+    pub fn subscriptions(&self) -> Vec<Arc<str>> {
+        self.subscriptions.lock().iter().cloned().collect()
+    }
+
+    /// Number of patterns held.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.lock().len()
+    }
+
+    /// Notes a pattern. False: it was there.
+    pub(crate) fn note_subscribed(&self, pattern: &Arc<str>) -> bool {
+        self.subscriptions.lock().insert(Arc::clone(pattern))
+    }
+
+    /// Forgets a pattern. False: it was not there.
+    pub(crate) fn note_unsubscribed(&self, pattern: &str) -> bool {
+        self.subscriptions.lock().remove(pattern)
+    }
+
+    /// What `authorize` answered for this topic before, under the same authority.
+    pub(crate) fn may_publish(&self, authority: (u64, u64), topic: &str) -> Option<bool> {
+        let permissions = self.permissions.lock();
+        if permissions.authority != authority {
+            return None;
+        }
+        permissions.publish.get(topic).copied()
+    }
+
+    /// Remembers what `authorize` answered for `publish`.
+    pub(crate) fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
+        let mut permissions = self.permissions.lock();
+        if permissions.authority != authority || permissions.publish.len() >= PERMISSIONS {
+            permissions.publish.clear();
+            permissions.authority = authority;
+        }
+        permissions.publish.insert(topic.into(), allowed);
+    }
+
+    /// Tells the peer, if it can be told.
+    pub fn notify(&self, notice: Notice<'_>) {
+        if let Some(encode) = self.notices {
+            self.outbound.push_control(encode(notice));
+        }
+    }
+}

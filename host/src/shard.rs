@@ -1,0 +1,185 @@
+//! One OS thread that owns one instance of every auth, filter and transform plugin: it takes commands from
+//! its bounded queue in order, runs each publish through the pipeline, commits it and answers.
+
+mod commit;
+mod recheck;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::accounts::Accounts;
+use crate::consumer::Consumers;
+use crate::dead_letters::DeadLetters;
+use crate::message::{Level, Message, Outcome, Responder};
+use crate::metrics::{GatewayMetrics, Metrics};
+use crate::pipeline::{self, Stages};
+use crate::plugin::{Chain, Engine};
+use crate::router::Router;
+use crate::sequencer::Sequencer;
+use crate::session::Session;
+
+/// Commands that may wait in a shard's queue. A gateway that meets a full one stops reading its socket.
+const QUEUE: usize = 1_024;
+/// Bytes of messages that may wait in a shard's queue, in units of 1 KiB: 32 MiB.
+const QUEUE_KIB: usize = 32 * 1024;
+/// Commands taken at once: one chain snapshot and one epoch guard serve them all.
+const BATCH: usize = 64;
+
+/// What a shard is asked to do.
+pub enum Command {
+    /// Run a message through the pipeline.
+    Publish {
+        /// Who publishes.
+        session: Arc<Session>,
+        /// Stamped and admitted.
+        message: Message,
+        /// How far it must be before the answer.
+        level: Level,
+        /// Gets the outcome.
+        responder: Responder,
+        /// When ingress took it.
+        arrived: Instant,
+        /// The gateway's counters.
+        metrics: Arc<GatewayMetrics>,
+        /// Its share of the queue's bytes.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Authorize, then subscribe.
+    Subscribe {
+        /// Who.
+        session: Arc<Session>,
+        /// Valid.
+        pattern: String,
+        /// Ok(new), or why not.
+        answer: oneshot::Sender<Result<bool, Outcome>>,
+    },
+    /// Authorize only.
+    Authorize {
+        /// Who.
+        session: Arc<Session>,
+        /// `history`, `query`, ...
+        action: &'static str,
+        /// Topic or pattern, valid.
+        topic: String,
+        /// Ok, or why not.
+        answer: oneshot::Sender<Result<(), Outcome>>,
+    },
+    /// The auth part of the chain or the accounts changed: ask again for what the session holds.
+    Recheck(Arc<Session>),
+}
+
+/// A shard's queue, from the outside.
+#[derive(Clone)]
+pub struct ShardQueue {
+    commands: Sender<Command>,
+    bytes: Arc<Semaphore>,
+}
+
+impl ShardQueue {
+    /// Waits for room. None: the router is stopping.
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = (bytes / 1024 + 1).min(QUEUE_KIB);
+        Arc::clone(&self.bytes).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)).await.ok()
+    }
+
+    /// Enqueues, waiting while the queue is full. Err: the router is stopping; the command comes back.
+    pub async fn send(&self, command: Command) -> Result<(), Box<Command>> {
+        self.commands.send(command).await.map_err(|error| Box::new(error.0))
+    }
+}
+
+/// What all shards share.
+#[derive(Clone)]
+pub struct ShardContext {
+    /// The live chain.
+    pub chain: Arc<ArcSwap<Chain>>,
+    /// The engine, for its clock.
+    pub engine: Engine,
+    /// Offsets, logs, routing.
+    pub sequencer: Arc<Sequencer>,
+    /// Subscriptions.
+    pub router: Arc<Router>,
+    /// Storage plugins' progress, for level `stored`.
+    pub consumers: Arc<Consumers>,
+    /// For the revision.
+    pub accounts: Arc<Accounts>,
+    /// Messages set aside.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Longest pass.
+    pub pass_deadline: Duration,
+    /// Most messages of one pass.
+    pub pass_messages: usize,
+}
+
+/// A running shard.
+pub struct Shard {
+    context: ShardContext,
+    stages: Stages,
+}
+
+/// Starts a shard's thread.
+pub fn start(number: usize, context: ShardContext) -> std::io::Result<(ShardQueue, JoinHandle<()>)> {
+    let (commands, queue) = channel(QUEUE);
+    let shard = Shard { context, stages: Stages::default() };
+    let thread =
+        std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run(queue))?;
+    Ok((ShardQueue { commands, bytes: Arc::new(Semaphore::new(QUEUE_KIB)) }, thread))
+}
+
+impl Shard {
+    /// Until every sender is gone: what was accepted into the queue is done.
+    fn run(mut self, mut queue: Receiver<Command>) {
+        let engine = self.context.engine.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let chain = self.context.chain.load_full();
+            self.stages.adopt(&chain, &self.context.metrics);
+            let authority = (chain.authority, self.context.accounts.revision());
+            let _clock = engine.running();
+            for command in batch.drain(..) {
+                self.execute(command, authority);
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Command, authority: (u64, u64)) {
+        match command {
+            Command::Publish { session, message, level, responder, arrived, metrics, permit } => {
+                let count = move |outcome: &Outcome| metrics.ended(outcome, arrived.elapsed());
+                self.publish(&session, message, level, responder, authority, count);
+                drop(permit);
+            }
+            Command::Subscribe { session, pattern, answer } => {
+                let result = self.authorize(&session, "subscribe", &pattern);
+                let result = result.map(|()| self.context.router.subscribe(&session, &pattern));
+                // A session that closed meanwhile must not stay in the index.
+                if session.outbound.is_closed() {
+                    self.context.router.remove(&session);
+                }
+                drop(answer.send(result));
+            }
+            Command::Authorize { session, action, topic, answer } => {
+                drop(answer.send(self.authorize(&session, action, &topic)));
+            }
+            Command::Recheck(session) => self.recheck(&session),
+        }
+    }
+
+    /// Asks the session's auth plugin; its state changes are a transaction of their own.
+    fn authorize(&mut self, session: &Session, action: &'static str, topic: &str) -> Result<(), Outcome> {
+        let answer = pipeline::ask(&mut self.stages, session, action, topic);
+        self.commit_alone();
+        match answer {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Outcome::Denied { reason: format!("not allowed to {action} {topic:?}") }),
+            Err(stop) => Err(stop.outcome()),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One sled database: opened with weir's settings, flushed to the disk itself, reopened after an error.
+//!
+//! Why these settings (all read in sled 0.34.7's source):
+//! - A value that takes more than a quarter of sled's `segment_size` goes to a file of its own in `blobs/`,
+//!   which sled never fsyncs. A leaf of up to 17 values is written as one such value, so values stay at
+//!   [`MOST_VALUE_BYTES`] and 17 of them below a quarter of [`SEGMENT_BYTES`].
+//! - `flush` waits for `sync_file_range`, which neither empties the disk's cache nor writes file sizes:
+//!   [`Database::sync`] adds `sync_data`.
+//! - After an I/O error a database answers every call with that error until it is opened again.
+//! - The flusher thread is off: who writes decides when to flush.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::error::{Incidents, StoreError};
+use crate::message::now_us;
+
+/// Unit in which a database's file grows and is recovered, in bytes.
+pub(super) const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Longest value that may be inserted, with its key: 17 of them take 595 KiB, a quarter of a segment is 1 MiB.
+#[cfg(test)]
+pub(super) const MOST_VALUE_BYTES: usize = 35 * 1024;
+
+/// How long a database that this process has just let go may still hold its lock: sled's threads drop the
+/// file some moments later.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Pause between two tries to take the lock.
+const RELEASE_STEP: Duration = Duration::from_millis(2);
+
+/// A database and what is needed to open it again.
+#[derive(Debug)]
+pub(super) struct Database {
+    dir: PathBuf,
+    cache_bytes: u64,
+    opened: RwLock<Option<Opened>>,
+    /// Since when something is not flushed, where the writers leave that to [`Database::sync_if_due`].
+    dirty: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    db: sled::Db,
+    file: File,
+}
+
+impl Database {
+    /// Opens or creates the database in `dir`.
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let opened = Opened::new(dir, cache_bytes)?;
+        Ok(Self { dir: dir.to_path_buf(), cache_bytes, opened: RwLock::new(Some(opened)), dirty: Mutex::default() })
+    }
+
+    /// As [`Self::open`]; a damaged database is moved to `DIR.corrupt-TIME`, reported, and an empty one opened.
+    pub(super) fn open_or_set_aside(
+        dir: &Path,
+        cache_bytes: u64,
+        incidents: &Incidents,
+    ) -> Result<Self, StoreError> {
+        match Self::open(dir, cache_bytes) {
+            Err(error) if error.is_corrupt() => {
+                set_aside(dir, &error, incidents)?;
+                Self::open(dir, cache_bytes)
+            }
+            other => other,
+        }
+    }
+
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs `work` on the tree of this name.
+    pub(super) fn tree<R>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&sled::Tree) -> sled::Result<R>,
+    ) -> Result<R, StoreError> {
+        self.with(|db| work(&db.open_tree(name)?))
+    }
+
+    /// Runs `work` on the database; fails while it is closed.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<R>) -> Result<R, StoreError> {
+        let opened = self.opened.read();
+        let opened = opened.as_ref().ok_or_else(|| self.closed())?;
+        work(&opened.db).map_err(|error| StoreError::database(&self.dir, &error))
+    }
+
+    /// Returns when everything written before is on the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        let opened = self.opened.read();
+        let opened = opened.as_ref().ok_or_else(|| self.closed())?;
+        opened.db.flush().map_err(|error| StoreError::database(&self.dir, &error))?;
+        opened.file.sync_data().map_err(|error| StoreError::io(&self.dir, &error))
+    }
+
+    /// Closes and opens it again, which is the only way out of sled's sticky errors.
+    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let mut opened = self.opened.write();
+        *opened = None;
+        *opened = Some(Opened::new(&self.dir, self.cache_bytes)?);
+        Ok(())
+    }
+
+    /// As [`Self::reopen`]; a damaged database is set aside, reported, and an empty one opened.
+    pub(super) fn reopen_or_set_aside(&self, incidents: &Incidents) -> Result<(), StoreError> {
+        match self.reopen() {
+            Err(error) if error.is_corrupt() => {
+                set_aside(&self.dir, &error, incidents)?;
+                self.reopen()
+            }
+            other => other,
+        }
+    }
+
+    /// Flushes when something was written since the last flush and that was `age` ago or longer.
+    pub(super) fn sync_if_due(&self, age: Duration) -> Result<(), StoreError> {
+        let mut dirty = self.dirty.lock();
+        if dirty.is_some_and(|since| since.elapsed() >= age) {
+            *dirty = None;
+            drop(dirty);
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Notes that something was written, for [`Self::sync_if_due`].
+    pub(super) fn note_write(&self) {
+        self.dirty.lock().get_or_insert_with(Instant::now);
+    }
+
+    fn closed(&self) -> StoreError {
+        StoreError::Io { path: self.dir.clone(), reason: "closed after an error, being opened again".into() }
+    }
+}
+
+impl Opened {
+    fn new(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let config = || {
+            sled::Config::new()
+                .path(dir)
+                .cache_capacity(cache_bytes)
+                .mode(sled::Mode::HighThroughput)
+                .segment_size(SEGMENT_BYTES)
+                .flush_every_ms(None)
+        };
+        let deadline = Instant::now() + RELEASE;
+        let db = loop {
+            // Some kinds of damage trip an assertion inside sled instead of giving an error.
+            let result = catch_unwind(AssertUnwindSafe(|| config().open()))
+                .map_err(|_| StoreError::corrupt(dir, "opening it panicked"))?;
+            match result {
+                Ok(db) => break db,
+                Err(error) if is_locked(&error) => {
+                    if Instant::now() > deadline {
+                        return Err(StoreError::InUse(dir.to_path_buf()));
+                    }
+                    thread::sleep(RELEASE_STEP);
+                }
+                Err(error) => return Err(StoreError::database(dir, &error)),
+            }
+        };
+        let file = File::open(dir.join("db")).map_err(|error| StoreError::io(dir, &error))?;
+        Ok(Self { db, file })
+    }
+}
+
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(inner) if inner.to_string().contains("could not acquire lock"))
+}
+
+/// Moves a damaged database out of the way and reports it.
+pub(super) fn set_aside(dir: &Path, why: &StoreError, incidents: &Incidents) -> Result<(), StoreError> {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(format!(".corrupt-{}", now_us()));
+    let target = PathBuf::from(name);
+    std::fs::rename(dir, &target).map_err(|error| StoreError::io(dir, &error))?;
+    incidents.report(format!("{why}; it was moved to {} and an empty one begun", target.display()));
+    sync_dir(dir.parent().unwrap_or(dir))
+}
+
+/// Makes new and removed names in a folder durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    let synced = File::open(dir).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StoreError::io(dir, &error))
+}
+
+/// Bytes that a database takes on the disk; 0 when it cannot be read.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => disk_bytes(&entry.path()),
+            _ => entry.metadata().map_or(0, |meta| meta.len()),
+        })
+        .sum()
+}
+
+/// A handle that several own.
+pub(super) type SharedDatabase = Arc<Database>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_largest_size_never_become_blobs() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::open(dir.path(), 1 << 20).unwrap();
+        db.tree("t", |tree| {
+            for i in 0..100u64 {
+                tree.insert(i.to_be_bytes(), vec![7; MOST_VALUE_BYTES])?;
+            }
+            // Overwriting and removing rewrites and merges leaves.
+            for i in 0..100u64 {
+                tree.insert(i.to_be_bytes(), vec![8; MOST_VALUE_BYTES])?;
+                if i % 3 == 0 {
+                    tree.remove(i.to_be_bytes())?;
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+        db.sync().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_database_is_moved_aside_and_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let incidents = Incidents::default();
+        let db = Database::open(&path, 1 << 20).unwrap();
+        db.tree("t", |tree| tree.insert("a", vec![1; 9000])).unwrap();
+        db.sync().unwrap();
+        drop(db);
+        // A snapshot that does not read is what sled calls corruption.
+        for entry in std::fs::read_dir(&path).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("snap") {
+                std::fs::write(entry.path(), vec![0; 64]).unwrap();
+            }
+        }
+        let db = Database::open_or_set_aside(&path, 1 << 20, &incidents).unwrap();
+        assert_eq!(db.tree("t", |tree| tree.get("a")).unwrap(), None);
+        assert!(incidents.list()[0].what.contains(".corrupt-"));
+        let kept = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(kept, 2);
+    }
+
+    #[test]
+    fn reopening_gives_the_same_data() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::open(dir.path(), 1 << 20).unwrap();
+        db.tree("t", |tree| tree.insert("a", "1")).unwrap();
+        db.reopen().unwrap();
+        assert_eq!(db.tree("t", |tree| tree.get("a")).unwrap().unwrap(), "1");
+    }
+}

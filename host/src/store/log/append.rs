@@ -1,0 +1,192 @@
+//! The writing side of a log: used by the writer thread alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::database::{SharedDatabase, set_aside};
+use super::super::epochs::Carried;
+use super::super::error::StoreError;
+use super::super::keys;
+use super::super::pack::PackBuilder;
+use super::super::segment::{self, Sealed};
+use super::{Log, View, open};
+use crate::message::{Message, now_us};
+
+/// Smallest segment, in bytes of messages: below it, sled's own files are larger than the messages.
+const MIN_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// A log is cut into at least so many segments by its limits, so that retention works in small steps.
+const STEPS: u64 = 8;
+
+/// Builds packs and writes them to the active segment.
+#[derive(Debug)]
+pub(in super::super) struct Appender {
+    log: Log,
+    builder: PackBuilder,
+    /// Offset after the last message taken.
+    next: u64,
+    /// Bytes of packs in the active segment since it was made or opened.
+    segment_bytes: u64,
+    segment_created_us: u64,
+    newest_us: u64,
+    dirty: bool,
+    rolled: bool,
+}
+
+impl Appender {
+    pub(super) fn new(log: Log, next: u64, segment_created_us: u64) -> Self {
+        let segment_bytes = log.view().active.bytes();
+        let builder = PackBuilder::new();
+        let newest_us = now_us();
+        Self { log, builder, next, segment_bytes, segment_created_us, newest_us, dirty: false, rolled: false }
+    }
+
+    /// The log that it writes.
+    pub(in super::super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The offset after the last message taken.
+    pub(in super::super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether something is not on the disk yet.
+    pub(in super::super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether a segment was sealed since the last call: time for retention to look.
+    pub(in super::super) fn take_rolled(&mut self) -> bool {
+        std::mem::take(&mut self.rolled)
+    }
+
+    /// Takes a message; writes the pack before it when that is full.
+    pub(in super::super) fn push(&mut self, offset: u64, message: &Message) -> Result<(), StoreError> {
+        if !self.builder.takes(offset, message) {
+            self.write()?;
+        }
+        self.builder.push(offset, message);
+        self.next = offset + 1;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Writes what was taken and waits until it is on the disk.
+    pub(in super::super) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.dirty {
+            self.write()?;
+            self.database()?.sync()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        if self.segment_bytes >= self.roll_bytes() {
+            self.roll(self.builder.first())?;
+        }
+        let database = self.database()?;
+        let now = now_us();
+        self.newest_us = now;
+        let written = self.builder.finish(now, |first, pack| {
+            segment::append(&database, first, pack).map(|()| pack.len() as u64)
+        })?;
+        self.segment_bytes += written;
+        Ok(())
+    }
+
+    fn database(&self) -> Result<SharedDatabase, StoreError> {
+        self.log.view().active.database()?.ok_or(StoreError::Closed)
+    }
+
+    fn roll_bytes(&self) -> u64 {
+        let options = &self.log.0.options;
+        let share = options.max_bytes.map_or(u64::MAX, |most| most / STEPS);
+        options.segment_bytes.min(share).max(MIN_SEGMENT_BYTES)
+    }
+
+    /// Begins a new segment when the active one is old enough, so that `max_age` can take it.
+    pub(in super::super) fn roll_by_age(&mut self, now_us: u64) -> Result<(), StoreError> {
+        let Some(max_age) = self.log.0.options.max_age else { return Ok(()) };
+        let limit_us = u64::try_from(max_age.as_micros()).unwrap_or(u64::MAX) / STEPS;
+        let age_us = now_us.saturating_sub(self.segment_created_us);
+        let empty = self.log.view().active.first == self.next;
+        if empty || self.dirty || age_us < limit_us {
+            return Ok(());
+        }
+        self.roll(self.next)
+    }
+
+    /// Seals the active segment and begins one at `first`.
+    fn roll(&mut self, first: u64) -> Result<(), StoreError> {
+        let view = self.log.view();
+        // Else a crash could keep the new segment and lose the end of the old one.
+        self.database()?.sync()?;
+        let sealed = Sealed { next: first, newest_us: self.newest_us, bytes: view.active.bytes() };
+        let mut next_view = View::clone(&view);
+        next_view.sealed.push((view.active.clone(), sealed));
+        next_view.epochs.forget_before(view.oldest());
+        self.replace_active(next_view, first)?;
+        self.log.0.note_reading(&view.active);
+        self.rolled = true;
+        Ok(())
+    }
+
+    /// Makes a segment at `first` and shows it to readers, with the rest of `view`.
+    fn replace_active(&mut self, mut view: View, first: u64) -> Result<(), StoreError> {
+        let inner = &self.log.0;
+        let sealed = view.sealed.iter().map(|(segment, sealed)| (segment.first, *sealed)).collect();
+        let carried = Carried { epochs: view.epochs.clone(), sealed, ..Carried::default() };
+        let (segment, _) = open::create(&inner.dir, first, carried, inner.cache_bytes)?;
+        view.active = Arc::new(segment);
+        *inner.view.write() = Arc::new(view);
+        self.segment_bytes = 0;
+        self.segment_created_us = now_us();
+        Ok(())
+    }
+
+    /// Opens the active segment again after an error, and begins a new life at `first`: what was not on the
+    /// disk is lost.
+    pub(in super::super) fn recover(&mut self, first: u64) -> Result<(), StoreError> {
+        self.builder = PackBuilder::new();
+        self.dirty = false;
+        self.next = first;
+        let inner = self.log.0.clone();
+        let mut view = View::clone(&self.log.view());
+        let database = self.database()?;
+        let recovered = database
+            .reopen()
+            .and_then(|()| open::recovered_next(&database, view.active.first, &inner.incidents));
+        match recovered {
+            Ok(recovered) => {
+                view.epochs.begin(recovered, first);
+                let carried = Carried { epochs: view.epochs.clone(), ..Carried::default() };
+                database.tree(keys::META, |tree| carried.write(tree))?;
+                database.sync()?;
+                *inner.view.write() = Arc::new(view);
+            }
+            Err(error) if error.is_corrupt() => {
+                drop(database);
+                view.active.release();
+                set_aside(view.active.dir(), &error, &inner.incidents)?;
+                view.epochs.begin(view.active.first, first);
+                self.replace_active(view, first)?;
+            }
+            Err(error) => return Err(error),
+        }
+        inner.epoch.store(self.log.view().epochs.current(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Leaves the mark that lets the next start go on in the same life.
+    pub(in super::super) fn close(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        let database = self.database()?;
+        database.tree(keys::META, |tree| tree.insert(keys::CLEAN, keys::numbers(&[self.next])))?;
+        database.sync()
+    }
+}

@@ -1,0 +1,55 @@
+//! Plain tables, for accounts and the like: small, rarely written, each write on the disk before it returns.
+
+use super::database::SharedDatabase;
+use super::error::StoreError;
+use super::keys::{self, INLINE_BYTES};
+
+/// A named table; clones share it.
+#[derive(Clone, Debug)]
+pub struct Table {
+    database: SharedDatabase,
+    tree: String,
+}
+
+impl Table {
+    pub(super) fn open(database: SharedDatabase, name: &str) -> Result<Self, StoreError> {
+        let tree = keys::table_tree(name);
+        database.tree(&tree, |_| Ok(()))?;
+        Ok(Self { database, tree })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.database.tree(&self.tree, |tree| tree.get(key))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Creates or replaces; durable when it returns. Values: at most 32 KiB.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if value.len() > INLINE_BYTES {
+            return Err(StoreError::TooLarge {
+                what: "a table's value",
+                bytes: value.len(),
+                most: INLINE_BYTES,
+            });
+        }
+        self.database.tree(&self.tree, |tree| tree.insert(key, value))?;
+        self.database.sync()
+    }
+
+    /// Removes; durable when it returns. False when there was nothing.
+    pub fn remove(&self, key: &[u8]) -> Result<bool, StoreError> {
+        let removed = self.database.tree(&self.tree, |tree| tree.remove(key))?.is_some();
+        if removed {
+            self.database.sync()?;
+        }
+        Ok(removed)
+    }
+
+    /// All pairs, in order of their keys.
+    pub fn iter(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.database.tree(&self.tree, |tree| {
+            tree.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Every test, from nothing: guests, the workspace, the crate outside it, and the slow campaigns on demand.
+
+use anyhow::Result;
+
+use crate::command::{self, cargo, host_target, root};
+use crate::{debian, plugins};
+
+/// Debian packages that tests start programs of. Whoever writes such a test adds its package here.
+const PACKAGES: [&str; 0] = [];
+
+/// The crate that shows how an integrator works: its own workspace, its own lock file.
+const CUSTOM: &str = "examples/custom-plugin";
+
+/// A test that takes minutes: skipped by `cargo test` unless its variable is set.
+struct Campaign {
+    name: &'static str,
+    /// Where it lives; a campaign that is not in the checkout is not run.
+    path: &'static str,
+    variable: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const CAMPAIGNS: [Campaign; 1] = [Campaign {
+    name: "campaign",
+    path: "host/tests/campaign",
+    variable: "WEIR_CAMPAIGN",
+    arguments: &["--package", "weir", "--release", "--test", "campaign"],
+}];
+
+/// `cargo xtask test`: stops at the first step that fails.
+pub(crate) fn test(all: bool) -> Result<()> {
+    debian::install(&PACKAGES)?;
+    plugins::plugins()?;
+    let mut workspace = cargo(&root());
+    workspace.args(["test", "--workspace", "--target-dir"]).arg(host_target());
+    command::run("testing the workspace", &mut workspace)?;
+    custom_plugin()?;
+    if all {
+        campaigns()?;
+    }
+    command::step("every test passed");
+    Ok(())
+}
+
+fn custom_plugin() -> Result<()> {
+    let folder = root().join(CUSTOM);
+    if !folder.exists() {
+        command::step(&format!("skipped: there is no {CUSTOM} in this checkout"));
+        return Ok(());
+    }
+    let mut test = cargo(&folder);
+    test.args(["test", "--target-dir"]).arg(folder.join("target"));
+    command::run(&format!("testing {CUSTOM} natively"), &mut test)?;
+    plugins::build_one(&folder)
+}
+
+fn campaigns() -> Result<()> {
+    for campaign in CAMPAIGNS {
+        let path = root().join(campaign.path);
+        if !path.exists() && !path.with_extension("rs").exists() {
+            command::step(&format!("skipped: there is no {} in this checkout", campaign.path));
+            continue;
+        }
+        let mut test = cargo(&root());
+        test.arg("test").args(campaign.arguments).arg("--target-dir").arg(host_target());
+        test.env(campaign.variable, "1");
+        command::run(&format!("running the slow campaign {}", campaign.name), &mut test)?;
+    }
+    Ok(())
+}
