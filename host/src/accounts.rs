@@ -103,7 +103,9 @@ impl Accounts {
         let entry = keys.get(id);
         // An unknown id is compared too, with what no secret hashes to, so that it takes the same path.
         let same = entry.map_or(&[0; 32], |entry| &entry.hash).ct_eq(&hash);
-        entry.filter(|entry| bool::from(same) && entry.is_valid(now_us())).map(|entry| Arc::clone(&entry.account))
+        entry
+            .filter(|entry| bool::from(same) && entry.is_valid(now_us()))
+            .map(|entry| Arc::clone(&entry.account))
     }
 
     /// The account of this id; none if there is no such, or it is expired or revoked.

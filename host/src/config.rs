@@ -12,6 +12,7 @@ mod validate;
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
 pub use source::Source;
+pub use unit::parse_duration;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -138,7 +139,7 @@ impl Config {
             return validate::check(&config).map_err(|problem| problem.unplaced(&set));
         };
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { file: path.to_owned(), source })?;
+            .map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
         let source = Source::parse(path, &text)?;
         let mut config: Self = source.read()?;
         let folder = path.parent().unwrap_or(Path::new(""));

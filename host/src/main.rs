@@ -1,2 +1,5 @@
-//! weir
-fn main() {}
+//! The `weir` program.
+
+fn main() -> std::process::ExitCode {
+    weir::cli::main()
+}

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::message::Message;
 use crate::plugin::contract::{Permission, Verdict};
-use crate::plugin::{CallError, Policy};
+use crate::plugin::Policy;
 use crate::session::Session;
 
 /// What the calls of one pass share.
@@ -89,18 +89,5 @@ impl Pass<'_> {
     /// A pass that conflicts or crawls ends as a whole.
     fn check_time(&self) -> Result<(), Stop> {
         if Instant::now() > self.deadline { Err(Stop::TimedOut) } else { Ok(()) }
-    }
-}
-
-/// How a call's answer is counted.
-pub(crate) use crate::metrics::End;
-
-impl From<&CallError> for End {
-    fn from(error: &CallError) -> Self {
-        match error {
-            CallError::Timeout(_) => Self::Timeout,
-            CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
-            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
-        }
     }
 }

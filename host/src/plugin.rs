@@ -28,4 +28,4 @@ pub use error::{CallError, LoadError};
 pub use info::*;
 pub use instance::Instance;
 pub use kind::Kind;
-pub use reload::{Plugins, PluginsOptions};
+pub use reload::{Plugins, PluginsOptions, check};

@@ -10,8 +10,11 @@ pub use outbound::{Item, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Sessions};
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 
 use crate::message::Principal;
@@ -48,6 +51,7 @@ pub struct Session {
     pub outbound: Outbound,
     /// Writes the router's notices in the gateway's encoding; none for HTTP requests.
     pub notices: Option<NoticeEncoder>,
+    rate: Option<DefaultDirectRateLimiter>,
     subscriptions: Mutex<BTreeSet<Arc<str>>>,
     permissions: Mutex<Permissions>,
 }
@@ -80,9 +84,23 @@ impl Session {
             opened_us: crate::message::now_us(),
             outbound: Outbound::new(limits),
             notices,
+            rate: None,
             subscriptions: Mutex::default(),
             permissions: Mutex::default(),
         }
+    }
+
+    /// With at most so many publishes a second (and as many in a burst); 0 = no limit.
+    pub fn with_rate(self, publishes_per_s: u32) -> Self {
+        let quota = NonZeroU32::new(publishes_per_s).map(Quota::per_second);
+        Self { rate: quota.map(RateLimiter::direct), ..self }
+    }
+
+    /// Counts a publish. Some: it is too early, by so many milliseconds.
+    pub fn over_rate(&self) -> Option<u64> {
+        let too_early = self.rate.as_ref()?.check().err()?;
+        let wait = too_early.wait_time_from(DefaultClock::default().now());
+        Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
     }
 
     /// Patterns that this session holds, in order.

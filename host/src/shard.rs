@@ -3,10 +3,13 @@
 
 mod commit;
 mod recheck;
+mod reply;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+pub use reply::Reply;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -15,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::accounts::Accounts;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
-use crate::message::{Level, Message, Outcome, Responder};
-use crate::metrics::{GatewayMetrics, Metrics};
+use crate::message::{Level, Message, Outcome};
+use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
 use crate::plugin::{Chain, Engine};
 use crate::router::Router;
@@ -41,11 +44,7 @@ pub enum Command {
         /// How far it must be before the answer.
         level: Level,
         /// Gets the outcome.
-        responder: Responder,
-        /// When ingress took it.
-        arrived: Instant,
-        /// The gateway's counters.
-        metrics: Arc<GatewayMetrics>,
+        reply: Reply,
         /// Its share of the queue's bytes.
         permit: OwnedSemaphorePermit,
     },
@@ -71,6 +70,8 @@ pub enum Command {
     },
     /// The auth part of the chain or the accounts changed: ask again for what the session holds.
     Recheck(Arc<Session>),
+    /// Nothing after this is done: its answer is `shutting-down`.
+    Stop,
 }
 
 /// A shard's queue, from the outside.
@@ -85,6 +86,12 @@ impl ShardQueue {
     pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = (bytes / 1024 + 1).min(QUEUE_KIB);
         Arc::clone(&self.bytes).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)).await.ok()
+    }
+
+    /// Ends the shard after what is queued now. Blocks while the queue is full.
+    pub fn stop(&self) {
+        // A shard that is gone has stopped.
+        drop(self.commands.blocking_send(Command::Stop));
     }
 
     /// Enqueues, waiting while the queue is full. Err: the router is stopping; the command comes back.
@@ -134,7 +141,7 @@ pub fn start(number: usize, context: ShardContext) -> std::io::Result<(ShardQueu
 }
 
 impl Shard {
-    /// Until every sender is gone: what was accepted into the queue is done.
+    /// Until it is told to stop: what was accepted into the queue before is done.
     fn run(mut self, mut queue: Receiver<Command>) {
         let engine = self.context.engine.clone();
         let mut batch = Vec::with_capacity(BATCH);
@@ -144,6 +151,9 @@ impl Shard {
             let authority = (chain.authority, self.context.accounts.revision());
             let _clock = engine.running();
             for command in batch.drain(..) {
+                if matches!(command, Command::Stop) {
+                    return;
+                }
                 self.execute(command, authority);
             }
         }
@@ -151,9 +161,8 @@ impl Shard {
 
     fn execute(&mut self, command: Command, authority: (u64, u64)) {
         match command {
-            Command::Publish { session, message, level, responder, arrived, metrics, permit } => {
-                let count = move |outcome: &Outcome| metrics.ended(outcome, arrived.elapsed());
-                self.publish(&session, message, level, responder, authority, count);
+            Command::Publish { session, message, level, reply, permit } => {
+                self.publish(&session, message, level, reply, authority);
                 drop(permit);
             }
             Command::Subscribe { session, pattern, answer } => {
@@ -169,6 +178,7 @@ impl Shard {
                 drop(answer.send(self.authorize(&session, action, &topic)));
             }
             Command::Recheck(session) => self.recheck(&session),
+            Command::Stop => {}
         }
     }
 

@@ -31,7 +31,7 @@ pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
 pub use queue::{OnDurable, Queue, StateValue};
 pub use space::{Cursor, StorageSpace, Write};
-pub use table::Table;
+pub use table::{Rows, Table};
 pub use writer::Writer;
 
 use std::fs::{File, TryLockError};

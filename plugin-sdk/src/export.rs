@@ -114,7 +114,6 @@ macro_rules! __weir_export {
         const _: () = $crate::assert::$module::<$plugin>();
         // Natively there is no component: tests call the plugin through `testing::Host`.
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code, reason = "the generated functions of the component's boundary")]
         const _: () = {
             type Boundary = $crate::Export<$plugin>;
     $crate::bindings::$module::$world!(Boundary with_types_in $crate::bindings::$module);

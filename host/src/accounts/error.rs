@@ -6,7 +6,9 @@ use weir_contract::topic::TopicError;
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// The name cannot be a principal's.
-    #[error("the name {name:?} is {error}; accepted is one topic level, without / + # and a leading $")]
+    #[error(
+        "the name {name:?} cannot be used: {error}; accepted is one topic level without / + # and a leading $"
+    )]
     Name {
         /// As given.
         name: String,
@@ -17,7 +19,7 @@ pub enum AccountsError {
     #[error("the origin {0:?} is unknown; accepted are device, page, sensor, service")]
     Origin(String),
     /// A scope is no pattern.
-    #[error("the {action} pattern {pattern:?} is {error}")]
+    #[error("the {action} pattern {pattern:?} cannot be used: {error}")]
     Pattern {
         /// `publish` or `subscribe`.
         action: &'static str,

@@ -1,5 +1,7 @@
 //! API keys: their text, what is asked of a new one, and what may be shown of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_contract::time::rfc3339;
 use weir_contract::topic::{self, Pattern};
@@ -23,24 +25,19 @@ const MAX_ATTRIBUTES: usize = 32;
 const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 
 /// What a key shall be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewKey {
     /// Becomes the principal's name: one topic level, 1 to 128 bytes.
     pub name: String,
     /// `device`, `page`, `sensor` or `service`.
     pub origin: String,
     /// Patterns, which may contain `{principal}` and `{tenant}`; at most 64. Empty = may not publish.
-    #[serde(default)]
     pub publish: Vec<String>,
     /// Likewise.
-    #[serde(default)]
     pub subscribe: Vec<String>,
     /// Stamped on every message; at most 32, names lower-case ASCII, 1 KiB in all.
-    #[serde(default)]
     pub attributes: Vec<(String, String)>,
     /// Unix microseconds; none = never.
-    #[serde(default)]
     pub expires_us: Option<u64>,
 }
 
@@ -60,7 +57,7 @@ pub struct KeyInfo {
     /// Patterns of topics to subscribe to.
     pub subscribe: Vec<String>,
     /// As the operator set them.
-    pub attributes: Vec<(String, String)>,
+    pub attributes: BTreeMap<String, String>,
     /// Unix microseconds.
     pub created_us: u64,
     /// Unix microseconds; none = never.
@@ -162,7 +159,7 @@ impl KeyInfo {
             tenant: account.tenant,
             publish: account.publish,
             subscribe: account.subscribe,
-            attributes: account.attributes,
+            attributes: account.attributes.into_iter().collect(),
             created_us: account.created_us,
             expires_us: account.expires_us,
             revoked_us: entry.revoked_us,
@@ -175,7 +172,8 @@ impl KeyInfo {
 pub(super) fn random() -> Result<(String, String), AccountsError> {
     let mut bytes = [0; ID_CHARS + SECRET_CHARS];
     getrandom::fill(&mut bytes).map_err(AccountsError::Random)?;
-    let mut chars = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|b| char::from(*b));
+    let mut chars =
+        bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|b| char::from(*b));
     let id = chars.by_ref().take(ID_CHARS).collect();
     Ok((id, chars.collect()))
 }

@@ -1,20 +1,20 @@
 //! What accounts need of a store.
 
-use crate::store::Table;
+use crate::store::{Rows, Table};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A durable map. Calls block.
 pub trait Records: Send + Sync {
     /// All keys and values.
-    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure>;
+    fn load(&self) -> Result<Rows, Failure>;
 
     /// Sets a value; on disk when it returns.
     fn save(&self, key: &[u8], value: &[u8]) -> Result<(), Failure>;
 }
 
 impl Records for Table {
-    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+    fn load(&self) -> Result<Rows, Failure> {
         Ok(self.iter()?)
     }
 

@@ -105,7 +105,8 @@ fn nothing_that_is_kept_or_shown_holds_the_secret() {
     let accounts = open(&memory);
     let (text, info) = accounts.create_key(sensor()).unwrap();
     let secret = text.rsplit('_').next().unwrap();
-    let stored = format!("{:?}", memory.0.lock().values().map(|v| v.escape_ascii().to_string()).collect::<Vec<_>>());
+    let stored =
+        format!("{:?}", memory.0.lock().values().map(|v| v.escape_ascii().to_string()).collect::<Vec<_>>());
     let account = accounts.verify(text.as_bytes());
     for shown in [stored, format!("{info:?}{accounts:?}{account:?}"), serde_json::to_string(&info).unwrap()] {
         assert!(!shown.contains(secret), "{shown}");
@@ -117,13 +118,25 @@ fn bad_keys_are_refused_by_name() {
     let accounts = open(&Memory::default());
     let many = vec!["a".to_owned(); 65];
     for (new, wanted) in [
-        (NewKey { name: "a/b".into(), ..sensor() }, "the name \"a/b\" is a character at byte 1"),
-        (NewKey { name: String::new(), ..sensor() }, "the name \"\" is empty"),
-        (NewKey { origin: "robot".into(), ..sensor() }, "the origin \"robot\" is unknown; accepted are device"),
-        (NewKey { publish: vec!["a/#/b".into()], ..sensor() }, "the publish pattern \"a/#/b\" is a misplaced"),
-        (NewKey { subscribe: vec![String::new()], ..sensor() }, "the subscribe pattern \"\" is empty"),
+        (NewKey { name: "a/b".into(), ..sensor() }, "the name \"a/b\" cannot be used: a character at byte 1"),
+        (NewKey { name: String::new(), ..sensor() }, "the name \"\" cannot be used: empty"),
+        (
+            NewKey { origin: "robot".into(), ..sensor() },
+            "the origin \"robot\" is unknown; accepted are device",
+        ),
+        (
+            NewKey { publish: vec!["a/#/b".into()], ..sensor() },
+            "the publish pattern \"a/#/b\" cannot be used: a misplaced",
+        ),
+        (
+            NewKey { subscribe: vec![String::new()], ..sensor() },
+            "the subscribe pattern \"\" cannot be used: empty",
+        ),
         (NewKey { publish: many, ..sensor() }, "65 publish patterns are given; at most 64"),
-        (NewKey { attributes: vec![("A".into(), "".into())], ..sensor() }, "the attributes are not acceptable"),
+        (
+            NewKey { attributes: vec![("A".into(), "".into())], ..sensor() },
+            "the attributes are not acceptable",
+        ),
         (NewKey { attributes: vec![("a".into(), "x".repeat(1_024))], ..sensor() }, "the attributes are not"),
     ] {
         let error = accounts.create_key(new).unwrap_err().to_string();

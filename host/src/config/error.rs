@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is missing, or cannot be read, or is not UTF-8.
-    #[error("cannot read the configuration {}: {source}", file.display())]
+    #[error("cannot read the configuration {}: {error}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Something in the file is wrong.
     #[error("{}:{line}: {message}", file.display())]

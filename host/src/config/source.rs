@@ -60,11 +60,7 @@ impl<'t> Source<'t> {
             start = at;
             value = Some(inner);
         }
-        ConfigError::At {
-            file: self.file.clone(),
-            line: line_at(self.text, start),
-            message: message.into(),
-        }
+        ConfigError::At { file: self.file.clone(), line: line_at(self.text, start), message: message.into() }
     }
 
     /// Names of tables and keys around a place in the text, outermost first.
@@ -124,7 +120,8 @@ fn explain(message: &str, path: &[String]) -> String {
         let accepted: Vec<&str> = names.collect();
         let table = path.split_last().map_or(&[][..], |(_, tables)| tables);
         let place = if table.is_empty() { String::new() } else { format!(" in [{}]", table.join(".")) };
-        let hint = nearest(unknown, &accepted).map_or(String::new(), |name| format!("did you mean `{name}`? "));
+        let hint =
+            nearest(unknown, &accepted).map_or(String::new(), |name| format!("did you mean `{name}`? "));
         return format!("unknown key `{unknown}`{place}; {hint}accepted: {}", accepted.join(", "));
     }
     match path {

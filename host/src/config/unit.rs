@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, Visitor};
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// `"250ms"`, `"10s"`, `"5m"`, `"24h"`, `"30d"`. None: not a duration, or more than 100 years.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let duration = match unit {
         "ms" => Duration::from_millis(number),

@@ -73,7 +73,8 @@ fn listeners(config: &Config) -> Result<(), Problem> {
         return Err(Problem::new(&["admin", "listen"], message));
     }
     for (index, origin) in config.http.origins.iter().enumerate() {
-        let authority = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
+        let authority =
+            origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
         let plain = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ', '@']));
         if origin != "*" && !plain {
             let message = format!("found {origin:?}, expected `*` or SCHEME://HOST[:PORT] without a path");
@@ -172,7 +173,7 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
         }
         for (nth, topic) in rule.topics.iter().enumerate() {
             if let Err(error) = Pattern::check(topic) {
-                let message = format!("pattern {topic:?} is {error}");
+                let message = format!("pattern {topic:?} cannot be used: {error}");
                 return Err(Problem::new(&["log", &at, "topics", &nth.to_string()], message));
             }
         }

@@ -47,6 +47,8 @@ impl Lease {
     /// for anything.
     pub(crate) fn spawn(&self, rest: impl Future<Output = ()> + Send + 'static) {
         let lease = self.clone();
+        // Boxed, because `select!` would make room for it twice.
+        let rest = Box::pin(rest);
         self.0.ending.tasks.spawn(async move {
             tokio::select! {
                 () = rest => {}

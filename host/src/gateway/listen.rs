@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sent without reading the request, when all places are taken.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 75\r\n\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 76\r\n\r\n\
     {\"ok\":false,\"outcome\":\"overloaded\",\"reason\":\"too many connections are open\"}";
 
 /// Serves `router` on `listener` until `shutdown`, then returns when every connection has ended, WebSockets
@@ -119,6 +119,7 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadlines.headers)
+        .max_header_size(HEAD_BYTES)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(socket, service)
         .with_upgrades();

@@ -2,7 +2,7 @@
 //!
 //! - [`router`]: the paths, and who may call them from a page (`origin`).
 //! - `credential`: who somebody says to be.
-//! - `keys`, `request`: what is asked for. `answer`, `event`, `payload`: what is said.
+//! - `keys`, `fields`, `request`, `message`: what is asked for. `answer`, `event`, `payload`: what is said.
 //! - `socket`: `/v1/ws`. `http`: everything else.
 
 mod answer;
@@ -11,6 +11,7 @@ mod event;
 mod fields;
 mod http;
 mod keys;
+mod message;
 mod origin;
 mod payload;
 mod request;

@@ -196,6 +196,9 @@ mod tests {
             Outcome::Unavailable { reason: String::new() },
             Outcome::ShuttingDown,
         ];
-        assert_eq!(all.each_ref().map(|outcome| OUTCOMES[place(outcome)]), all.each_ref().map(Outcome::as_str));
+        assert_eq!(
+            all.each_ref().map(|outcome| OUTCOMES[place(outcome)]),
+            all.each_ref().map(Outcome::as_str)
+        );
     }
 }

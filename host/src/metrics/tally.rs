@@ -102,7 +102,9 @@ mod tests {
 
     #[test]
     fn durations_fall_into_the_first_bucket_that_holds_them() {
-        for (nanoseconds, bucket) in [(0, 0), (1, 0), (512, 0), (513, 1), (1_024, 1), (1_025, 2), (1 << 33, 24)] {
+        for (nanoseconds, bucket) in
+            [(0, 0), (1, 0), (512, 0), (513, 1), (1_024, 1), (1_025, 2), (1 << 33, 24)]
+        {
             let tally = Tally::default();
             tally.add(0, Duration::from_nanos(nanoseconds));
             let found = tally.snapshot().buckets.iter().position(|(_, count)| *count == 1);

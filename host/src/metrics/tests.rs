@@ -29,10 +29,7 @@ fn counts_reach_the_text() {
         (r#"weir_plugin_calls_total{stage="filter",plugin="dedup",version="abc123",end="keep"}"#, "1"),
         (r#"weir_plugin_calls_total{stage="filter",plugin="dedup",version="abc123",end="trap"}"#, "1"),
         (r#"weir_plugin_seconds_count{stage="filter",plugin="dedup",version="abc123"}"#, "2"),
-        (
-            r#"weir_plugin_seconds_bucket{le="5.12e-7",stage="filter",plugin="dedup",version="abc123"}"#,
-            "1",
-        ),
+        (r#"weir_plugin_seconds_bucket{le="5.12e-7",stage="filter",plugin="dedup",version="abc123"}"#, "1"),
         (r#"weir_plugin_seconds_bucket{le="+Inf",stage="filter",plugin="dedup",version="abc123"}"#, "2"),
         (r#"weir_publishes_total{gateway="http",outcome="overloaded"}"#, "1"),
         (r#"weir_publishes_total{gateway="http",outcome="accepted"}"#, "0"),
@@ -60,7 +57,10 @@ fn the_text_is_prometheus_0_0_4() {
             let (name, kind) = declared.expect("samples follow their declaration");
             let sample = line.split(['{', ' ']).next().unwrap();
             let histogram = ["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}"));
-            assert!(sample == name || (kind == "histogram" && histogram.iter().any(|h| h == sample)), "{line}");
+            assert!(
+                sample == name || (kind == "histogram" && histogram.iter().any(|h| h == sample)),
+                "{line}"
+            );
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
         }
     }

@@ -8,7 +8,8 @@ pub(super) fn prometheus(open: &str) -> String {
     for line in open.lines() {
         if let Some(declared) = line.strip_prefix("# HELP ") {
             help = declared.split_once(' ');
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             let (suffix, kind) = match kind {
                 "counter" => ("_total", "counter"),
                 "info" => ("_info", "gauge"),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{End, Stop};
-use crate::metrics::{Metrics, StageMetrics};
+use super::Stop;
+use crate::metrics::{End, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Instance, Policy};
 use crate::sequencer::Effect;
@@ -65,6 +65,14 @@ impl Stages {
         self.filters = chain.filters.iter().map(&mut stage).collect();
         self.transforms = chain.transforms.iter().map(&mut stage).collect();
         self.generation = chain.generation;
+    }
+
+    /// As [`adopt`](Self::adopt), for a thread that only authenticates.
+    pub fn adopt_auth(&mut self, chain: &Chain, metrics: &Metrics) {
+        if chain.generation != self.generation {
+            let auth_only = Chain { filters: Vec::new(), transforms: Vec::new(), ..chain.clone() };
+            self.adopt(&auth_only, metrics);
+        }
     }
 
     /// The auth stage of this name.

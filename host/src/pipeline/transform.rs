@@ -82,7 +82,7 @@ fn became(input: Message, outcome: TransformOutcome) -> Result<Vec<Emitted>, Sto
 fn emitted(input: &Message, out: MessageOut) -> Emitted {
     let new_topic = *out.topic != *input.topic;
     let topic: Arc<str> = if new_topic { out.topic.into() } else { Arc::clone(&input.topic) };
-    let meta = remade(input, Some(ulid::Ulid::new().into()), new_topic, &out.meta);
+    let meta = remade(input, Some(ulid::Ulid::generate().into()), new_topic, &out.meta);
     Emitted { message: Message { topic, meta, payload: out.payload.into() }, new_topic }
 }
 

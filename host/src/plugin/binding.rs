@@ -1,9 +1,12 @@
 //! A binding: one plugin at one place of the pipeline, as its `NAME.toml` says.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use weir_contract::topic::Pattern;
 
 use super::{Kind, LoadError};
+use crate::config::{ConfigError, Source as ConfigSource};
 
 /// What happens to a message when the plugin fails (not when it says no).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -120,30 +123,36 @@ impl Spec {
     }
 
     /// Reads `STEM.toml`: one binding at the top level, or several as `[[binding]]`. Disabled ones are left out.
-    pub fn parse(stem: &str, path: &str, text: &str) -> Result<Vec<Self>, LoadError> {
-        let refuse = |error: toml::de::Error| LoadError::Binding {
-            path: path.to_owned(),
-            line: line_of(text, error.span()),
-            reason: error.message().trim().to_owned(),
-        };
-        let several = text.parse::<toml::Table>().map_err(refuse)?.contains_key("binding");
-        let tables = if several {
-            toml::from_str::<Several>(text).map_err(refuse)?.binding
+    pub fn parse(stem: &str, file: &Path, text: &str) -> Result<Vec<Self>, LoadError> {
+        let source = ConfigSource::parse(file, text)?;
+        // What stands at the top level decides which of the two forms it is; mistakes are found by `read`.
+        let several = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("binding"));
+        let mut specs = Vec::new();
+        if several {
+            for (at, table) in source.read::<Several>()?.binding.into_iter().enumerate() {
+                let at = at.to_string();
+                specs.extend(Self::checked(stem, table, &|key, why| source.error(&["binding", &at, key], why))?);
+            }
         } else {
-            vec![toml::from_str::<Table>(text).map_err(refuse)?]
-        };
-        let enabled = tables.into_iter().filter(|table| table.enabled != Some(false));
-        enabled.map(|table| Self::checked(stem, path, table)).collect()
+            let table = source.read::<Table>()?;
+            specs.extend(Self::checked(stem, table, &|key, why| source.error(&[key], why))?);
+        }
+        Ok(specs)
     }
 
-    fn checked(stem: &str, path: &str, table: Table) -> Result<Self, LoadError> {
-        let refuse =
-            |reason: String| LoadError::Binding { path: path.to_owned(), line: String::new(), reason };
+    /// None: it is disabled.
+    fn checked(
+        stem: &str,
+        table: Table,
+        refuse: &dyn Fn(&str, String) -> ConfigError,
+    ) -> Result<Option<Self>, LoadError> {
+        if table.enabled == Some(false) {
+            return Ok(None);
+        }
         let name = table.name.unwrap_or_else(|| stem.to_owned());
         if !valid_name(&name) {
-            return Err(refuse(format!(
-                "name {name:?}: accepted are 1 to 63 of a-z, 0-9 and -, not beginning with -"
-            )));
+            let why = format!("name {name:?}: accepted are 1 to 63 of a-z, 0-9 and -, not beginning with -");
+            return Err(refuse("name", why).into());
         }
         let source = match table.plugin.as_deref() {
             None => Source::File(stem.to_owned()),
@@ -151,20 +160,24 @@ impl Spec {
                 Some(stock) => Source::Stock(stock.to_owned()),
                 None if valid_name(plugin) => Source::File(plugin.to_owned()),
                 None => {
-                    return Err(refuse(format!("plugin {plugin:?}: accepted are stock:NAME, or NAME of NAME.wasm")));
+                    let why = format!("plugin {plugin:?}: accepted are stock:NAME, or NAME of NAME.wasm");
+                    return Err(refuse("plugin", why).into());
                 }
             },
         };
         let patterns = |key: &str, texts: Vec<String>| -> Result<Vec<Pattern>, LoadError> {
-            let parse = |text: String| Pattern::parse(&text).map_err(|e| refuse(format!("{key} {text:?}: {e}")));
+            let parse = |text: String| {
+                Pattern::parse(&text).map_err(|error| refuse(key, format!("{key} {text:?}: {error}")).into())
+            };
             texts.into_iter().map(parse).collect()
         };
         let config = serde_json::to_string(&table.config.unwrap_or_default())
-            .map_err(|error| refuse(format!("[config] is no JSON: {error}")))?;
+            .map_err(|error| refuse("config", format!("[config] is no JSON: {error}")))?;
         if config.len() > CONFIG_BYTES {
-            return Err(refuse(format!("[config] takes {} bytes: at most {CONFIG_BYTES}", config.len())));
+            let why = format!("[config] takes {} bytes as JSON: at most {CONFIG_BYTES}", config.len());
+            return Err(refuse("config", why).into());
         }
-        Ok(Self {
+        Ok(Some(Self {
             topics: patterns("topics", table.topics.unwrap_or_else(|| vec!["#".into()]))?,
             emit: patterns("emit", table.emit)?,
             order: table.order.unwrap_or(DEFAULT_ORDER),
@@ -173,7 +186,7 @@ impl Spec {
             name,
             source,
             config,
-        })
+        }))
     }
 
     /// Whether messages of this topic are its business.
@@ -187,17 +200,12 @@ impl Spec {
     }
 }
 
-fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
-    let Some(before) = span.and_then(|span| text.get(..span.start)) else { return String::new() };
-    format!(":{}", before.matches('\n').count() + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Spec>, String> {
-        Spec::parse("stem", "stem.toml", text).map_err(|error| error.to_string())
+        Spec::parse("stem", Path::new("stem.toml"), text).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::binding::{Policy, Spec};
 use super::component::Loaded;
 use super::guest::Shared;
 use super::{CallError, Engine, Instance, Kind, LoadError};
-use crate::metrics::StageMetrics;
 
 /// One binding with its compiled component: makes instances.
 pub struct Binding {
@@ -20,8 +19,6 @@ pub struct Binding {
     pub shared: Shared,
     /// What happens when it fails.
     pub policy: Policy,
-    /// Counters of this version.
-    pub metrics: StageMetrics,
     /// When it went live, Unix microseconds.
     pub loaded_us: u64,
     pub(super) engine: Engine,
@@ -40,6 +37,11 @@ impl Binding {
     /// The component's kind.
     pub fn kind(&self) -> Kind {
         self.loaded.kind
+    }
+
+    /// The engine, for its clock.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// A fresh instance: one that waits, or a new one.

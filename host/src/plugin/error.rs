@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Problem;
+use crate::config::ConfigError;
+use crate::metrics::End;
+
 /// Why a plugin file or binding is not used. The version before it, if any, serves on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
@@ -73,15 +77,8 @@ pub enum LoadError {
     #[error("self-test failed: {0}")]
     SelfTest(String),
     /// The binding file.
-    #[error("{path}{line}: {reason}")]
-    Binding {
-        /// The file.
-        path: String,
-        /// `:LINE`, or empty.
-        line: String,
-        /// What is wrong and what is accepted.
-        reason: String,
-    },
+    #[error("{0}")]
+    Binding(Problem),
     /// The store refused to open the binding's state.
     #[error("its state cannot be opened: {0}")]
     State(String),
@@ -105,9 +102,19 @@ impl LoadError {
             Self::Types(_) => "instantiate",
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
-            Self::Binding { .. } => "binding",
+            Self::Binding(_) => "binding",
             Self::State(_) => "state",
         }
+    }
+}
+
+impl From<ConfigError> for LoadError {
+    fn from(error: ConfigError) -> Self {
+        Self::Binding(match error {
+            ConfigError::At { file, line, message } => Problem { file, line: Some(line), message },
+            ConfigError::Read { file, error } => Problem { file, line: None, message: error.to_string() },
+            ConfigError::Setting(message) => Problem { file: PathBuf::new(), line: None, message },
+        })
     }
 }
 
@@ -149,5 +156,15 @@ impl CallError {
     /// Whether a fresh instance may do better with the same message.
     pub fn worth_a_retry(&self) -> bool {
         matches!(self, Self::Trap(_) | Self::Output(_) | Self::Unavailable(_))
+    }
+}
+
+impl From<&CallError> for End {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Timeout(_) => Self::Timeout,
+            CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
+            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
+        }
     }
 }

@@ -43,8 +43,8 @@ pub struct Shared {
     pub state: StateAccess,
     /// Realms that `accounts.lookup` may be asked for.
     pub realms: Arc<[String]>,
-    /// The accounts.
-    pub accounts: Arc<Accounts>,
+    /// The accounts; none while a plugin is only checked.
+    pub accounts: Option<Arc<Accounts>>,
     /// Rate limit of log lines.
     pub gate: Arc<LogGate>,
 }

@@ -9,6 +9,9 @@ use serde::Serialize;
 pub trait PluginView: Send + Sync {
     /// Every binding, in pipeline order.
     fn list(&self) -> Vec<PluginInfo>;
+
+    /// Lets go of an auth plugin whose file is gone. Err says why not, and what is accepted.
+    fn forget(&self, name: &str) -> Result<(), String>;
 }
 
 /// One line of `weir plugin list`.

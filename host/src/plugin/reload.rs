@@ -1,9 +1,13 @@
 //! From the folder to the chain, at start and at every change: scan, load what is new, keep what is not,
 //! swap everything at once. Any failure keeps the version before it and is shown in the list.
 
+mod check;
 mod loader;
 mod settling;
 mod status;
+mod wanted;
+
+pub use check::check;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +21,7 @@ use notify::{RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Chain, Engine, LoadError, PluginInfo};
+use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
 use crate::accounts::Accounts;
 use crate::config::PluginLimits;
 use crate::metrics::Metrics;
@@ -105,13 +109,8 @@ impl Plugins {
         &self.engine
     }
 
-    /// What `weir plugin list` shows: failed ones too.
-    pub fn list(&self) -> Vec<PluginInfo> {
-        self.status.lock().values().cloned().collect()
-    }
-
     /// Lets go of an auth plugin whose file vanished: from now on it no longer refuses anybody.
-    pub fn forget(&self, name: &str) -> Result<(), String> {
+    pub fn forget_vanished(&self, name: &str) -> Result<(), String> {
         let (answer, answered) = sync_channel(1);
         let stopped = |_| "the router is stopping".to_owned();
         self.wake.send(Wake::Forget(name.to_owned(), answer)).map_err(|_| stopped(()))?;
@@ -133,6 +132,20 @@ impl Plugins {
             drop(self.wake.send(Wake::Stop));
             drop(thread.join());
         }
+    }
+}
+
+impl PluginView for Plugins {
+    /// In pipeline order.
+    fn list(&self) -> Vec<PluginInfo> {
+        let mut all: Vec<_> = self.status.lock().values().cloned().collect();
+        let kind = |info: &PluginInfo| Kind::ALL.iter().position(|kind| kind.as_str() == info.kind);
+        all.sort_by(|a, b| (kind(a), a.order, &a.name).cmp(&(kind(b), b.order, &b.name)));
+        all
+    }
+
+    fn forget(&self, name: &str) -> Result<(), String> {
+        self.forget_vanished(name)
     }
 }
 

@@ -1,18 +1,20 @@
-//! From a pass to its one answer: run, commit, run again on a conflict, answer at the level asked for.
+//! From a pass to its one answer: run, commit, run again on a conflict.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shard;
-use crate::consumer::Consumers;
-use crate::message::{Accepted, Level, Message, Outcome, Responder};
+use super::reply::{Pending, Reply};
+use crate::message::{Level, Message, Outcome};
 use crate::pipeline::{self, Pass, Stop};
 use crate::sequencer::NotCommitted;
 use crate::session::Session;
-use crate::store::OnDurable;
 
 /// Runs of a pass whose reads another shard changed; after them it runs alone.
 const ATTEMPTS: usize = 16;
+
+/// Another shard changed what the pass has read.
+struct Conflict;
 
 impl Shard {
     /// One publish, from the pipeline to its answer.
@@ -21,78 +23,90 @@ impl Shard {
         session: &Session,
         message: Message,
         level: Level,
-        responder: Responder,
+        reply: Reply,
         authority: (u64, u64),
-        count: impl FnOnce(&Outcome) + Send + 'static,
     ) {
-        let responder = Responder::new(move |outcome| {
-            count(&outcome);
-            responder.answer(outcome);
-        });
         let pass = Pass {
             session,
             authority,
             most_messages: self.context.pass_messages,
             deadline: Instant::now() + self.context.pass_deadline,
         };
-        let mut answer = Answering { responder: Some(responder), level };
+        let sequencer = Arc::clone(&self.context.sequencer);
+        let mut reply = Some(reply);
         for attempt in 0..=ATTEMPTS {
-            let sequencer = Arc::clone(&self.context.sequencer);
             // Alone = nobody else commits state from the first call to the commit.
             let alone = (attempt == ATTEMPTS).then(|| sequencer.alone.write());
-            match self.attempt(&pass, &message, alone.is_some(), &mut answer) {
-                Ok(()) => return,
-                Err(Again) => self.stages.clear(),
+            match self.attempt(&pass, &message, level, alone.is_some(), &mut reply) {
+                Ok(None) => return,
+                Ok(Some(outcome)) => return answer(reply, outcome),
+                Err(Conflict) => self.stages.clear(),
             }
         }
-        answer.now(Outcome::TimedOut);
+        answer(reply, Outcome::TimedOut);
     }
 
-    /// Err: another shard changed what this pass has read.
+    /// Runs the pass once. Ok(None): the reply has been handed on and will be answered.
     fn attempt(
         &mut self,
         pass: &Pass<'_>,
         message: &Message,
+        level: Level,
         alone: bool,
-        answer: &mut Answering,
-    ) -> Result<(), Again> {
+        reply: &mut Option<Reply>,
+    ) -> Result<Option<Outcome>, Conflict> {
         let result = pipeline::process(&mut self.stages, pass, message.clone());
         let effects = self.stages.take_effects();
-        let sequencer = Arc::clone(&self.context.sequencer);
+        let sequencer = &self.context.sequencer;
         let _shared = (!alone && !effects.is_empty()).then(|| sequencer.alone.read());
-        let committed = match result {
+        let refused = match result {
+            Ok(messages) if level == Level::Routed => match sequencer.accept(messages, effects, None) {
+                Ok(messages) => return Ok(Some(Outcome::Accepted { level, messages, note: None })),
+                Err(refused) => refused,
+            },
             Ok(messages) => {
-                let (after, on_durable) = answer.deferred(&self.context.consumers);
-                sequencer.accept(messages, effects, on_durable).map(|accepted| after.accepted(accepted))
+                let pending = Pending::new(reply.take(), level, &self.context.consumers);
+                match sequencer.accept(messages, effects, Some(pending.on_durable())) {
+                    Ok(messages) => {
+                        pending.accepted(messages);
+                        return Ok(None);
+                    }
+                    Err(refused) => {
+                        *reply = pending.take_back();
+                        refused
+                    }
+                }
             }
             Err(stop) => {
                 let kept = if stop.is_decision() { sequencer.commit_stopped(effects) } else { Ok(()) };
-                kept.map(|()| answer.now(self.stopped(pass.session, message, &stop)))
+                match kept {
+                    Ok(()) => return Ok(Some(self.stopped(pass.session, message, &stop))),
+                    Err(refused) => refused,
+                }
             }
         };
-        match committed {
-            Ok(()) => Ok(()),
-            Err(NotCommitted::Conflict) => Err(Again),
-            Err(NotCommitted::Refused(outcome)) => {
-                answer.now(outcome);
-                Ok(())
-            }
+        match refused {
+            NotCommitted::Conflict => Err(Conflict),
+            NotCommitted::Refused(outcome) => Ok(Some(outcome)),
         }
     }
 
     /// What a stop leads to, beside the answer.
     fn stopped(&self, session: &Session, message: &Message, stop: &Stop) -> Outcome {
-        if let Stop::DeadLetter { plugin, version, reason } = stop {
-            self.context.dead_letters.keep(message, plugin, version, reason);
-        }
-        if let Stop::Failed { disconnect: true, plugin, .. } = stop {
-            session.outbound.close(1011, format!("plugin {plugin} failed"));
+        match stop {
+            Stop::DeadLetter { plugin, version, reason } => {
+                self.context.dead_letters.keep(message, plugin, version, reason);
+            }
+            Stop::Failed { disconnect: true, plugin, .. } => {
+                session.outbound.close(1011, format!("plugin {plugin} failed"));
+            }
+            _ => {}
         }
         stop.outcome()
     }
 
-    /// Commits what a call outside a pass has written; after a conflict it is forgotten, as the call said
-    /// nothing that rests on it.
+    /// Commits what a call outside a pass has written. After a conflict it is forgotten: the answer that the
+    /// call gave does not rest on it.
     pub(super) fn commit_alone(&mut self) {
         let effects = self.stages.take_effects();
         if !effects.is_empty() && self.context.sequencer.accept(Vec::new(), effects, None).is_err() {
@@ -101,16 +115,8 @@ impl Shard {
     }
 }
 
-struct Again;
-
-/// The publisher's answer, until it is given.
-struct Answering {
-    responder: Option<Responder>,
-    level: Level,
-}
-
-/// What is to be answered once the messages are accepted.
-enum After<'a> {
-    Now(&'a mut Option<Responder>),
-    WhenDurable(std::sync::mpsc::SyncSender<Vec<Accepted>>, &'a mut Option<Responder>),
+fn answer(reply: Option<Reply>, outcome: Outcome) {
+    if let Some(reply) = reply {
+        reply.answer(outcome);
+    }
 }

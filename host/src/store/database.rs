@@ -13,20 +13,26 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::error::{Incidents, StoreError};
+use super::keys::INLINE_BYTES;
+use super::pack::PACK_BYTES;
 use crate::message::now_us;
 
 /// Unit in which a database's file grows and is recovered, in bytes.
-pub(super) const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 
-/// Longest value that may be inserted, with its key: 17 of them take 595 KiB, a quarter of a segment is 1 MiB.
-#[cfg(test)]
-pub(super) const MOST_VALUE_BYTES: usize = 35 * 1024;
+/// Longest value that may be inserted, with its key: 17 of them take 476 KiB, a quarter of a segment is 512.
+pub(super) const MOST_VALUE_BYTES: usize = 28 * 1024;
+
+// Keys of pairs are at most 512 bytes by contract; the rest is room for heads.
+const _: () = assert!(PACK_BYTES <= MOST_VALUE_BYTES && INLINE_BYTES + 2048 <= MOST_VALUE_BYTES);
+const _: () = assert!(17 * (MOST_VALUE_BYTES + 64) < SEGMENT_BYTES / 4);
 
 /// How long a database that this process has just let go may still hold its lock: sled's threads drop the
 /// file some moments later.
@@ -41,6 +47,7 @@ pub(super) struct Database {
     dir: PathBuf,
     cache_bytes: u64,
     opened: RwLock<Option<Opened>>,
+    failed: AtomicBool,
     /// Since when something is not flushed, where the writers leave that to [`Database::sync_if_due`].
     dirty: Mutex<Option<Instant>>,
 }
@@ -55,7 +62,13 @@ impl Database {
     /// Opens or creates the database in `dir`.
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let opened = Opened::new(dir, cache_bytes)?;
-        Ok(Self { dir: dir.to_path_buf(), cache_bytes, opened: RwLock::new(Some(opened)), dirty: Mutex::default() })
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            cache_bytes,
+            opened: RwLock::new(Some(opened)),
+            failed: AtomicBool::new(false),
+            dirty: Mutex::default(),
+        })
     }
 
     /// As [`Self::open`]; a damaged database is moved to `DIR.corrupt-TIME`, reported, and an empty one opened.
@@ -91,22 +104,34 @@ impl Database {
     pub(super) fn with<R>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<R>) -> Result<R, StoreError> {
         let opened = self.opened.read();
         let opened = opened.as_ref().ok_or_else(|| self.closed())?;
-        work(&opened.db).map_err(|error| StoreError::database(&self.dir, &error))
+        work(&opened.db).map_err(|error| self.failed(&error))
     }
 
     /// Returns when everything written before is on the disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let opened = self.opened.read();
         let opened = opened.as_ref().ok_or_else(|| self.closed())?;
-        opened.db.flush().map_err(|error| StoreError::database(&self.dir, &error))?;
-        opened.file.sync_data().map_err(|error| StoreError::io(&self.dir, &error))
+        opened.db.flush().map_err(|error| self.failed(&error))?;
+        opened.file.sync_data().map_err(|error| self.failed(&sled::Error::Io(error)))
+    }
+
+    /// Whether a call failed since it was last opened: it may answer nothing but errors until it is reopened.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn failed(&self, error: &sled::Error) -> StoreError {
+        self.failed.store(true, Ordering::Relaxed);
+        StoreError::database(&self.dir, error)
     }
 
     /// Closes and opens it again, which is the only way out of sled's sticky errors.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let mut opened = self.opened.write();
         *opened = None;
+        self.failed.store(true, Ordering::Relaxed);
         *opened = Some(Opened::new(&self.dir, self.cache_bytes)?);
+        self.failed.store(false, Ordering::Relaxed);
         Ok(())
     }
 
@@ -208,6 +233,13 @@ pub(super) fn disk_bytes(dir: &Path) -> u64 {
 /// A handle that several own.
 pub(super) type SharedDatabase = Arc<Database>;
 
+/// Makes a closed database one that sled calls corrupt: by a snapshot that does not read.
+#[cfg(test)]
+pub(super) fn break_for_test(dir: &Path) {
+    assert!(dir.join("db").exists());
+    std::fs::write(dir.join("snap.0000000000000001"), [0; 64]).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,14 +275,9 @@ mod tests {
         db.tree("t", |tree| tree.insert("a", vec![1; 9000])).unwrap();
         db.sync().unwrap();
         drop(db);
-        // A snapshot that does not read is what sled calls corruption.
-        for entry in std::fs::read_dir(&path).unwrap().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("snap") {
-                std::fs::write(entry.path(), vec![0; 64]).unwrap();
-            }
-        }
+        break_for_test(&path);
         let db = Database::open_or_set_aside(&path, 1 << 20, &incidents).unwrap();
-        assert_eq!(db.tree("t", |tree| tree.get("a")).unwrap(), None);
+        assert!(db.tree("t", |tree| tree.get("a")).unwrap().is_none());
         assert!(incidents.list()[0].what.contains(".corrupt-"));
         let kept = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(kept, 2);

@@ -10,7 +10,7 @@ use crate::message::now_us;
 /// One life of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
-    /// The Unix second in which it began, or one more than the one before: so it is new even when everything
+    /// The Unix millisecond in which it began, or one more than the one before: so it is new even when everything
     /// that was known of earlier ones is lost.
     pub(super) epoch: u64,
     /// Its first offset.
@@ -31,8 +31,8 @@ impl Epochs {
 
     /// Ends the present life before `next` and begins a new one at `first`.
     pub(super) fn begin(&mut self, next: u64, first: u64) {
-        let now_s = now_us() / 1_000_000;
-        let epoch = self.0.last().map_or(now_s, |last| now_s.max(last.epoch + 1));
+        let now_ms = now_us() / 1_000;
+        let epoch = self.0.last().map_or(now_ms, |last| now_ms.max(last.epoch + 1));
         if let Some(last) = self.0.last_mut() {
             last.next = next.max(last.first);
         }
@@ -97,9 +97,9 @@ impl Carried {
         for entry in tree.iter() {
             let (key, value) = entry?;
             let parsed = match key.first() {
-                Some(&keys::EPOCH) => keys::parse_numbered(&key).zip(keys::parse_numbers(&value)).map(
-                    |(epoch, [first, next])| carried.epochs.0.push(Span { epoch, first, next }),
-                ),
+                Some(&keys::EPOCH) => keys::parse_numbered(&key)
+                    .zip(keys::parse_numbers(&value))
+                    .map(|(epoch, [first, next])| carried.epochs.0.push(Span { epoch, first, next })),
                 Some(&keys::SEALED) => keys::parse_numbered(&key).zip(keys::parse_numbers(&value)).map(
                     |(first, [next, newest_us, bytes])| {
                         carried.sealed.push((first, Sealed { next, newest_us, bytes }));

@@ -14,7 +14,9 @@ pub enum StoreError {
     #[error("the data folder {0} is in use by another weir: stop it, or give this one another folder")]
     InUse(PathBuf),
     /// Written by a later release.
-    #[error("the data folder {dir} has format {found}, this weir knows formats up to {known}: use a newer weir")]
+    #[error(
+        "the data folder {dir} has format {found}, this weir knows formats up to {known}: use a newer weir"
+    )]
     Newer {
         /// The data folder.
         dir: PathBuf,
@@ -24,7 +26,9 @@ pub enum StoreError {
         known: u32,
     },
     /// A log, space or table cannot have this name.
-    #[error("{0:?} is no name for a log, space or table: accepted are 1 to 200 bytes without /, \\ and NUL, not . or ..")]
+    #[error(
+        "{0:?} is no name for a log, space or table: accepted are 1 to 200 bytes without /, \\ and NUL, not . or .."
+    )]
     Name(String),
     /// Over a limit of the store.
     #[error("{what} takes {bytes} bytes: {most} are accepted")]

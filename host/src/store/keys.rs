@@ -36,7 +36,7 @@
 pub(super) const FORMAT: u32 = 1;
 
 /// Most bytes of a key-value pair's value in one database value; the rest goes into further parts.
-pub(super) const INLINE_BYTES: usize = 32 * 1024;
+pub(super) const INLINE_BYTES: usize = 24 * 1024;
 
 /// Tree with the format record (state) or a segment's own records.
 pub(super) const META: &str = "meta";

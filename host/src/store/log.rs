@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::epochs::Epochs;
+use super::epochs::{Carried, Epochs};
 use super::error::{Incidents, StoreError};
 use super::segment::{Sealed, Segment};
 
@@ -69,6 +69,8 @@ struct Inner {
     incidents: Arc<Incidents>,
     /// Replaced whole, so that readers take no lock while they read.
     view: RwLock<Arc<View>>,
+    /// Held from reading the view to replacing it.
+    changing: Mutex<()>,
     /// Next offset when the log was opened.
     opened_at: u64,
     epoch: AtomicU64,
@@ -93,6 +95,13 @@ struct View {
 impl View {
     fn oldest(&self) -> u64 {
         self.sealed.first().map_or(self.active.first, |(segment, _)| segment.first)
+    }
+
+    /// What the active segment must know.
+    fn carried(&self, created_us: u64) -> Carried {
+        let sealed = self.sealed.iter().map(|(segment, sealed)| (segment.first, *sealed)).collect();
+        let birth = Some((self.active.first, created_us));
+        Carried { epochs: self.epochs.clone(), sealed, clean: None, birth }
     }
 }
 
@@ -217,13 +226,26 @@ impl Log {
 
     /// Moves the durable mark.
     pub(super) fn set_durable(&self, next: u64) {
+        self.0.durable.send_replace(next);
         *self.0.mark.lock() = next;
         self.0.moved.notify_all();
-        self.0.durable.send_replace(next);
     }
 
     /// Deletes what retention allows. With `pressed` (no room on the disk), holds do not count.
     pub(super) fn maintain(&self, now_us: u64, pressed: bool) -> Result<(), StoreError> {
+        let _changing = self.0.changing.lock();
         retain::retain(&self.0, now_us, pressed)
+    }
+
+    /// The database of the active segment, to be tampered with.
+    #[cfg(test)]
+    pub(super) fn active_for_test(&self) -> super::database::SharedDatabase {
+        self.view().active.database().unwrap().unwrap()
+    }
+
+    /// Deletes the oldest segment behind the readers' back.
+    #[cfg(test)]
+    pub(super) fn delete_oldest_for_test(&self) {
+        self.view().sealed[0].0.delete().unwrap();
     }
 }

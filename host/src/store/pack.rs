@@ -20,8 +20,9 @@ use super::checksum::checksum;
 use crate::message::Message;
 
 /// A pack is closed before it grows over this, in bytes; a larger message gets one of its own, which is cut
-/// into parts of this size. Why not more: see `database.rs`.
-pub(super) const PACK_BYTES: usize = 32 * 1024;
+/// into parts of this size. Measured with 200-byte messages: 16 KiB wrote as fast as 64 (1.1 to 1.4 million a
+/// second of CPU), took a sixth less disk, and needs a smaller unit of growth (`database.rs`).
+pub(super) const PACK_BYTES: usize = 16 * 1024;
 
 const FORMAT: u32 = 1;
 const HEADER: usize = 44;
@@ -168,8 +169,6 @@ pub(super) struct Pack {
     pub(super) first: u64,
     /// Number of records.
     pub(super) count: u32,
-    /// When it was written, Unix µs.
-    pub(super) written_us: u64,
     topics: Vec<Bytes>,
 }
 
@@ -198,10 +197,9 @@ impl Pack {
             return Err("the pack's checksum is wrong");
         }
         let first = u64_at(&bytes, 16).ok_or("the pack is shorter than its header")?;
-        let written_us = u64_at(&bytes, 24).ok_or("the pack is shorter than its header")?;
         let topics = parse_topics(&bytes, topics_at as usize, topics)?;
         let records = bytes.slice(HEADER.min(topics_at as usize)..topics_at as usize);
-        Ok(Self { bytes: records, first, count, written_us, topics })
+        Ok(Self { bytes: records, first, count, topics })
     }
 
     /// The offset after the last record.
@@ -292,7 +290,7 @@ mod tests {
         ) {
             let messages: Vec<_> = parts.iter().map(|(t, m, p)| message(t, m, p)).collect();
             let pack = Pack::parse(packed(first, &messages).into()).unwrap();
-            prop_assert_eq!((pack.first, pack.next(), pack.written_us), (first, first + messages.len() as u64, 7));
+            prop_assert_eq!((pack.first, pack.next()), (first, first + messages.len() as u64));
             let topics: Vec<_> = pack.topics().map(String::from).collect();
             for (i, record) in pack.records().enumerate() {
                 let (offset, record) = record.unwrap();

@@ -95,6 +95,9 @@ impl Segment {
     /// Deletes the folder. Renamed first, so that a crash cannot leave half a segment behind.
     pub(super) fn delete(&self) -> Result<(), StoreError> {
         let mut slot = self.slot.lock();
+        if slot.deleted {
+            return Ok(());
+        }
         slot.deleted = true;
         slot.kept = None;
         let mut name = self.dir.as_os_str().to_owned();

@@ -4,6 +4,9 @@ use super::database::SharedDatabase;
 use super::error::StoreError;
 use super::keys::{self, INLINE_BYTES};
 
+/// Keys and values of a table.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A named table; clones share it.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -24,7 +27,7 @@ impl Table {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// Creates or replaces; durable when it returns. Values: at most 32 KiB.
+    /// Creates or replaces; durable when it returns. Values: at most 24 KiB.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if value.len() > INLINE_BYTES {
             return Err(StoreError::TooLarge {
@@ -47,7 +50,7 @@ impl Table {
     }
 
     /// All pairs, in order of their keys.
-    pub fn iter(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn iter(&self) -> Result<Rows, StoreError> {
         self.database.tree(&self.tree, |tree| {
             tree.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })

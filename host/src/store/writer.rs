@@ -51,6 +51,8 @@ struct Taken {
     batch: Batch,
     bytes: usize,
     entries: usize,
+    /// When its first entry was seen.
+    since: Instant,
 }
 
 /// What the writer needs.
@@ -152,7 +154,7 @@ impl Shared {
     fn next(&self, due: Instant, flush_every: Duration, spare: Batch) -> Option<Taken> {
         let mut inside = self.inside.lock();
         let mut due = due;
-        let mut gathering = false;
+        let mut gathering = None;
         loop {
             let queue = &inside.queue;
             if inside.closing && queue.batch.is_empty() {
@@ -162,11 +164,13 @@ impl Shared {
             if urgent || Instant::now() >= due {
                 let (bytes, entries) = (inside.queue.bytes, inside.queue.entries);
                 let batch = std::mem::replace(&mut inside.queue.batch, spare);
-                return Some(Taken { batch, bytes, entries });
+                let since = gathering.unwrap_or_else(Instant::now);
+                return Some(Taken { batch, bytes, entries, since });
             }
-            if !queue.batch.is_empty() && !gathering {
-                gathering = true;
-                due = due.min(Instant::now() + flush_every);
+            if !queue.batch.is_empty() && gathering.is_none() {
+                let now = Instant::now();
+                gathering = Some(now);
+                due = due.min(now + flush_every);
             }
             self.wake.wait_until(&mut inside, due);
         }

@@ -10,6 +10,7 @@ impl Id {
         &self.0
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn from_number(n: u128) -> Self {
         Self(n.to_be_bytes())
     }

@@ -99,7 +99,7 @@ impl Dedupe {
     fn key(&self, message: &Message, identity: &[u8]) -> [u8; 32] {
         let topic = if self.config.per.contains(&Per::Topic) { message.topic() } else { "" };
         let name = if self.config.per.contains(&Per::Principal) { message.session().name() } else { "" };
-        let mut hash = Sha256::new();
+        let mut hash = Sha256::default();
         for part in [message.session().tenant().as_bytes(), topic.as_bytes(), name.as_bytes(), identity] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);

@@ -16,6 +16,9 @@ use weir_plugin::{
     Action, Auth, ConfigError, Context, Credential, Decision, Grant, Permission, Plugin, Result, Session,
 };
 
+/// The origins that a client may claim.
+const ORIGINS: [&str; 4] = ["device", "page", "sensor", "service"];
+
 /// The keys of `[config]`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,10 +54,8 @@ impl Plugin for Open {
 
 impl Auth for Open {
     fn authenticate(&self, credential: &Credential) -> Result<Decision> {
-        let origin = match credential.attribute("origin") {
-            Some(claimed @ ("device" | "page" | "sensor" | "service")) => claimed,
-            _ => "device",
-        };
+        let claimed = credential.attribute("origin").filter(|claimed| ORIGINS.contains(claimed));
+        let origin = claimed.unwrap_or("device");
         Ok(Decision::Allow(Grant::new(&self.tenant, name(credential), origin)))
     }
 

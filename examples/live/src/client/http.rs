@@ -87,7 +87,7 @@ impl Http {
             let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| anyhow!(error))?.to_bytes();
             self.connection = Some(connection);
-            Ok(Reply { status, body })
+            anyhow::Ok(Reply { status, body })
         };
         match timeout(PATIENCE, exchange).await {
             Ok(reply) => reply.context(what),

@@ -1,24 +1,12 @@
 //! What a client asks for, read from a frame or from an HTTP body.
 
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::fields;
 use super::keys::{Key, Keys};
+use super::message::{self, Source};
 use crate::ingress::{HistoryRequest, Publish, Query};
-use crate::message::Level;
 
-/// Keys of a message to be published.
-pub(super) const MESSAGE: [Key; 8] = [
-    Key::Topic,
-    Key::Data,
-    Key::Text,
-    Key::Base64,
-    Key::ContentType,
-    Key::Headers,
-    Key::MessageId,
-    Key::Level,
-];
 const PUBLISH: [Key; 10] = [
     Key::Action,
     Key::Id,
@@ -122,7 +110,7 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
     match &*fields::required(keys, Key::Action)? {
         "publish" => {
             keys.only(&PUBLISH)?;
-            Ok(Request::Publish(publish(keys, source)?))
+            Ok(Request::Publish(message::publish(keys, source)?))
         }
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
@@ -172,79 +160,10 @@ fn query(keys: &Keys<'_>) -> Result<Query, Fault> {
     })
 }
 
-/// Reads a message; the caller has checked that there are no other keys.
-pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, Fault> {
-    let topic = fields::required(keys, Key::Topic)?.into_owned();
-    let (payload, default_type) = payload(keys, source)?;
-    let content_type = fields::text(keys, Key::ContentType)?;
-    let content_type = content_type.map_or_else(|| default_type.to_owned(), Into::into);
-    fields::check_content_type(&content_type)?;
-    Ok(Publish {
-        topic,
-        payload,
-        content_type: Some(content_type),
-        headers: fields::headers(keys)?,
-        message_id: fields::check_message_id(fields::text(keys, Key::MessageId)?.as_deref())?,
-        level: level(fields::text(keys, Key::Level)?.as_deref())?,
-    })
-}
-
-/// `level`, from wherever it came.
-pub(super) fn level(word: Option<&str>) -> Result<Level, Fault> {
-    word.map_or(Some(Level::default()), Level::parse)
-        .ok_or_else(|| Fault::new("`level` must be routed, logged or stored".into()))
-}
-
-/// The payload and its content type.
-fn payload(keys: &Keys<'_>, source: &Source<'_>) -> Result<(Bytes, &'static str), Fault> {
-    let given = [Key::Data, Key::Text, Key::Base64].into_iter().filter(|key| keys.get(*key).is_some());
-    let given: Vec<_> = given.map(Key::name).collect();
-    if given.len() != 1 {
-        let given = if given.is_empty() { "none".into() } else { given.join(" and ") };
-        let verb = if given == "none" { "was" } else { "were" };
-        let reason = format!("exactly one of data, text, base64 is accepted: {given} {verb} given");
-        return Err(Fault::new(reason));
-    }
-    if let Some(data) = keys.get(Key::Data) {
-        return Ok((source.cut(data.get()), "application/json"));
-    }
-    if let Some(bytes) = fields::base64(keys)? {
-        return Ok((bytes.into(), "application/octet-stream"));
-    }
-    let text = match fields::required(keys, Key::Text)? {
-        std::borrow::Cow::Borrowed(text) => source.cut(text),
-        std::borrow::Cow::Owned(text) => text.into(),
-    };
-    Ok((text, "text/plain; charset=utf-8"))
-}
-
-/// The bytes that a request is read from.
-pub(super) struct Source<'a> {
-    /// All of it.
-    pub(super) text: &'a str,
-    /// The same bytes, shared.
-    pub(super) bytes: &'a Bytes,
-    /// Size of the memory in which `bytes` may lie.
-    pub(super) memory: usize,
-}
-
-impl Source<'_> {
-    /// A payload that is a part of the source.
-    fn cut(&self, part: &str) -> Bytes {
-        keep(self.bytes, part.as_bytes(), self.memory)
-    }
-}
-
-/// `part` of `bytes`: shared if it is most of the `memory` that sharing would hold, else copied. Otherwise a
-/// client could make a queue hold megabytes for each byte that is counted, with white space around its
-/// messages.
-pub(super) fn keep(bytes: &Bytes, part: &[u8], memory: usize) -> Bytes {
-    if part.len() >= memory / 2 { bytes.slice_ref(part) } else { Bytes::copy_from_slice(part) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn read(text: &str) -> Frame {
@@ -255,33 +174,6 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         read(text).request.unwrap_err().reason
-    }
-
-    fn published(text: &str) -> Publish {
-        match read(text).request {
-            Ok(Request::Publish(publish)) => publish,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_publish_keeps_the_payload_as_written() {
-        let frame = r#"{"action":"publish","id":"x","topic":"a/b","data": {"n" : 1e2},"level":"stored"}"#;
-        let publish = published(frame);
-        assert_eq!((&*publish.topic, &publish.payload[..]), ("a/b", &br#"{"n" : 1e2}"#[..]));
-        assert_eq!(publish.content_type.as_deref(), Some("application/json"));
-        assert_eq!(publish.level, Level::Stored);
-        assert_eq!(read(frame).id.unwrap().as_str(), r#""x""#);
-    }
-
-    #[test]
-    fn the_three_payloads() {
-        let of = |payload: &str| published(&format!(r#"{{"action":"publish","topic":"a",{payload}}}"#));
-        assert_eq!(&of(r#""data":null"#).payload[..], b"null");
-        assert_eq!(&of(r#""text":"a\nb""#).payload[..], b"a\nb");
-        assert_eq!(of(r#""text":"""#).content_type.as_deref(), Some("text/plain; charset=utf-8"));
-        assert_eq!(&of(r#""base64":"AP8=""#).payload[..], &[0, 255]);
-        assert_eq!(of(r#""base64":"AP8=","content_type":"a/b""#).content_type.as_deref(), Some("a/b"));
     }
 
     #[test]
@@ -309,17 +201,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_small_payload_does_not_hold_a_large_frame() {
-        let padded = format!(r#"{{"action":"publish","topic":"a","data":1{}}}"#, " ".repeat(10_000));
-        let bytes = Bytes::from(padded);
-        let text = std::str::from_utf8(&bytes).unwrap();
-        let source = Source { text, bytes: &bytes, memory: bytes.len() };
-        assert!(!bytes.as_ptr_range().contains(&source.cut(&text[43..44]).as_ptr()));
-        assert!(bytes.as_ptr_range().contains(&source.cut(&text[..6_000]).as_ptr()));
-        assert!(Frame::read(&source).request.is_ok());
-    }
-
     proptest! {
         #[test]
         fn any_frame_is_read_or_refused(
@@ -332,13 +213,5 @@ mod tests {
             }
         }
 
-        #[test]
-        fn any_data_comes_through(data in "\\PC{0,30}") {
-            let json = serde_json::to_string(&data).unwrap();
-            let publish = published(&format!(r#"{{"action":"publish","topic":"a","data":{json}}}"#));
-            prop_assert_eq!(&publish.payload[..], json.as_bytes());
-            let publish = published(&format!(r#"{{"action":"publish","topic":"a","text":{json}}}"#));
-            prop_assert_eq!(&publish.payload[..], data.as_bytes());
-        }
     }
 }

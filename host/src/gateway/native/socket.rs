@@ -8,7 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::request::{Frame, Id, Request as Asked, Source};
+use super::message::Source;
+use super::request::{Frame, Id, Request as Asked};
 use super::router::App;
 use super::{answer, event, http};
 use crate::config::Limits;
@@ -123,9 +124,10 @@ impl Handler for Native {
         drop((text, bytes));
         match (frame.id, frame.request) {
             (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
-            (id, Ok(Asked::Subscribe(pattern))) => self.subscribe(id, &pattern).await,
+            // What is rare is boxed: each connection has room for the largest of these futures.
+            (id, Ok(Asked::Subscribe(pattern))) => Box::pin(self.subscribe(id, &pattern)).await,
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
-            (Some(id), Ok(asked)) => self.ask(&id, asked).await,
+            (Some(id), Ok(asked)) => Box::pin(self.ask(&id, asked)).await,
             (None, Ok(_)) => self.say(event::pong()),
             (Some(id), Err(fault)) => {
                 self.say(answer::framed(&id, |object| answer::fault(object, &fault)));

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -25,7 +24,7 @@ pub(crate) struct Upgrade {
 /// A socket after the handshake.
 pub(crate) struct Opened {
     pub(super) stream: TcpStream,
-    pub(super) early: Bytes,
+    pub(super) early: Vec<u8>,
 }
 
 /// Checks the handshake. The error is the answer to be given.
@@ -78,7 +77,9 @@ impl Upgrade {
             tracing::error!("a connection was upgraded that our listener did not accept");
             return None;
         };
-        Some(Opened { stream: parts.io.into_inner().into_inner(), early: parts.read_buf })
+        // Copied, since even an empty rest would keep hyper's whole read buffer alive.
+        let early = parts.read_buf.to_vec();
+        Some(Opened { stream: parts.io.into_inner().into_inner(), early })
     }
 }
 

@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
@@ -28,7 +27,7 @@ pub(super) struct Reader<R> {
 pub(super) enum End {
     /// The peer went away without a word.
     Gone,
-    /// The peer asked for the close.
+    /// The peer asked for the close, or answered ours.
     Closed(Option<CloseFrame>),
     /// The peer did something wrong: close code and reason.
     Failed(u16, String),
@@ -36,7 +35,7 @@ pub(super) enum End {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// `early`: bytes that arrived together with the handshake. `most`: bytes of a message.
-    pub(super) fn new(io: R, early: &Bytes, most: usize) -> Self {
+    pub(super) fn new(io: R, early: Vec<u8>, most: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             // Only control frames are written through the context, and at once.
@@ -46,8 +45,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             .max_frame_size(Some(most));
         let mut meter = Meter::new();
         // If these few bytes overdo it already, the next read says so.
-        meter.feed(early);
-        let context = WebSocketContext::from_partially_read(early.to_vec(), Role::Server, Some(config));
+        meter.feed(&early);
+        let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
         Self { io, context, meter }
     }
 
@@ -75,6 +74,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             return End::Failed(1008, verdict.into());
         }
         match error {
+            Error::ConnectionClosed => End::Closed(None),
             Error::Capacity(what) => End::Failed(1009, what.to_string()),
             Error::Utf8(_) => End::Failed(1007, "a text is not UTF-8".into()),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,

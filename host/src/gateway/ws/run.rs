@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -36,7 +35,7 @@ pub(crate) trait Handler: Send {
 pub(super) struct Socket<R, W> {
     pub(super) read: R,
     pub(super) write: W,
-    pub(super) early: Bytes,
+    pub(super) early: Vec<u8>,
 }
 
 /// How reading and writing ended.
@@ -67,22 +66,40 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     limits: &Limits,
     lease: &Lease,
 ) {
-    let mut reader = Reader::new(socket.read, &socket.early, handler.most_bytes());
-    let mut writer = Writer::new(socket.write, H::ENCODE);
+    let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes());
+    let mut writer = Writer::new(socket.write, H::ENCODE, limits.write);
     let ended = tokio::select! {
         biased;
         end = take_in(&mut reader, connection, &mut handler) => Ended::Reading(end),
         result = writer.run(connection) => Ended::Writing(result),
         () = lease.shutdown() => Ended::Stopping,
     };
+    let failed = matches!(ended, Ended::Reading(End::Failed(..)));
     if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
         // A peer that does not go by itself is left behind.
-        let _ = tokio::time::timeout(LINGER, async {
-            while reader.next(&connection.control).await.is_ok() {}
-            writer.shutdown().await;
-            reader.discard().await;
-        })
-        .await;
+        let _ = tokio::time::timeout(LINGER, part(connection, &mut reader, &mut writer, failed)).await;
+    }
+}
+
+/// Ends the socket after our close frame. A peer that broke the protocol is not listened to any more.
+async fn part<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    connection: &Connection,
+    reader: &mut Reader<R>,
+    writer: &mut Writer<W>,
+    failed: bool,
+) {
+    let mut agreed = false;
+    while !failed && !agreed {
+        match reader.next(&connection.control).await {
+            Ok(_) => {}
+            Err(End::Closed(_)) => agreed = true,
+            Err(_) => break,
+        }
+    }
+    writer.shutdown().await;
+    // After a close from both sides nothing can follow.
+    if !agreed {
+        reader.discard().await;
     }
 }
 

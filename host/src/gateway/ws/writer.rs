@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -25,6 +26,7 @@ const KEPT: usize = 64;
 pub(super) struct Writer<W> {
     io: W,
     encode: Encode,
+    limit: Duration,
     items: VecDeque<Item>,
     window: VecDeque<Bytes>,
     /// A part of the window's first frame has been written.
@@ -34,21 +36,22 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    pub(super) fn new(io: W, encode: Encode) -> Self {
+    /// `limit`: the time for the close frame and what stands before it.
+    pub(super) fn new(io: W, encode: Encode, limit: Duration) -> Self {
         let (items, window) = (VecDeque::new(), VecDeque::new());
-        Self { io, encode, items, window, begun: false, closed: false }
+        Self { io, encode, limit, items, window, begun: false, closed: false }
     }
 
     /// Writes until the session's queue ends. `Ok`: the close frame has been written.
     pub(super) async fn run(&mut self, connection: &Connection) -> io::Result<()> {
         loop {
             self.fill(connection);
-            if !self.window.is_empty() {
-                self.write().await?;
-            } else if self.closed {
-                return Ok(());
-            } else {
+            if self.closed {
+                return self.finish().await;
+            } else if self.window.is_empty() {
                 self.wait(connection).await;
+            } else {
+                self.write().await?;
             }
         }
     }
@@ -63,10 +66,20 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 None => frame::bare_close(),
             });
         }
-        while !self.window.is_empty() {
-            self.write().await?;
-        }
-        Ok(())
+        self.finish().await
+    }
+
+    /// Writes what is in the window, the close frame at its end. Here progress is not enough: a peer that takes
+    /// a byte now and then must not hold its place for hours.
+    async fn finish(&mut self) -> io::Result<()> {
+        let limit = self.limit;
+        let rest = async {
+            while !self.window.is_empty() {
+                self.write().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Tells the peer that nothing more comes.
@@ -92,12 +105,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             return;
         }
         let outbound = &connection.session().outbound;
-        if self.items.is_empty() {
-            if outbound.try_take(&mut self.items) {
-                connection.progressed();
-            }
-        } else if self.begun && outbound.is_closed() {
+        if self.begun && outbound.is_closed() {
             self.cut_short(connection);
+        } else if self.items.is_empty() && outbound.try_take(&mut self.items) {
+            connection.progressed();
         }
         if let Some(pongs) = connection.control.take() {
             self.window.insert(usize::from(self.begun), pongs);

@@ -4,7 +4,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::interface;
-use crate::plugin::contract::{Account, AccountsError};
+use crate::accounts;
+use crate::plugin::contract::{Account, AccountsError, Attribute};
 use crate::plugin::guest::Guest;
 
 /// Links the interface.
@@ -18,7 +19,28 @@ pub fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             if !shared.realms.contains(&realm) {
                 return Ok((Err(AccountsError::NotGranted),));
             }
-            Ok((Ok(shared.accounts.lookup(&realm, &id)),))
+            let Some(accounts) = &shared.accounts else {
+                return Ok((Err(AccountsError::Unavailable("there are none while a plugin is checked".into())),));
+            };
+            let found = accounts.lookup(&realm, &id);
+            Ok((Ok(found.as_deref().map(Account::from)),))
         },
     )
+}
+
+impl From<&accounts::Account> for Account {
+    fn from(account: &accounts::Account) -> Self {
+        let attribute = |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
+        Self {
+            realm: account.realm.to_owned(),
+            id: account.id.clone(),
+            tenant: account.tenant.clone(),
+            name: account.name.clone(),
+            origin: account.origin.clone(),
+            publish: account.publish.clone(),
+            subscribe: account.subscribe.clone(),
+            expires_us: account.expires_us,
+            attributes: account.attributes.iter().map(attribute).collect(),
+        }
+    }
 }

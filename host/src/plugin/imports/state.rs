@@ -62,7 +62,7 @@ impl Guest {
                 let value = self.transaction.get(space, key)?;
                 Ok(value.map(|value| value.bytes.to_vec()))
             }
-            StateAccess::Storage(space) => Ok(space.get(key)?),
+            StateAccess::Storage(space) => Ok(space.get(key)?.map(|pair| pair.value)),
         }
     }
 

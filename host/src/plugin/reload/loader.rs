@@ -1,6 +1,6 @@
 //! Loads what the folder asks for and builds the next chain.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
-use super::super::binding::{Policy, Source, Spec};
+use super::super::binding::{Policy, Spec};
 use super::super::component::{self, Loaded};
-use super::super::folder::{Entry, File, Folder};
+use super::super::folder::{File, Folder};
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
-use super::super::{Binding, Chain, Engine, Kind, LoadError, PluginInfo, stock};
+use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::wanted::{Wanted, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
 use crate::store::Table;
@@ -46,13 +47,6 @@ struct Failed {
     error: LoadError,
 }
 
-/// A binding that the folder asks for, with its component.
-struct Wanted {
-    stem: String,
-    spec: Spec,
-    file: Result<File, LoadError>,
-}
-
 impl Loader {
     /// Nothing live yet.
     pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
@@ -70,7 +64,7 @@ impl Loader {
         settled: impl Fn(&Path) -> bool,
     ) -> Result<(), LoadError> {
         let entries = self.folder.scan(settled)?;
-        let (wanted, broken) = wanted(&entries);
+        let (wanted, broken) = wanted(self.folder.path(), &entries);
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
         for (stem, error) in broken {
@@ -150,7 +144,7 @@ impl Loader {
         let text = error.to_string();
         if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest) {
             let serving = self.live.contains_key(name);
-            self.options.metrics.load_failure(error.stage()).inc();
+            self.options.metrics.load_failures(error.stage()).inc();
             tracing::error!(plugin = name, stage = error.stage(), serving, reason = text, "plugin not loaded");
         }
         self.failed.insert(name.to_owned(), Failed { digest, spec, error });
@@ -165,11 +159,11 @@ impl Loader {
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {
-            return Err(LoadError::Binding {
-                path: stem.to_owned(),
-                line: String::new(),
-                reason: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in".into(),
-            });
+            return Err(LoadError::Binding(Problem {
+                file: self.folder.path().join(format!("{stem}.toml")),
+                line: None,
+                message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in".into(),
+            }));
         }
         let limits = self.options.limits.clone();
         let version: Arc<str> = component::version(&loaded.digest).into();
@@ -179,14 +173,13 @@ impl Loader {
             kind,
             state: self.state(stem, &spec.name, kind)?,
             realms: spec.accounts.clone().into(),
-            accounts: Arc::clone(&self.options.accounts),
+            accounts: Some(Arc::clone(&self.options.accounts)),
             gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
             limits,
         };
         let binding = Binding {
             spec: spec.clone(),
             policy,
-            metrics: self.options.metrics.stage(kind.as_str(), &spec.name, &version),
             loaded_us: now_us(),
             engine: self.engine.clone(),
             context: self.context(stem, &spec.name, &loaded.digest, false),
@@ -208,7 +201,7 @@ impl Loader {
         let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
         let shared = binding.shared.clone();
         let mut instance =
-            super::super::Instance::new(&self.engine, &binding.loaded, shared, &binding.spec.config, &trial)?;
+            Instance::new(&self.engine, &binding.loaded, shared, &binding.spec.config, &trial)?;
         instance.self_test(&binding.loaded)?;
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
@@ -225,7 +218,7 @@ impl Loader {
     }
 
     fn state(&mut self, stem: &str, binding: &str, kind: Kind) -> Result<StateAccess, LoadError> {
-        let name = format!("{stem}/{binding}");
+        let name = format!("{stem}.{binding}");
         let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
         if kind == Kind::Storage {
             let space = self.options.store.storage_space(&name).map_err(unreadable)?;
@@ -277,55 +270,5 @@ impl Loader {
             Ok(false) => Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them")),
             Err(error) => Err(error.to_string()),
         }
-    }
-}
-
-/// Bindings by name, and files that say nothing usable by stem.
-fn wanted(entries: &BTreeMap<String, Entry>) -> (BTreeMap<String, Wanted>, BTreeMap<String, LoadError>) {
-    let mut specs: Vec<(String, Spec)> = Vec::new();
-    let mut broken = BTreeMap::new();
-    for (stem, entry) in entries {
-        match &entry.toml {
-            None => {}
-            Some(Err(error)) => drop(broken.insert(stem.clone(), error.clone())),
-            Some(Ok(text)) => match Spec::parse(stem, &format!("{stem}.toml"), text) {
-                Ok(parsed) => specs.extend(parsed.into_iter().map(|spec| (stem.clone(), spec))),
-                Err(error) => drop(broken.insert(stem.clone(), error)),
-            },
-        }
-    }
-    let used: BTreeSet<_> = specs.iter().map(|(_, spec)| spec.source.clone()).collect();
-    let bare = entries.iter().filter(|(stem, entry)| {
-        entry.toml.is_none() && entry.wasm.is_some() && !used.contains(&Source::File((*stem).clone()))
-    });
-    specs.extend(bare.map(|(stem, _)| (stem.clone(), Spec::bare(stem))).collect::<Vec<_>>());
-    let mut wanted = BTreeMap::new();
-    for (stem, spec) in specs {
-        let file = source(entries, &spec.source);
-        let name = spec.name.clone();
-        if wanted.contains_key(&name) {
-            let reason = format!("another file binds the name {name:?} too: names are unique in the folder");
-            let path = format!("{stem}.toml");
-            broken.insert(stem, LoadError::Binding { path, line: String::new(), reason });
-        } else {
-            wanted.insert(name, Wanted { stem, spec, file });
-        }
-    }
-    (wanted, broken)
-}
-
-fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, LoadError> {
-    let missing = |reason: String| LoadError::Read { path: source.to_string().into(), reason };
-    match source {
-        Source::Stock(name) => {
-            let bytes = stock::component(name).ok_or_else(|| {
-                missing(format!("no such stock plugin: there are {}", stock::names().join(", ")))
-            })?;
-            Ok(File { digest: component::digest(bytes), bytes: bytes.into() })
-        }
-        Source::File(stem) => match entries.get(stem).and_then(|entry| entry.wasm.clone()) {
-            Some(file) => file,
-            None => Err(missing("not in the plugins folder".into())),
-        },
     }
 }

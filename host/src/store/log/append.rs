@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::database::{SharedDatabase, set_aside};
-use super::super::epochs::Carried;
 use super::super::error::StoreError;
 use super::super::keys;
 use super::super::pack::PackBuilder;
@@ -51,11 +50,6 @@ impl Appender {
         self.next
     }
 
-    /// Whether something is not on the disk yet.
-    pub(in super::super) fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-
     /// Whether a segment was sealed since the last call: time for retention to look.
     pub(in super::super) fn take_rolled(&mut self) -> bool {
         std::mem::take(&mut self.rolled)
@@ -92,9 +86,9 @@ impl Appender {
         let database = self.database()?;
         let now = now_us();
         self.newest_us = now;
-        let written = self.builder.finish(now, |first, pack| {
-            segment::append(&database, first, pack).map(|()| pack.len() as u64)
-        })?;
+        let written = self
+            .builder
+            .finish(now, |first, pack| segment::append(&database, first, pack).map(|()| pack.len() as u64))?;
         self.segment_bytes += written;
         Ok(())
     }
@@ -123,7 +117,9 @@ impl Appender {
 
     /// Seals the active segment and begins one at `first`.
     fn roll(&mut self, first: u64) -> Result<(), StoreError> {
-        let view = self.log.view();
+        let log = self.log.clone();
+        let _changing = log.0.changing.lock();
+        let view = log.view();
         // Else a crash could keep the new segment and lose the end of the old one.
         self.database()?.sync()?;
         let sealed = Sealed { next: first, newest_us: self.newest_us, bytes: view.active.bytes() };
@@ -139,8 +135,7 @@ impl Appender {
     /// Makes a segment at `first` and shows it to readers, with the rest of `view`.
     fn replace_active(&mut self, mut view: View, first: u64) -> Result<(), StoreError> {
         let inner = &self.log.0;
-        let sealed = view.sealed.iter().map(|(segment, sealed)| (segment.first, *sealed)).collect();
-        let carried = Carried { epochs: view.epochs.clone(), sealed, ..Carried::default() };
+        let carried = view.carried(self.segment_created_us);
         let (segment, _) = open::create(&inner.dir, first, carried, inner.cache_bytes)?;
         view.active = Arc::new(segment);
         *inner.view.write() = Arc::new(view);
@@ -156,6 +151,7 @@ impl Appender {
         self.dirty = false;
         self.next = first;
         let inner = self.log.0.clone();
+        let _changing = inner.changing.lock();
         let mut view = View::clone(&self.log.view());
         let database = self.database()?;
         let recovered = database
@@ -164,7 +160,7 @@ impl Appender {
         match recovered {
             Ok(recovered) => {
                 view.epochs.begin(recovered, first);
-                let carried = Carried { epochs: view.epochs.clone(), ..Carried::default() };
+                let carried = view.carried(self.segment_created_us);
                 database.tree(keys::META, |tree| carried.write(tree))?;
                 database.sync()?;
                 *inner.view.write() = Arc::new(view);

@@ -70,6 +70,7 @@ fn handle(
         dir,
         cache_bytes,
         incidents,
+        changing: Mutex::new(()),
         opened_at: next,
         epoch: AtomicU64::new(view.epochs.current()),
         assigned: AtomicU64::new(next),

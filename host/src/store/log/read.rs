@@ -9,7 +9,7 @@ use super::super::segment::{self, Segment};
 use super::{Log, View};
 use crate::message::Stored;
 
-/// Packs that one call looks at, most: 16 MiB or so. A filter that matches nothing thus costs a bounded time.
+/// Packs that one call looks at, most: some 8 MiB. A filter that matches nothing thus costs a bounded time.
 const MOST_PACKS: usize = 512;
 
 /// What one call found.
@@ -40,7 +40,7 @@ pub(super) struct Reading<'a> {
 
 impl Log {
     /// Wanted messages from offset `from` on, ascending: at most `max_messages`, and at most `max_bytes` of
-    /// topics, metadata and payloads, but one message at least. Looks at some 16 MiB of the log at most: go
+    /// topics, metadata and payloads, but one message at least. Looks at some 8 MiB of the log at most: go
     /// on from `next` until `end`. Blocks on the disk.
     pub fn read(
         &self,

@@ -7,7 +7,7 @@ use super::super::segment::{Sealed, Segment};
 use super::{Inner, View};
 
 /// Sealed segments of one log whose database stays open for readers: each costs its cache.
-const READING: usize = 4;
+const READING: usize = 2;
 
 /// Deletes what may go.
 pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<(), StoreError> {

@@ -95,7 +95,7 @@ impl Worker {
     fn step(&mut self, taken: &mut Taken) -> Result<(), StoreError> {
         let batch = &mut taken.batch;
         if !batch.is_empty() {
-            self.unflushed_since.get_or_insert_with(Instant::now);
+            self.unflushed_since.get_or_insert(taken.since);
         }
         // First, so that they are answered whatever fails below.
         self.waiters.append(&mut batch.waiters);
@@ -159,6 +159,7 @@ impl Worker {
             if let Err(error) = self.storage.sync_if_due(Duration::ZERO) {
                 tracing::error!(%error, "cannot flush the storage plugins' database");
             }
+            self.mend();
         }
         let now = now_us();
         let all = ticked && self.ticks.is_multiple_of(RETAIN_TICKS);
@@ -166,11 +167,26 @@ impl Worker {
             if all {
                 appender.roll_by_age(now)?;
             }
-            if appender.take_rolled() || all {
-                appender.log().maintain(now, false)?;
+            if (appender.take_rolled() || all)
+                && let Err(error) = appender.log().maintain(now, false)
+            {
+                // What cannot be deleted costs room, and nothing else yet.
+                tracing::error!(log = %appender.log().name(), %error, "retention cannot delete");
             }
         }
         Ok(())
+    }
+
+    /// Opens databases again that failed when others used them: they stay broken until then.
+    fn mend(&self) {
+        for database in [&self.state, &self.storage] {
+            if database.has_failed()
+                && self.check_room().is_ok()
+                && let Err(error) = database.reopen_or_set_aside(&self.incidents)
+            {
+                tracing::error!(%error, "a database is still unavailable");
+            }
+        }
     }
 
     /// Refuses to write to a disk that is nearly full: sled does not survive one that is.
@@ -208,7 +224,10 @@ impl Worker {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         for appender in &self.appenders {
-            appender.log().maintain(now_us(), self.check_room().is_err())?;
+            let pressed = self.check_room().is_err();
+            if let Err(error) = appender.log().maintain(now_us(), pressed) {
+                tracing::error!(log = %appender.log().name(), %error, "retention cannot delete");
+            }
         }
         self.check_room()?;
         let nexts: Vec<u64> = self.shared.inside.lock().queue.logs.iter().map(|log| log.next).collect();
@@ -217,11 +236,12 @@ impl Worker {
         }
         self.state.reopen_or_set_aside(&self.incidents)?;
         self.storage.reopen_or_set_aside(&self.incidents)?;
+        self.unflushed_since = (!self.pending.is_empty()).then(Instant::now);
+        self.shared.inside.lock().broken = None;
+        // Last: who waits on a mark may submit when it moves.
         for (appender, next) in self.appenders.iter().zip(&nexts) {
             appender.log().set_durable(*next);
         }
-        self.unflushed_since = (!self.pending.is_empty()).then(Instant::now);
-        self.shared.inside.lock().broken = None;
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::super::keys::Keys;
-use super::super::request::{self, Fault, MESSAGE, Source};
+use super::super::message::{self, MESSAGE, Source};
+use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
 use super::{Parameters, bad_request, enter, parameter, status};
 use crate::gateway::visit::Visit;
@@ -121,11 +122,11 @@ fn raw(
     let message_id = same_id(idempotency_key, parameter(parameters, "message_id"))?;
     Ok(Publish {
         topic: parameter(parameters, "topic").unwrap_or_default().into(),
-        payload: request::keep(bytes, bytes, body::memory(bytes)),
+        payload: message::keep(bytes, bytes, body::memory(bytes)),
         content_type: content_type.map(str::to_owned),
         headers: Vec::new(),
         message_id: fields::check_message_id(message_id)?,
-        level: request::level(parameter(parameters, "level"))?,
+        level: message::level(parameter(parameters, "level"))?,
     })
 }
 
@@ -168,7 +169,7 @@ fn message(text: &str, bytes: &Bytes) -> Result<Publish, Fault> {
     let keys: Keys<'_> = serde_json::from_str(text)
         .map_err(|error| Fault::new(format!("a message is one JSON object: {error}")))?;
     keys.only(&MESSAGE)?;
-    request::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })
+    message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })
 }
 
 fn text(bytes: &Bytes) -> Result<&str, Fault> {

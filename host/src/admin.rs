@@ -1,0 +1,77 @@
+//! The operator's listener: health, metrics, and under `/v1/` keys, plugins, connections and subscriptions.
+//!
+//! `/v1/` wants the token of `DATA/admin.token` as `Authorization: Bearer TOKEN`. There are no cookies, so
+//! that no page can act for an operator, and requests under foreign host names are refused, so that no page
+//! can reach the listener by pointing its own name at this machine.
+//!
+//! | path | what |
+//! |---|---|
+//! | `GET /healthz` | 200 while the process runs |
+//! | `GET /readyz` | 200 when traffic is taken, else 503 and what is waited for |
+//! | `GET /metrics` | Prometheus text |
+//! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
+//! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
+
+mod answer;
+mod guard;
+mod health;
+mod keys;
+mod token;
+mod views;
+
+pub use keys::{CreatedKey, KeyRequest, RevokedKey};
+pub use token::{AdminToken, TokenError};
+pub use views::SubscriptionInfo;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{delete, get};
+
+use crate::accounts::Accounts;
+use crate::metrics::{Metrics, Readiness};
+use crate::plugin::PluginView;
+use crate::session::Sessions;
+
+/// What the operator's listener shows and changes.
+#[derive(Clone)]
+pub struct AdminState {
+    /// What `/v1/` asks for.
+    pub token: AdminToken,
+    /// Host names that are accepted beside `localhost` and IP addresses.
+    pub hosts: Vec<String>,
+    /// The keys.
+    pub accounts: Arc<Accounts>,
+    /// The connections.
+    pub sessions: Arc<Sessions>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The bindings.
+    pub plugins: Arc<dyn PluginView>,
+    /// What `/readyz` says.
+    pub ready: Arc<Readiness>,
+}
+
+/// The listener's routes.
+pub fn router(state: AdminState) -> Router {
+    let state = Arc::new(state);
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/plugins", get(views::plugins))
+        .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/connections", get(views::connections))
+        .route("/v1/subscriptions", get(views::subscriptions))
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), guard::guard))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

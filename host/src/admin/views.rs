@@ -1,0 +1,62 @@
+//! What runs now: plugins, connections, subscriptions.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::json;
+
+use super::AdminState;
+use super::answer::{Fault, blocking};
+
+/// One line of `weir subscription list`.
+#[derive(Clone, Debug, Serialize)]
+pub struct SubscriptionInfo {
+    /// What is subscribed to.
+    pub pattern: Arc<str>,
+    /// Session id.
+    pub connection: Arc<str>,
+    /// Principal's name.
+    pub name: Arc<str>,
+    /// Principal's origin.
+    pub origin: Arc<str>,
+    /// Gateway.
+    pub gateway: &'static str,
+}
+
+pub(super) async fn plugins(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
+    Json(json!({"plugins": state.plugins.list()}))
+}
+
+pub(super) async fn forget(
+    State(state): State<Arc<AdminState>>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, Fault> {
+    let (plugins, gone) = (Arc::clone(&state.plugins), name.clone());
+    let refused = |reason| Fault::new(StatusCode::CONFLICT, "invalid", reason);
+    blocking(move || plugins.forget(&gone)).await?.map_err(refused)?;
+    tracing::info!(plugin = name, "plugin forgotten");
+    Ok(Json(json!({"forgotten": name})))
+}
+
+pub(super) async fn connections(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
+    Json(json!({"connections": state.sessions.list()}))
+}
+
+pub(super) async fn subscriptions(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
+    let mut all: Vec<SubscriptionInfo> = Vec::new();
+    for connection in state.sessions.list() {
+        all.extend(connection.subscriptions.into_iter().map(|pattern| SubscriptionInfo {
+            pattern,
+            connection: Arc::clone(&connection.id),
+            name: Arc::clone(&connection.name),
+            origin: Arc::clone(&connection.origin),
+            gateway: connection.gateway,
+        }));
+    }
+    all.sort_by(|a, b| (&a.pattern, &a.connection).cmp(&(&b.pattern, &b.connection)));
+    Json(json!({"subscriptions": all}))
+}

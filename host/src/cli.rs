@@ -1,0 +1,116 @@
+//! The command line: one file per verb.
+//!
+//! `serve` and `dev` run the router; `init` and `check` prepare it; `pub` and `sub` are clients of its public
+//! listener; the others ask the admin listener of a running server. Results go to standard output, everything
+//! else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by a second signal.
+
+mod check;
+mod client;
+mod connection;
+mod desk;
+mod dev;
+mod init;
+mod key;
+mod plugin;
+mod publish;
+mod run;
+mod serve;
+mod settings;
+mod socket;
+mod subscribe;
+mod subscription;
+mod table;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A programmable event router: messages pass through hot-reloadable WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the router
+    Serve(serve::Args),
+    /// Run the router in a temporary folder, open to everybody on this machine
+    Dev(dev::Args),
+    /// Write a commented configuration and its folders
+    Init(init::Args),
+    /// Say whether the configuration and the plugins are sound
+    Check(check::Args),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Publish one message
+    Pub(publish::Args),
+    /// Watch messages as they come
+    Sub(subscribe::Args),
+    /// Show and forget the plugins of a running server
+    #[command(subcommand)]
+    Plugin(plugin::Verb),
+    /// Show the open connections of a running server
+    #[command(subcommand)]
+    Connection(connection::Verb),
+    /// Show the standing subscriptions of a running server
+    #[command(subcommand)]
+    Subscription(subscription::Verb),
+}
+
+/// The program: reads the arguments, does what they say, and answers with the exit code.
+pub fn main() -> ExitCode {
+    match dispatch(Cli::parse().verb) {
+        Ok(code) => code,
+        // Whoever read our output has seen enough (`weir sub … | head`).
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("weir: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Dev(args) => dev::run(&args),
+        Verb::Init(args) => init::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Key(verb) => key::run(&verb),
+        Verb::Pub(args) => publish::run(&args),
+        Verb::Sub(args) => subscribe::run(&args),
+        Verb::Plugin(verb) => plugin::run(&verb),
+        Verb::Connection(verb) => connection::run(&verb),
+        Verb::Subscription(verb) => subscription::run(&verb),
+    }
+}
+
+/// One line or more to standard output, at once.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// One line or more to standard error, where nobody may be left to read it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// For verbs that talk to a server: one thread is enough.
+fn client_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! A client of the admin listener.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+use crate::admin::{AdminToken, CreatedKey, KeyRequest, RevokedKey};
+use crate::telemetry::escape;
+
+/// How long a request may take in all.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Lists of 20,000 connections take some MiB.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Why a request to the admin listener failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminError {
+    #[error("no server answers on {0} (admin): is `weir serve` running? --admin or --config tells where")]
+    Absent(SocketAddr),
+    #[error(
+        "the server on {0} (admin) does not accept this admin token: it seems to use another data folder; name it with --data"
+    )]
+    Token(SocketAddr),
+    #[error("what listens on {0} is no weir admin listener")]
+    Foreign(SocketAddr),
+    #[error("the server on {0} (admin) did not answer within {DEADLINE:?}")]
+    Slow(SocketAddr),
+    #[error("cannot ask the server on {0} (admin): {1}")]
+    Io(SocketAddr, std::io::Error),
+    /// The server's own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub(super) struct AdminClient {
+    address: SocketAddr,
+    token: AdminToken,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    reason: String,
+}
+
+impl AdminClient {
+    pub(super) fn new(address: SocketAddr, token: AdminToken) -> Self {
+        Self { address, token }
+    }
+
+    /// Whether the server takes traffic.
+    pub(super) async fn is_ready(&self) -> bool {
+        matches!(self.exchange("GET", "/readyz", Vec::new()).await, Ok((StatusCode::OK, _)))
+    }
+
+    pub(super) async fn create_key(&self, request: &KeyRequest) -> Result<CreatedKey, AdminError> {
+        let body = serde_json::to_vec(request).map_err(|error| AdminError::Refused(error.to_string()))?;
+        self.ask("POST", "/v1/keys", body).await
+    }
+
+    pub(super) async fn revoke_key(&self, id: &str) -> Result<RevokedKey, AdminError> {
+        // Ids are letters and digits: what is not cannot be one, and must not become a part of the path.
+        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) || id.is_empty() {
+            return Err(AdminError::Refused(format!(
+                "no key has the id {id:?}; `weir key list` shows the ids"
+            )));
+        }
+        self.ask("DELETE", &format!("/v1/keys/{id}"), Vec::new()).await
+    }
+
+    pub(super) async fn forget_plugin(&self, name: &str) -> Result<serde_json::Value, AdminError> {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.is_empty() {
+            return Err(AdminError::Refused(format!(
+                "no plugin is named {name:?}; `weir plugin list` shows the names"
+            )));
+        }
+        self.ask("DELETE", &format!("/v1/plugins/{name}"), Vec::new()).await
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+        self.ask("GET", path, Vec::new()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, AdminError> {
+        let (status, bytes) = self.exchange(method, path, body).await?;
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(AdminError::Token(self.address));
+        }
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| AdminError::Foreign(self.address));
+        }
+        match serde_json::from_slice::<Fault>(&bytes) {
+            Ok(fault) => Err(AdminError::Refused(escape(&fault.reason))),
+            Err(_) => Err(AdminError::Foreign(self.address)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), AdminError> {
+        let exchange = self.exchange_at_leisure(method, path, body);
+        tokio::time::timeout(DEADLINE, exchange).await.unwrap_or(Err(AdminError::Slow(self.address)))
+    }
+
+    async fn exchange_at_leisure(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), AdminError> {
+        let stream = TcpStream::connect(self.address).await.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => AdminError::Absent(self.address),
+            _ => AdminError::Io(self.address, error),
+        })?;
+        let foreign = |_: hyper::Error| AdminError::Foreign(self.address);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(foreign)?;
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+            .header("authorization", format!("Bearer {}", self.token.secret()))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| AdminError::Refused(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(foreign)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        connection.abort();
+        Ok((status, body.map_err(|_| AdminError::Foreign(self.address))?.to_bytes()))
+    }
+}

@@ -1,0 +1,74 @@
+//! `weir connection`: who is connected to a running server.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::settings::Place;
+use super::table::{list, table, time};
+use super::{client_runtime, desk, print};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show the open connections, oldest first
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Print the server's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Deserialize)]
+struct Connections {
+    connections: Vec<Connection>,
+}
+
+#[derive(Deserialize)]
+struct Connection {
+    id: String,
+    name: String,
+    origin: String,
+    gateway: String,
+    address: String,
+    account: Option<String>,
+    opened_us: u64,
+    subscriptions: Vec<String>,
+    queued: usize,
+    queued_bytes: usize,
+}
+
+pub(super) fn run(Verb::List(args): &Verb) -> anyhow::Result<ExitCode> {
+    client_runtime()?.block_on(show(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(args: &List) -> anyhow::Result<()> {
+    let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/connections").await?;
+    if args.json {
+        return print(&answer.to_string());
+    }
+    let heading = ["ID", "NAME", "ORIGIN", "GATEWAY", "ADDRESS", "KEY", "SINCE", "QUEUED", "SUBSCRIPTIONS"];
+    print(&table(heading, Connections::deserialize(answer)?.connections.into_iter().map(row)))
+}
+
+fn row(of: Connection) -> [String; 9] {
+    let key = of.account.unwrap_or_else(|| "-".into());
+    let queued = format!("{} ({} B)", of.queued, of.queued_bytes);
+    [
+        of.id,
+        of.name,
+        of.origin,
+        of.gateway,
+        of.address,
+        key,
+        time(of.opened_us),
+        queued,
+        list(&of.subscriptions),
+    ]
+}

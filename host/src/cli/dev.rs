@@ -1,0 +1,198 @@
+//! `weir dev`: the router in a temporary folder, open to everybody on this machine, to try things out.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+
+use super::client::AdminClient;
+use super::run::{self, Running};
+use super::settings::LogFlags;
+use super::{print, say};
+use crate::admin::{AdminToken, KeyRequest};
+use crate::config::{Config, LogFormat, Logging};
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Watch this folder instead of a temporary one; `open.toml` is added while `weir dev` runs
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Public listener, on loopback [default: 127.0.0.1:8080, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Admin listener, on loopback [default: 127.0.0.1:8081, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+/// Lets keys be known by their name, and everybody else in too.
+const BINDINGS: [(&str, &str); 2] = [
+    (
+        "api-key.toml",
+        "# Made by `weir dev`: whoever shows a key has that key's name and rights.\n\
+         plugin = \"stock:api-key\"\norder = 10\n",
+    ),
+    (
+        "open.toml",
+        "# Made by `weir dev`: whoever shows no key is let in all the same.\n\
+         plugin = \"stock:open\"\norder = 20\n",
+    ),
+];
+
+/// How long plugins may take to be compiled.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for address in [args.http, args.admin].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            bail!(
+                "`weir dev` lets everybody in, so it listens on loopback only: {address} is not; use `weir serve`"
+            );
+        }
+    }
+    let scratch = Scratch::new()?;
+    let plugins = args.plugins.clone().unwrap_or_else(|| scratch.folder.join("plugins"));
+    let _bindings = Bindings::write(&plugins)?;
+    let logging = Logging {
+        level: args.log.level.clone().unwrap_or_else(|| "info".into()),
+        format: args.log.format.unwrap_or(LogFormat::Text),
+    };
+    telemetry::init(&logging)?;
+    run::block_on(async {
+        let mut config = Config { data: scratch.folder.join("data"), plugins, logging, ..Config::default() };
+        config.http.listen = choose(args.http, 8080).await;
+        config.admin.listen = choose(args.admin, 8081).await;
+        let (data, plugins) = (config.data.clone(), config.plugins.clone());
+        let running = run::start(config).await?;
+        if let Some(key) = ready(&running, &data).await? {
+            print(&welcome(&running, &key, &data, &plugins))?;
+        }
+        running.finish().await
+    })
+}
+
+/// The usual port, or any free one if it is taken and nobody asked for it.
+async fn choose(asked: Option<SocketAddr>, usual: u16) -> SocketAddr {
+    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    match asked {
+        Some(address) => address,
+        None if TcpListener::bind(loopback(usual)).await.is_ok() => loopback(usual),
+        None => loopback(0),
+    }
+}
+
+/// Waits until the server takes traffic and makes a key. None: it has ended before.
+async fn ready(running: &Running, data: &Path) -> anyhow::Result<Option<String>> {
+    let deadline = tokio::time::Instant::now() + READY_DEADLINE;
+    let client = loop {
+        if running.has_ended() {
+            return Ok(None);
+        }
+        if let Ok(token) = AdminToken::load(data) {
+            let client = AdminClient::new(running.admin, token);
+            if client.is_ready().await {
+                break client;
+            }
+        }
+        if tokio::time::Instant::now() > deadline {
+            running.stop();
+            bail!("the server was not ready after {READY_DEADLINE:?}: see its log");
+        }
+        tokio::time::sleep(READY_PAUSE).await;
+    };
+    let request = KeyRequest {
+        name: "dev".into(),
+        origin: "service".into(),
+        publish: vec!["#".into()],
+        subscribe: vec!["#".into()],
+        ..KeyRequest::default()
+    };
+    Ok(Some(client.create_key(&request).await?.key))
+}
+
+fn welcome(running: &Running, key: &str, data: &Path, plugins: &Path) -> String {
+    let (http, admin) = (running.http, running.admin);
+    let url = if http.port() == 8080 { String::new() } else { format!(" --url ws://{http}/v1/ws") };
+    let (data, plugins) = (data.display(), plugins.display());
+    format!(
+        "\
+weir dev lets everybody on this machine in, and forgets everything when it ends.
+
+  http     http://{http}    (WebSocket: ws://{http}/v1/ws)
+  admin    http://{admin}
+  data     {data}
+  plugins  {plugins}    (drop NAME.wasm and NAME.toml here)
+  key      {key}
+
+Try, in two other terminals:
+
+  weir sub{url} 'hello/#'
+  curl -H 'X-API-Key: {key}' -d '{{\"topic\":\"hello/world\",\"data\":{{\"n\":1}}}}' http://{http}/v1/publish
+
+Ctrl-C ends it."
+    )
+}
+
+/// A folder of this process alone, removed at the end.
+struct Scratch {
+    folder: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("weir-dev-{}", ulid::Ulid::generate()));
+        // Not `recursive`: a folder that is there already may be somebody else's.
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.with_context(|| format!("cannot make the temporary folder {}", folder.display()))?;
+        Ok(Self { folder })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            say(&format!("weir: cannot remove {}: {error}", self.folder.display()));
+        }
+    }
+}
+
+/// The binding files that were not there before; removed at the end.
+struct Bindings(Vec<PathBuf>);
+
+impl Bindings {
+    fn write(plugins: &Path) -> anyhow::Result<Self> {
+        let failed = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
+        let mut made = Self(Vec::new());
+        std::fs::create_dir_all(plugins).with_context(|| failed("make the plugins folder", plugins))?;
+        for (name, text) in BINDINGS {
+            let path = plugins.join(name);
+            match std::fs::File::create_new(&path) {
+                Ok(mut file) => {
+                    made.0.push(path.clone());
+                    file.write_all(text.as_bytes()).with_context(|| failed("write", &path))?;
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| failed("write", &path)),
+            }
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Bindings {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

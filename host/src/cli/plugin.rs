@@ -1,0 +1,101 @@
+//! `weir plugin`: what the bindings of a running server do.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::settings::Place;
+use super::table::{list, table};
+use super::{client_runtime, desk, print};
+use crate::telemetry::escape;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show the bindings, in the order in which messages meet them
+    List(List),
+    /// Let go of an auth plugin whose file is gone: until then it denies everybody
+    Forget(Forget),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Print the server's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Forget {
+    /// The binding, as `weir plugin list` shows it
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Deserialize)]
+struct Plugins {
+    plugins: Vec<Plugin>,
+}
+
+/// What is shown of a binding; a server of another version may say more.
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    file: String,
+    kind: String,
+    version: String,
+    order: i64,
+    topics: Vec<String>,
+    state: String,
+    reason: Option<String>,
+    #[serde(default)]
+    calls: u64,
+    #[serde(default)]
+    failures: u64,
+}
+
+pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
+    client_runtime()?.block_on(async {
+        match verb {
+            Verb::List(args) => show(args).await,
+            Verb::Forget(args) => forget(args).await,
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn forget(args: &Forget) -> anyhow::Result<()> {
+    desk::server(&args.place)?.forget_plugin(&args.name).await?;
+    print(&format!("plugin {} is forgotten", escape(&args.name)))
+}
+
+async fn show(args: &List) -> anyhow::Result<()> {
+    let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/plugins").await?;
+    if args.json {
+        return print(&answer.to_string());
+    }
+    let plugins = Plugins::deserialize(answer)?.plugins;
+    let reasons: Vec<String> = plugins.iter().filter_map(reason).collect();
+    let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "TOPICS"];
+    let mut text = table(heading, plugins.into_iter().map(row));
+    for reason in reasons {
+        text.push('\n');
+        text.push_str(&reason);
+    }
+    print(&text)
+}
+
+fn reason(plugin: &Plugin) -> Option<String> {
+    let reason = plugin.reason.as_deref().filter(|reason| !reason.is_empty())?;
+    Some(format!("{}: {}", escape(&plugin.name), escape(reason)))
+}
+
+fn row(plugin: Plugin) -> [String; 9] {
+    let Plugin { name, file, kind, version, order, topics, state, calls, failures, .. } = plugin;
+    let numbers = [order.to_string(), calls.to_string(), failures.to_string()];
+    let [order, calls, failures] = numbers;
+    [kind, order, name, state, file, version, calls, failures, list(&topics)]
+}

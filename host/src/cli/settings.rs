@@ -1,0 +1,89 @@
+//! Flags that several verbs share. Each setting can also come from the environment or the file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, ConfigError, LogFormat, Overrides};
+
+/// The file that is read when none is named, if it is there.
+pub(super) const DEFAULT_FILE: &str = "weir.toml";
+
+/// All settings of a server that have a flag.
+#[derive(Debug, Default, Args)]
+pub(super) struct Settings {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Folder of plugins and bindings [default: plugins]
+    #[arg(long, value_name = "DIR", env = "WEIR_PLUGINS")]
+    plugins: Option<PathBuf>,
+    /// Public listener [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", env = "WEIR_HTTP")]
+    http: Option<SocketAddr>,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+/// How the server logs.
+#[derive(Debug, Default, Args)]
+pub(super) struct LogFlags {
+    /// error, warn, info, debug, trace, or per module as info,weir::plugin=debug [default: info]
+    #[arg(long = "log-level", value_name = "LEVEL", env = "WEIR_LOG_LEVEL")]
+    pub(super) level: Option<String>,
+    /// Shape of log lines [default: text]
+    #[arg(long = "log-format", value_name = "FORMAT", env = "WEIR_LOG_FORMAT")]
+    pub(super) format: Option<LogFormat>,
+}
+
+/// Where a server's data and admin listener are.
+#[derive(Debug, Default, Args)]
+pub(super) struct Place {
+    /// Configuration file [default: weir.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Folder of the store and the admin token [default: data]
+    #[arg(long, value_name = "DIR", env = "WEIR_DATA")]
+    pub(super) data: Option<PathBuf>,
+    /// Admin listener [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR", env = "WEIR_ADMIN")]
+    pub(super) admin: Option<SocketAddr>,
+}
+
+impl Settings {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        self.place.load_with(Overrides {
+            http: self.http,
+            plugins: self.plugins.clone(),
+            log_level: self.log.level.clone(),
+            log_format: self.log.format,
+            ..Overrides::default()
+        })
+    }
+}
+
+impl Place {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(Overrides::default())
+    }
+
+    fn load_with(&self, overrides: Overrides) -> Result<Config, ConfigError> {
+        let overrides = Overrides { data: self.data.clone(), admin: self.admin, ..overrides };
+        Config::load(self.file().as_deref(), overrides)
+    }
+
+    /// The file that is read, if any.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
+        self.config.clone().or_else(default)
+    }
+}
+
+/// Where to reach a listener on this machine: one that listens on every address is called on loopback.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen.ip() {
+        ip if !ip.is_unspecified() => listen,
+        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),
+        IpAddr::V6(_) => SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listen.port()),
+    }
+}

@@ -1,0 +1,54 @@
+//! `weir subscription`: what is subscribed to at a running server, and by whom.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::settings::Place;
+use super::table::table;
+use super::{client_runtime, desk, print};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Show the standing subscriptions, by pattern
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Print the server's JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Deserialize)]
+struct Subscriptions {
+    subscriptions: Vec<Subscription>,
+}
+
+#[derive(Deserialize)]
+struct Subscription {
+    pattern: String,
+    connection: String,
+    name: String,
+    origin: String,
+    gateway: String,
+}
+
+pub(super) fn run(Verb::List(args): &Verb) -> anyhow::Result<ExitCode> {
+    client_runtime()?.block_on(show(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(args: &List) -> anyhow::Result<()> {
+    let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/subscriptions").await?;
+    if args.json {
+        return print(&answer.to_string());
+    }
+    let row = |of: Subscription| [of.pattern, of.name, of.origin, of.gateway, of.connection];
+    let all = Subscriptions::deserialize(answer)?.subscriptions;
+    print(&table(["PATTERN", "NAME", "ORIGIN", "GATEWAY", "CONNECTION"], all.into_iter().map(row)))
+}

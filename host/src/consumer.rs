@@ -1,0 +1,135 @@
+//! Durable readers of the logs: one thread per storage binding. It reads what is durable, in log order, and
+//! commits the plugin's writes together with its cursor.
+
+mod progress;
+mod query;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::dead_letters::DeadLetters;
+use crate::message::{Accepted, Level};
+use crate::metrics::Metrics;
+use crate::plugin::{Binding, Chain, Instance};
+use crate::store::Store;
+use progress::{Progress, Waiting};
+pub use query::Unanswered;
+
+/// All storage bindings' threads and who waits for them.
+pub struct Consumers {
+    store: Store,
+    metrics: Arc<Metrics>,
+    dead_letters: Arc<DeadLetters>,
+    running: Mutex<BTreeMap<Arc<str>, Consumer>>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One storage binding's thread, from the outside.
+struct Consumer {
+    binding: Arc<ArcSwap<Binding>>,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    idle: Arc<Mutex<Vec<Instance>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Consumers {
+    /// None running yet.
+    pub fn new(store: Store, metrics: Arc<Metrics>, dead_letters: Arc<DeadLetters>) -> Self {
+        Self { store, metrics, dead_letters, running: Mutex::default(), waiting: Mutex::default() }
+    }
+
+    /// Starts, swaps and stops threads so that they are the chain's storage bindings.
+    pub fn adopt(self: &Arc<Self>, chain: &Chain) {
+        let mut gone = Vec::new();
+        let mut running = self.running.lock();
+        let wanted = |name: &Arc<str>| chain.storages.iter().any(|binding| binding.name() == name);
+        let names: Vec<_> = running.keys().filter(|name| !wanted(name)).cloned().collect();
+        for name in names {
+            gone.extend(running.remove(&name));
+        }
+        for binding in &chain.storages {
+            match running.get(binding.name()) {
+                Some(consumer) => {
+                    consumer.binding.store(Arc::clone(binding));
+                    consumer.thread.thread().unpark();
+                }
+                None => match storage::start(self, binding) {
+                    Ok(consumer) => drop(running.insert(Arc::clone(binding.name()), consumer)),
+                    Err(error) => {
+                        tracing::error!(plugin = %binding.name(), %error, "storage thread cannot start");
+                    }
+                },
+            }
+        }
+        drop(running);
+        gone.into_iter().for_each(Consumer::end);
+        self.settle();
+    }
+
+    /// New messages are durable: wake everybody.
+    pub fn wake(&self) {
+        for consumer in self.running.lock().values() {
+            consumer.thread.thread().unpark();
+        }
+    }
+
+    /// Stops all threads after the batch in hand.
+    pub fn stop(&self) {
+        let running = std::mem::take(&mut *self.running.lock());
+        for consumer in running.values() {
+            consumer.stop.store(true, Ordering::Release);
+        }
+        running.into_values().for_each(Consumer::end);
+        self.settle();
+    }
+
+    /// Calls `answer` once every storage binding whose topics match has committed the messages: with level
+    /// `stored`, or after five seconds with `logged` and the reason.
+    pub fn when_stored(
+        &self,
+        messages: Vec<Accepted>,
+        answer: impl FnOnce(Vec<Accepted>, Level, Option<String>) + Send + 'static,
+    ) {
+        let running = self.running.lock();
+        let mut wanted = Vec::new();
+        for consumer in running.values() {
+            let binding = consumer.binding.load();
+            for message in messages.iter().filter(|message| binding.spec.takes(&message.topic)) {
+                if let Some(place) = &message.place {
+                    wanted.push((Arc::clone(&consumer.progress), place.clone()));
+                }
+            }
+        }
+        drop(running);
+        self.waiting.lock().push(Waiting::new(messages, wanted, Box::new(answer)));
+        self.settle();
+    }
+
+    /// Answers those whose wait is over.
+    fn settle(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        let over: Vec<_> = waiting.extract_if(.., |waiting| waiting.is_over()).collect();
+        drop(waiting);
+        over.into_iter().for_each(Waiting::answer);
+    }
+}
+
+impl Consumer {
+    fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // A thread that panicked has said so; its cursor stands where it was.
+        drop(self.thread.join());
+        self.progress.end();
+    }
+}

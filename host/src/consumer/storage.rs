@@ -1,0 +1,251 @@
+//! One storage binding's thread: read a batch, call `store`, commit writes and cursor in one step.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use weir_contract::packed::{put, put_text, put_u64, tag};
+
+use super::progress::Progress;
+use super::{Consumer, Consumers};
+use crate::message::{Message, Stored};
+use crate::metrics::{End, StageMetrics};
+use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
+use crate::plugin::guest::StateAccess;
+use crate::plugin::{Binding, CallError, Instance};
+use crate::store::{Cursor, Log, StorageSpace, StoreError, Write};
+
+/// Messages of one batch.
+const BATCH: usize = 64;
+/// Bytes of one batch; a larger message comes alone.
+const BATCH_BYTES: usize = 256 * 1024;
+/// First pause after a failure; doubled up to the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A thread with nothing to do looks this often whether somebody's patience has run out.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Starts the thread of a binding.
+pub fn start(consumers: &Arc<Consumers>, binding: &Arc<Binding>) -> std::io::Result<Consumer> {
+    let current = Arc::new(ArcSwap::new(Arc::clone(binding)));
+    let progress = Arc::new(Progress::new(Arc::clone(binding.name())));
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = Writer {
+        consumers: Arc::clone(consumers),
+        current: Arc::clone(&current),
+        progress: Arc::clone(&progress),
+        stop: Arc::clone(&stop),
+        live: None,
+        size: BATCH,
+        pause: Duration::ZERO,
+    };
+    let name = format!("storage-{}", binding.name());
+    let thread = std::thread::Builder::new().name(name).spawn(move || writer.run())?;
+    Ok(Consumer { binding: current, progress, stop, idle: Arc::new(Mutex::default()), thread })
+}
+
+struct Writer {
+    consumers: Arc<Consumers>,
+    current: Arc<ArcSwap<Binding>>,
+    progress: Arc<Progress>,
+    stop: Arc<AtomicBool>,
+    live: Option<Live>,
+    /// Messages of the next batch: one, while the message that fails is being found.
+    size: usize,
+    pause: Duration,
+}
+
+struct Live {
+    binding: Arc<Binding>,
+    instance: Instance,
+    metrics: StageMetrics,
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Call(#[from] CallError),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("message {index} of a batch of {of} is called unprocessable: no such message")]
+    Index { index: u32, of: usize },
+    #[error("it wants to post to {0}, and this router has no outbox")]
+    Post(String),
+    #[error("its state is no storage space")]
+    Space,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            match self.step() {
+                Ok(true) => self.pause = Duration::ZERO,
+                Ok(false) => std::thread::park_timeout(LOOK),
+                Err(error) => self.rest(&error),
+            }
+            self.consumers.settle();
+        }
+    }
+
+    /// Waits after a failure, with its cursor where it was.
+    fn rest(&mut self, error: &Failed) {
+        self.pause = (self.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
+        let binding = self.current.load_full();
+        let (plugin, version) = (binding.name(), &binding.shared.version);
+        tracing::error!(%plugin, %version, %error, pause_s = self.pause.as_secs(), "storage stands still");
+        let until = Instant::now() + self.pause;
+        while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
+            std::thread::park_timeout(LOOK);
+            self.consumers.settle();
+            if !Arc::ptr_eq(&binding, &self.current.load()) {
+                return;
+            }
+        }
+    }
+
+    /// One batch of each log. False: there was nothing.
+    fn step(&mut self) -> Result<bool, Failed> {
+        let binding = self.current.load_full();
+        if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
+            let instance = binding.instance()?;
+            let version = &binding.shared.version;
+            let metrics = self.consumers.metrics.stage("storage", binding.name(), version);
+            self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
+        }
+        let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
+        let mut worked = false;
+        for log in self.consumers.store.clone().logs() {
+            worked |= self.advance(&binding, space, log)?;
+        }
+        Ok(worked)
+    }
+
+    fn advance(&mut self, binding: &Binding, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
+        let next = space.cursor(log.name())?.map_or_else(|| log.oldest(), |cursor| cursor.next);
+        self.progress.reached(log.name(), next);
+        if next >= log.durable() {
+            return Ok(false);
+        }
+        let page = log.read(next, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
+        if let Some(missed) = &page.missed {
+            let (plugin, log) = (binding.name(), log.name());
+            tracing::error!(%plugin, %log, ?missed, "retention took messages before they were stored");
+        }
+        let writes = self.store(binding, &page.messages)?;
+        let cursor = Cursor { epoch: log.epoch(), next: page.next };
+        if let Some(writes) = writes {
+            space.commit(&writes, &[(log.name(), cursor)])?;
+            self.progress.reached(log.name(), page.next);
+        }
+        Ok(true)
+    }
+
+    /// Calls the plugin until the batch is through. None: try again with smaller batches.
+    fn store(&mut self, binding: &Binding, batch: &[Stored]) -> Result<Option<Vec<Write>>, Failed> {
+        let mut left: Vec<Message> = batch.iter().map(for_plugin).collect();
+        let mut tries = 0;
+        while !left.is_empty() {
+            tries += 1;
+            match self.call(binding, &left) {
+                Ok(Ok(written)) => {
+                    self.size = BATCH;
+                    return Ok(Some(writes(written)?));
+                }
+                Ok(Err(StoreFailure::Unprocessable(bad))) => {
+                    let at = usize::try_from(bad.index).unwrap_or(usize::MAX);
+                    if at >= left.len() {
+                        return Err(Failed::Index { index: bad.index, of: left.len() });
+                    }
+                    let message = left.remove(at);
+                    self.set_aside(binding, &message, &bad.reason);
+                }
+                Ok(Err(StoreFailure::Unavailable(text))) => return Err(CallError::Unavailable(text).into()),
+                Ok(Err(StoreFailure::Internal(text))) => return Err(CallError::Internal(text).into()),
+                // Which message is it? One at a time, until it has been found.
+                Err(error) if left.len() > 1 && is_trap(&error) => {
+                    self.size = 1;
+                    return Ok(None);
+                }
+                Err(error) if tries > 1 && is_trap(&error) => {
+                    if let Some(poison) = left.pop() {
+                        self.set_aside(binding, &poison, &error.to_string());
+                    }
+                }
+                Err(error) if is_trap(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    fn call(
+        &mut self,
+        binding: &Binding,
+        batch: &[Message],
+    ) -> Result<Result<Vec<Written>, StoreFailure>, CallError> {
+        let Some(live) = &mut self.live else {
+            return Err(CallError::Instantiate("no instance".into()));
+        };
+        if live.instance.is_dead() {
+            live.instance = binding.instance()?;
+        }
+        let borrowed: Vec<MessageIn<'_>> = batch.iter().map(MessageIn::from).collect();
+        let started = Instant::now();
+        let _clock = binding.engine().running();
+        let answer = live.instance.store(&borrowed);
+        let end = match &answer {
+            Ok(Ok(_) | Err(StoreFailure::Unprocessable(_))) => End::Done,
+            Ok(Err(_)) => End::Error,
+            Err(error) => End::from(error),
+        };
+        live.metrics.ended(end, started.elapsed());
+        answer
+    }
+
+    fn set_aside(&self, binding: &Binding, message: &Message, reason: &str) {
+        let version = &binding.shared.version;
+        tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
+        self.consumers.dead_letters.keep(message, binding.name(), version, reason);
+    }
+}
+
+fn is_trap(error: &CallError) -> bool {
+    matches!(error, CallError::Trap(_) | CallError::Output(_))
+}
+
+/// Guest-controlled: the store checks keys and values once more.
+fn writes(written: Vec<Written>) -> Result<Vec<Write>, Failed> {
+    let write = |write| match write {
+        Written::Put(pair) => Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us }),
+        Written::Delete(key) => Ok(Write::Delete { key }),
+        Written::Post(post) => Err(Failed::Post(post.url)),
+    };
+    written.into_iter().map(write).collect()
+}
+
+/// The message with its place among the host-owned fields, tags ascending.
+fn for_plugin(stored: &Stored) -> Message {
+    let message = &stored.message;
+    let mut meta = Vec::with_capacity(message.meta.len() + 64);
+    let mut placed = false;
+    let mut place = |meta: &mut Vec<u8>| {
+        if !std::mem::replace(&mut placed, true) {
+            put_u64(meta, tag::EPOCH, stored.place.epoch);
+            put_u64(meta, tag::OFFSET, stored.place.offset);
+            put_text(meta, tag::LOG, &stored.place.log);
+        }
+    };
+    for (field, value) in weir_contract::packed::fields(&message.meta).flatten() {
+        if field > tag::EPOCH {
+            place(&mut meta);
+        }
+        put(&mut meta, field, value);
+    }
+    place(&mut meta);
+    Message { topic: Arc::clone(&message.topic), meta: Bytes::from(meta), payload: message.payload.clone() }
+}

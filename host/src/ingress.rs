@@ -1,0 +1,216 @@
+//! The one door: every gateway's commands come in here. It admits (size, rate, syntax), stamps, and puts the
+//! command into the queue of the shard that serves this publisher, so that one publisher's messages keep
+//! their order.
+
+mod admission;
+mod command;
+mod login;
+mod read;
+
+pub use command::{
+    Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribed,
+};
+pub use login::{Login, LoginContext};
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::config::Limits;
+use crate::consumer::Consumers;
+use crate::message::{Outcome, Refusal, Responder};
+use crate::metrics::{Decision, GatewayMetrics, Metrics};
+use crate::router::Router;
+use crate::sequencer::Sequencer;
+use crate::session::{NoticeEncoder, Session, Sessions};
+use crate::shard::{Command, Reply, ShardQueue};
+use crate::store::Store;
+
+/// The door. Clone freely.
+#[derive(Clone)]
+pub struct Ingress(Arc<Inner>);
+
+struct Inner {
+    parts: IngressParts,
+    gateways: parking_lot::RwLock<HashMap<&'static str, Arc<GatewayMetrics>>>,
+}
+
+/// What the door leads to.
+pub struct IngressParts {
+    /// Queues of all shards.
+    pub shards: Vec<ShardQueue>,
+    /// The authenticator.
+    pub login: Login,
+    /// Open connections.
+    pub sessions: Arc<Sessions>,
+    /// Subscriptions.
+    pub router: Arc<Router>,
+    /// Which log a topic belongs to.
+    pub sequencer: Arc<Sequencer>,
+    /// Logs, for history.
+    pub store: Store,
+    /// Storage plugins, for queries.
+    pub consumers: Arc<Consumers>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Limits of sizes and rates.
+    pub limits: Limits,
+}
+
+impl Ingress {
+    /// Opens the door.
+    pub fn new(parts: IngressParts) -> Self {
+        Self(Arc::new(Inner { parts, gateways: parking_lot::RwLock::default() }))
+    }
+
+    /// Authenticates. `notices`: Some = a connection, which is listed and must be ended with
+    /// [`close`](Self::close); None = one HTTP request.
+    pub async fn open(
+        &self,
+        credential: Credential,
+        notices: Option<NoticeEncoder>,
+    ) -> Result<Arc<Session>, Rejected> {
+        let metrics = self.gateway(credential.gateway);
+        let opened = self.0.parts.login.open(credential, notices).await;
+        metrics.authenticated(match &opened {
+            Ok(_) => Decision::Allow,
+            Err(Rejected::Unauthenticated) => Decision::Unauthenticated,
+            Err(Rejected::Denied) => Decision::Deny,
+            Err(Rejected::Busy | Rejected::ShuttingDown) => Decision::Busy,
+        });
+        let session = Arc::new(opened?);
+        if notices.is_some() {
+            self.0.parts.sessions.insert(&session);
+        }
+        Ok(session)
+    }
+
+    /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
+    /// answered exactly once, from any thread, maybe before this returns.
+    pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
+        let reply = Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() };
+        let level = publish.level;
+        let message = match admission::admit(session, publish, &self.0.parts.limits) {
+            Ok(message) => message,
+            Err(outcome) => return reply.answer(outcome),
+        };
+        // Above half full, the log's queue stops its publishers before it refuses anybody.
+        let writer = self.0.parts.store.writer();
+        if writer.half_full() {
+            writer.room().await;
+        }
+        let shard = self.shard(session);
+        let (Some(shard), size) = (shard, message.size()) else {
+            return reply.answer(Outcome::ShuttingDown);
+        };
+        let Some(permit) = shard.room(size).await else { return reply.answer(Outcome::ShuttingDown) };
+        let session = Arc::clone(session);
+        // A queue that is gone drops the reply, which answers `shutting-down`.
+        drop(shard.send(Command::Publish { session, message, level, reply, permit }).await);
+    }
+
+    /// Subscribes once the session's auth plugin has allowed every topic that the pattern matches.
+    pub async fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> Result<Subscribed, Outcome> {
+        check_pattern(pattern)?;
+        let most = self.0.parts.limits.subscriptions_per_session;
+        if session.subscription_count() >= most {
+            return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
+        }
+        let (answer, answered) = oneshot::channel();
+        let command =
+            Command::Subscribe { session: Arc::clone(session), pattern: pattern.to_owned(), answer };
+        self.send(session, command).await?;
+        let new = answered.await.map_err(|_| Outcome::ShuttingDown)??;
+        Ok(Subscribed { new })
+    }
+
+    /// False: it was not subscribed.
+    pub fn unsubscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
+        self.0.parts.router.unsubscribe(session, pattern)
+    }
+
+    /// Ends the session: no more deliveries. Idempotent.
+    pub fn close(&self, session: &Session) {
+        session.outbound.close(1000, "");
+        self.0.parts.sessions.remove(&session.id);
+        self.0.parts.router.remove(session);
+    }
+
+    /// Asks for the standing subscriptions of all sessions again.
+    pub async fn recheck(&self) {
+        for session in self.0.parts.sessions.all() {
+            let command = Command::Recheck(Arc::clone(&session));
+            if self.send(&session, command).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends shards and authenticator after what is queued now; later commands are answered `shutting-down`.
+    /// Blocks.
+    pub fn shut(&self) {
+        self.0.parts.login.stop();
+        self.0.parts.shards.iter().for_each(ShardQueue::stop);
+    }
+
+    /// Limits that gateways need for their own caps.
+    pub fn limits(&self) -> &Limits {
+        &self.0.parts.limits
+    }
+
+    /// The open connections.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.0.parts.sessions
+    }
+
+    /// A gateway's counters.
+    pub fn gateway(&self, name: &'static str) -> Arc<GatewayMetrics> {
+        if let Some(metrics) = self.0.gateways.read().get(name) {
+            return Arc::clone(metrics);
+        }
+        let metrics = self.0.parts.metrics.gateway(name);
+        self.0.gateways.write().insert(name, Arc::clone(&metrics));
+        metrics
+    }
+
+    async fn authorize(
+        &self,
+        session: &Arc<Session>,
+        action: &'static str,
+        topic: &str,
+    ) -> Result<(), Outcome> {
+        check_pattern(topic)?;
+        let (answer, answered) = oneshot::channel();
+        let session = Arc::clone(session);
+        let command =
+            Command::Authorize { session: Arc::clone(&session), action, topic: topic.to_owned(), answer };
+        self.send(&session, command).await?;
+        answered.await.map_err(|_| Outcome::ShuttingDown)?
+    }
+
+    async fn send(&self, session: &Session, command: Command) -> Result<(), Outcome> {
+        let shard = self.shard(session).ok_or(Outcome::ShuttingDown)?;
+        shard.send(command).await.map_err(|_| Outcome::ShuttingDown)
+    }
+
+    /// By principal, so that one publisher's messages keep their order over all of its connections.
+    fn shard(&self, session: &Session) -> Option<&ShardQueue> {
+        let mut hasher = DefaultHasher::new();
+        (&session.principal.tenant, &session.principal.name).hash(&mut hasher);
+        let shards = &self.0.parts.shards;
+        let at = usize::try_from(hasher.finish() % (shards.len().max(1) as u64)).unwrap_or(0);
+        shards.get(at)
+    }
+}
+
+fn check_pattern(pattern: &str) -> Result<(), Outcome> {
+    weir_contract::topic::Pattern::check(pattern)
+        .map_err(|error| invalid(format!("topic pattern {pattern:?}: {error}")))
+}
+
+fn invalid(reason: String) -> Outcome {
+    Outcome::Invalid(Refusal { reason, ..Refusal::default() })
+}

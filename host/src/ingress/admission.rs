@@ -1,0 +1,73 @@
+//! What a message must be before it is queued: topic, sizes, rate. And the stamp that it gets.
+
+use std::sync::Arc;
+
+use weir_contract::packed::{self, put, put_named, put_text, put_u64, tag};
+use weir_contract::topic;
+
+use super::{Publish, invalid};
+use crate::config::Limits;
+use crate::message::{Message, Outcome, now_us};
+use crate::session::Session;
+
+/// Longest media type, in bytes.
+const CONTENT_TYPE_BYTES: usize = 255;
+/// Longest id that a publisher may give, in bytes.
+const MESSAGE_ID_BYTES: usize = 64;
+/// Headers of one message.
+const HEADERS: usize = 64;
+
+/// Checks and stamps. Err is the publisher's answer.
+pub fn admit(session: &Session, publish: Publish, limits: &Limits) -> Result<Message, Outcome> {
+    if let Some(retry_after_ms) = session.over_rate() {
+        return Err(Outcome::RateLimited { retry_after_ms });
+    }
+    topic::check(&publish.topic).map_err(|error| invalid(format!("topic {:?}: {error}", publish.topic)))?;
+    if topic::is_reserved(&publish.topic) {
+        let reason = "topics beginning with $ are the router's own".to_owned();
+        return Err(Outcome::Denied { reason });
+    }
+    let (size, most) = (publish.payload.len(), limits.message_bytes);
+    if size > most {
+        let reason = format!("payload of {size} bytes: at most {most} are accepted");
+        return Err(Outcome::TooLarge { reason });
+    }
+    let meta = stamp(session, &publish)?;
+    Ok(Message { topic: Arc::from(publish.topic), meta: meta.into(), payload: publish.payload })
+}
+
+fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
+    let principal = &session.principal.packed;
+    let mut meta = Vec::with_capacity(principal.len() + 96);
+    put(&mut meta, tag::ID, &u128::from(ulid::Ulid::generate()).to_be_bytes());
+    put_u64(&mut meta, tag::RECEIVED_US, now_us());
+    // Packed once per session, without its format byte.
+    meta.extend_from_slice(principal.get(1..).unwrap_or_default());
+    if let Some(content_type) = &publish.content_type {
+        text("content type", content_type, CONTENT_TYPE_BYTES)?;
+        put_text(&mut meta, tag::CONTENT_TYPE, content_type);
+    }
+    if publish.headers.len() > HEADERS {
+        return Err(invalid(format!("{} headers: at most {HEADERS} are accepted", publish.headers.len())));
+    }
+    for (name, value) in &publish.headers {
+        put_named(&mut meta, tag::HEADER, name, value);
+    }
+    if let Some(id) = &publish.message_id {
+        text("message id", id, MESSAGE_ID_BYTES)?;
+        put(&mut meta, tag::DEDUP_ID, id.as_bytes());
+    }
+    if meta.len() > packed::MAX_META {
+        let reason = format!("metadata of {} bytes: at most {} are accepted", meta.len(), packed::MAX_META);
+        return Err(Outcome::TooLarge { reason });
+    }
+    packed::check_output(&meta).map_err(|error| invalid(format!("metadata: {error}")))?;
+    Ok(meta)
+}
+
+fn text(what: &str, value: &str, most: usize) -> Result<(), Outcome> {
+    if (1..=most).contains(&value.len()) && !value.contains('\0') {
+        return Ok(());
+    }
+    Err(invalid(format!("{what} of {} bytes: 1 to {most} without NUL are accepted", value.len())))
+}

@@ -1,0 +1,209 @@
+//! Authentication: one thread, apart from the shards, with instances of the auth plugins of its own. Logging
+//! in never waits for messages, and messages never for logins.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+
+use super::{Credential, Rejected};
+use crate::accounts::Accounts;
+use crate::config::Limits;
+use crate::message::{Grant, Principal, now_us};
+use crate::metrics::Metrics;
+use crate::pipeline::{AuthStage, Stages};
+use crate::plugin::contract::{Attribute, CredentialIn, Decision, GrantOut};
+use crate::plugin::{Chain, Engine, imports};
+use crate::sequencer::Sequencer;
+use crate::session::{NoticeEncoder, OutboundLimits, Session};
+
+/// Credentials that may wait; more are told that the router is busy.
+const QUEUE: usize = 1_024;
+/// Without an answer for so long, the client is told that the router is busy.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Attributes of a credential.
+const ATTRIBUTES: usize = 32;
+
+/// The authenticator's queue, from the outside.
+pub struct Login {
+    asks: Sender<Option<Ask>>,
+    limits: Limits,
+}
+
+/// What the authenticator needs.
+pub struct LoginContext {
+    /// The live chain.
+    pub chain: Arc<ArcSwap<Chain>>,
+    /// The engine, for its clock.
+    pub engine: Engine,
+    /// What secrets prove.
+    pub accounts: Arc<Accounts>,
+    /// Commits what auth plugins write to their state.
+    pub sequencer: Arc<Sequencer>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+struct Ask {
+    credential: Credential,
+    session: Arc<str>,
+    answer: oneshot::Sender<Result<Principal, Rejected>>,
+}
+
+impl Login {
+    /// Starts the thread.
+    pub fn start(context: LoginContext, limits: Limits) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (asks, queue) = channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("login".into())
+            .spawn(move || Authenticator { context, stages: Stages::default() }.run(queue))?;
+        Ok((Self { asks, limits }, thread))
+    }
+
+    /// Ends the thread after what is queued now. Blocks while the queue is full.
+    pub(super) fn stop(&self) {
+        drop(self.asks.blocking_send(None));
+    }
+
+    /// Asks the auth plugins who this is.
+    pub(super) async fn open(
+        &self,
+        credential: Credential,
+        notices: Option<NoticeEncoder>,
+    ) -> Result<Session, Rejected> {
+        let (gateway, address) = (credential.gateway, credential.address.clone());
+        let session: Arc<str> = ulid::Ulid::generate().to_string().into();
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask { credential, session: Arc::clone(&session), answer };
+        self.asks.try_send(Some(ask)).map_err(|error| match error {
+            tokio::sync::mpsc::error::TrySendError::Full(_) => Rejected::Busy,
+            tokio::sync::mpsc::error::TrySendError::Closed(_) => Rejected::ShuttingDown,
+        })?;
+        let answered = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| Rejected::Busy)?;
+        let principal = answered.map_err(|_| Rejected::ShuttingDown)??;
+        let bounds =
+            OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let rate = self.limits.publishes_per_s;
+        Ok(Session::new(session, principal, gateway, address, bounds, notices).with_rate(rate))
+    }
+}
+
+struct Authenticator {
+    context: LoginContext,
+    stages: Stages,
+}
+
+impl Authenticator {
+    fn run(mut self, mut queue: Receiver<Option<Ask>>) {
+        let engine = self.context.engine.clone();
+        while let Some(Some(ask)) = queue.blocking_recv() {
+            if ask.answer.is_closed() {
+                continue;
+            }
+            let chain = self.context.chain.load_full();
+            self.stages.adopt_auth(&chain, &self.context.metrics);
+            let _clock = engine.running();
+            let answer = self.authenticate(ask.credential, &ask.session);
+            drop(ask.answer.send(answer));
+        }
+    }
+
+    /// First answer that is no abstention wins; a failure is a no.
+    fn authenticate(&mut self, credential: Credential, session: &str) -> Result<Principal, Rejected> {
+        let gateway = credential.gateway;
+        let asked = self.credential(credential);
+        let mut granted = Err(Rejected::Unauthenticated);
+        for stage in &mut self.stages.auth {
+            let stage = match stage {
+                AuthStage::Live(stage) => stage,
+                AuthStage::Closed => {
+                    granted = Err(Rejected::Denied);
+                    break;
+                }
+            };
+            let plugin = Arc::clone(stage.name());
+            match stage.call(|instance| instance.authenticate(asked.clone())) {
+                Ok(Decision::Abstain) => continue,
+                Ok(Decision::Allow(grant)) => granted = Ok((grant, plugin)),
+                Ok(Decision::Deny(reason)) => {
+                    let reason = imports::logging::cut(&reason, 1024);
+                    tracing::info!(%plugin, gateway, address = asked.address, reason, "session denied");
+                    granted = Err(Rejected::Denied);
+                }
+                Err(error) => {
+                    tracing::warn!(%plugin, gateway, %error, "auth plugin failed: session denied");
+                    granted = Err(Rejected::Denied);
+                }
+            }
+            break;
+        }
+        let effects = self.stages.take_effects();
+        if !effects.is_empty() && self.context.sequencer.accept(Vec::new(), effects, None).is_err() {
+            tracing::debug!("state written by an authenticate call was not committed");
+        }
+        let (grant, plugin) = granted?;
+        self.principal(grant, plugin, gateway, session)
+    }
+
+    /// What the plugin is shown. The secret itself stays here: what it proves is shown instead.
+    fn credential(&self, credential: Credential) -> CredentialIn {
+        let proven = credential.secret.as_ref().and_then(|(_, secret)| self.context.accounts.verify(secret));
+        let attributes = credential.attributes.into_iter().take(ATTRIBUTES);
+        CredentialIn {
+            gateway: credential.gateway.to_owned(),
+            address: credential.address,
+            tls_name: None,
+            user: credential.user,
+            client_id: credential.client_id,
+            secret_from: credential.secret.map(|(from, _)| from.to_owned()),
+            secret: None,
+            proven: proven.iter().map(|account| (&**account).into()).collect(),
+            attributes: attributes.map(|(name, value)| Attribute { name, value }).collect(),
+        }
+    }
+
+    /// Guest-controlled: the grant is checked, and never outlives the account that it rests on.
+    fn principal(
+        &self,
+        grant: GrantOut,
+        plugin: Arc<str>,
+        gateway: &'static str,
+        session: &str,
+    ) -> Result<Principal, Rejected> {
+        let account = grant.account.as_deref().map(|id| self.context.accounts.lookup("keys", id));
+        let expires_us = match account {
+            Some(None) => {
+                tracing::warn!(%plugin, "auth plugin granted on an account that does not exist: denied");
+                return Err(Rejected::Denied);
+            }
+            Some(Some(account)) => earliest(grant.expires_us, account.expires_us),
+            None => grant.expires_us,
+        };
+        if expires_us.is_some_and(|at| at <= now_us()) {
+            return Err(Rejected::Denied);
+        }
+        let grant = Grant {
+            tenant: grant.tenant,
+            name: grant.name,
+            origin: grant.origin,
+            account: grant.account,
+            expires_us,
+            claims: grant.claims,
+            attributes: grant.attributes.into_iter().map(|a| (a.name, a.value)).collect(),
+        };
+        Principal::new(grant, Arc::clone(&plugin), gateway, session).map_err(|error| {
+            tracing::warn!(%plugin, %error, "auth plugin made an impossible grant: denied");
+            Rejected::Denied
+        })
+    }
+}
+
+fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}

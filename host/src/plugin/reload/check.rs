@@ -1,0 +1,61 @@
+//! `weir check`: everything that loading does, without a router and without its state.
+
+use std::sync::Arc;
+
+use super::super::folder::Folder;
+use super::super::guest::{Shared, StateAccess};
+use super::super::imports::logging::LogGate;
+use super::super::space::Space;
+use super::super::{Engine, Instance, LoadError, Problem, component::Loaded};
+use super::wanted::{Wanted, wanted};
+use crate::config::Config;
+
+/// Compiles and initialises every plugin of the folder, on empty state. Blocks.
+pub fn check(config: &Config) -> Vec<Problem> {
+    let at_folder = |error: LoadError| vec![problem(config, "", error)];
+    let engine = match Engine::new(None) {
+        Ok(engine) => engine,
+        Err(error) => return at_folder(error),
+    };
+    let entries = match Folder::new(&config.plugins, config.plugin.file_bytes).scan(|_| true) {
+        Ok(entries) => entries,
+        Err(error) => return at_folder(error),
+    };
+    let (bindings, broken) = wanted(&config.plugins, &entries);
+    let mut problems: Vec<_> =
+        broken.into_iter().map(|(stem, error)| problem(config, &format!("{stem}.toml"), error)).collect();
+    for wanted in bindings.into_values() {
+        let file = if entries.get(&wanted.stem).is_some_and(|entry| entry.toml.is_some()) { "toml" } else { "wasm" };
+        let file = format!("{}.{file}", wanted.stem);
+        if let Err(error) = rehearse(&engine, config, wanted) {
+            problems.push(problem(config, &file, error));
+        }
+    }
+    problems
+}
+
+fn rehearse(engine: &Engine, config: &Config, wanted: Wanted) -> Result<(), LoadError> {
+    let Wanted { spec, file, .. } = wanted;
+    let loaded = Loaded::new(engine, &file?.bytes)?;
+    let limits = config.plugin.clone();
+    let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
+    let shared = Shared {
+        binding: spec.name.as_str().into(),
+        version: "check".into(),
+        kind: loaded.kind,
+        state: StateAccess::Space(Arc::new(space)),
+        realms: spec.accounts.clone().into(),
+        accounts: None,
+        gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+        limits,
+    };
+    let _clock = engine.running();
+    Instance::new(engine, &loaded, shared, &spec.config, &[1])?.self_test(&loaded)
+}
+
+fn problem(config: &Config, file: &str, error: LoadError) -> Problem {
+    match error {
+        LoadError::Binding(problem) => problem,
+        other => Problem { file: config.plugins.join(file), line: None, message: other.to_string() },
+    }
+}

@@ -1,0 +1,321 @@
+//! Wires everything together, and takes it apart in the right order.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use weir_contract::topic::Pattern;
+
+use crate::accounts::{self, Accounts, AccountsError};
+use crate::admin::{self, AdminState, AdminToken, TokenError};
+use crate::config::{Config, LogRule};
+use crate::consumer::Consumers;
+use crate::dead_letters::DeadLetters;
+use crate::gateway::{listen, native};
+use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
+use crate::message::now_us;
+use crate::metrics::{Metrics, Readiness};
+use crate::plugin::{LoadError, Plugins, PluginsOptions};
+use crate::router::Router;
+use crate::sequencer::Sequencer;
+use crate::session::Sessions;
+use crate::shard::{self, ShardContext};
+use crate::store::{LogOptions, Store, StoreError, StoreOptions};
+
+/// Sockets that are already bound, so that a caller can choose port 0 and tell what came of it.
+pub struct Listeners {
+    /// The native gateway's.
+    pub http: TcpListener,
+    /// The operator's.
+    pub admin: TcpListener,
+}
+
+/// Why the router does not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The accounts in it.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// The admin token in it.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The plugins folder.
+    #[error(transparent)]
+    Plugins(#[from] LoadError),
+    /// The system.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        error: std::io::Error,
+    },
+}
+
+/// How often sessions are looked at for their end.
+const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+
+/// Runs until `shutdown`: then stops accepting, drains, closes sessions with 1001, flushes, returns.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<(), ServerError> {
+    let ready = Arc::new(Readiness::default());
+    let token = AdminToken::load_or_create(&config.data)?;
+    let starting = config.clone();
+    let router = tokio::task::spawn_blocking(move || Parts::build(&starting))
+        .await
+        .map_err(|error| system("starting", std::io::Error::other(error)))??;
+    let state = AdminState {
+        token,
+        hosts: config.admin.hosts.clone(),
+        accounts: Arc::clone(&router.accounts),
+        sessions: Arc::clone(router.ingress.sessions()),
+        metrics: Arc::clone(&router.metrics),
+        plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
+        ready: Arc::clone(&ready),
+    };
+    let closing = CancellationToken::new();
+    let background = Background::start(&router, &closing);
+    ready.done("server");
+    let native = native::router(router.ingress.clone(), &config);
+    let admin_limits = config.limits.clone();
+    let admin_closing = closing.clone();
+    let admin = tokio::spawn(async move {
+        listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
+    });
+    let sessions = Arc::clone(router.ingress.sessions());
+    let draining = shutdown.clone();
+    let stopping = Arc::clone(&ready);
+    let farewell = tokio::spawn(async move {
+        draining.cancelled().await;
+        stopping.wait("server", "stopping");
+        sessions.close_where(|_| true, 1001, "the router is stopping");
+    });
+    listen::serve(listeners.http, native, &config.limits, shutdown).await;
+    // The listener has returned, so the farewell has been said.
+    drop(farewell.await);
+    let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
+    closing.cancel();
+    background.end().await;
+    drop(admin.await);
+    stopped.map_err(|error| system("stopping", std::io::Error::other(error)))??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn system(what: &'static str, error: std::io::Error) -> ServerError {
+    ServerError::System { what, error }
+}
+
+/// Everything that runs, in the order in which it was started.
+struct Parts {
+    store: Store,
+    metrics: Arc<Metrics>,
+    accounts: Arc<Accounts>,
+    plugins: Arc<Plugins>,
+    consumers: Arc<Consumers>,
+    ingress: Ingress,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Parts {
+    fn build(config: &Config) -> Result<Self, ServerError> {
+        let metrics = Arc::new(Metrics::new());
+        let logs = config.logs.iter().map(log_options).collect();
+        let store = Store::open(&config.data, StoreOptions { logs, ..StoreOptions::default() })?;
+        let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
+        let shards = match config.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            chosen => chosen,
+        };
+        let plugins = Arc::new(Plugins::start(PluginsOptions {
+            folder: config.plugins.clone(),
+            cache: Some(compiled_folder(config)?),
+            limits: config.plugin.clone(),
+            shards,
+            store: store.clone(),
+            accounts: Arc::clone(&accounts),
+            metrics: Arc::clone(&metrics),
+        })?);
+        let router = Arc::new(Router::default());
+        let topics = config.logs.iter().map(topics).collect();
+        let sequencer =
+            Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
+        let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
+        let consumers =
+            Arc::new(Consumers::new(store.clone(), Arc::clone(&metrics), Arc::clone(&dead_letters)));
+        consumers.adopt(&plugins.chain().load());
+        let chain: &Arc<ArcSwap<_>> = plugins.chain();
+        let context = ShardContext {
+            chain: Arc::clone(chain),
+            engine: plugins.engine().clone(),
+            sequencer: Arc::clone(&sequencer),
+            router: Arc::clone(&router),
+            consumers: Arc::clone(&consumers),
+            accounts: Arc::clone(&accounts),
+            dead_letters,
+            metrics: Arc::clone(&metrics),
+            pass_deadline: config.plugin.pass_deadline,
+            pass_messages: config.plugin.pass_messages,
+        };
+        let mut queues = Vec::new();
+        let mut threads = Vec::new();
+        for number in 0..shards {
+            let started = shard::start(number, context.clone());
+            let (queue, thread) = started.map_err(|error| system("starting a shard", error))?;
+            queues.push(queue);
+            threads.push(thread);
+        }
+        let login = LoginContext {
+            chain: Arc::clone(chain),
+            engine: plugins.engine().clone(),
+            accounts: Arc::clone(&accounts),
+            sequencer: Arc::clone(&sequencer),
+            metrics: Arc::clone(&metrics),
+        };
+        let (login, thread) = Login::start(login, config.limits.clone())
+            .map_err(|error| system("starting the authenticator", error))?;
+        threads.push(thread);
+        let ingress = Ingress::new(IngressParts {
+            shards: queues,
+            login,
+            sessions: Arc::new(Sessions::default()),
+            router,
+            sequencer,
+            store: store.clone(),
+            consumers: Arc::clone(&consumers),
+            metrics: Arc::clone(&metrics),
+            limits: config.limits.clone(),
+        });
+        Ok(Self { store, metrics, accounts, plugins, consumers, ingress, threads })
+    }
+
+    /// Lets the queues run dry, then flushes. Blocks.
+    fn stop(self) -> Result<(), ServerError> {
+        self.plugins.stop();
+        // The last sender of every queue goes, so the shards finish what was accepted and end.
+        self.ingress.shut();
+        for thread in self.threads {
+            drop(thread.join());
+        }
+        self.consumers.stop();
+        Ok(self.store.close()?)
+    }
+}
+
+/// Compiled code: private to the router, since loading it trusts it.
+fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = config.data.join("compiled");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| system("making the folder of compiled plugins", error))?;
+    std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
+}
+
+fn log_options(rule: &LogRule) -> LogOptions {
+    LogOptions {
+        max_age: rule.max_age,
+        max_bytes: rule.max_bytes,
+        max_messages: rule.max_messages,
+        ..LogOptions::new(rule.name.as_str())
+    }
+}
+
+/// The configuration has checked them.
+fn topics(rule: &LogRule) -> Vec<Pattern> {
+    rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
+}
+
+/// Tasks that carry news from one part to another.
+struct Background {
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Background {
+    fn start(parts: &Parts, closing: &CancellationToken) -> Self {
+        let mut tasks = tokio::task::JoinSet::new();
+        for log in parts.store.logs() {
+            let (mut durable, consumers) = (log.durable_watch(), Arc::clone(&parts.consumers));
+            let gauge = parts.metrics.log(log.name()).durable;
+            tasks.spawn(until(closing.clone(), async move {
+                while durable.changed().await.is_ok() {
+                    gauge.set(i64::try_from(*durable.borrow_and_update()).unwrap_or(i64::MAX));
+                    consumers.wake();
+                }
+            }));
+        }
+        tasks.spawn(until(closing.clone(), chain_changes(parts)));
+        tasks.spawn(until(closing.clone(), account_changes(parts)));
+        tasks.spawn(until(closing.clone(), expiries(Arc::clone(parts.ingress.sessions()))));
+        Self { tasks }
+    }
+
+    async fn end(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn until(closing: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// A new chain: storage threads follow it, and permissions are asked for again if its auth part changed.
+fn chain_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
+    let mut changes = parts.plugins.changes();
+    let chain = Arc::clone(parts.plugins.chain());
+    let (consumers, ingress) = (Arc::clone(&parts.consumers), parts.ingress.clone());
+    async move {
+        let mut authority = chain.load().authority;
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            let now = chain.load_full();
+            let (consumers, adopted) = (Arc::clone(&consumers), Arc::clone(&now));
+            drop(tokio::task::spawn_blocking(move || consumers.adopt(&adopted)).await);
+            if std::mem::replace(&mut authority, now.authority) != now.authority {
+                ingress.recheck().await;
+            }
+        }
+    }
+}
+
+/// An account was revoked or changed: its sessions end, the others' subscriptions are asked for again.
+fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
+    let mut changes = parts.accounts.changes();
+    let (accounts, ingress) = (Arc::clone(&parts.accounts), parts.ingress.clone());
+    async move {
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            let gone = |account: &Arc<str>| accounts.lookup("keys", account).is_none();
+            ingress.sessions().close_where(
+                |session| session.principal.account.as_ref().is_some_and(gone),
+                1008,
+                "key revoked",
+            );
+            ingress.recheck().await;
+        }
+    }
+}
+
+/// Sessions end when their grant does.
+async fn expiries(sessions: Arc<Sessions>) {
+    loop {
+        tokio::time::sleep(EXPIRY_LOOK).await;
+        let now = now_us();
+        let expired = |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
+        sessions.close_where(expired, 1008, "key expired");
+    }
+}

@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::message::now_us;
+
+fn put(key: &str, value: impl Into<Vec<u8>>) -> Write {
+    Write::Put { key: key.into(), value: value.into(), expires_us: None }
+}
+
+/// Key, value, expiry.
+type StateWrite<'a> = (&'a str, Option<&'a [u8]>, Option<u64>);
+
+fn write_state(store: &Store, writes: &[StateWrite<'_>]) {
+    let space: Arc<str> = "plugin".into();
+    let (done, wait) = std::sync::mpsc::channel();
+    store
+        .writer()
+        .submit(|queue| {
+            for (key, value, expires_us) in writes {
+                let value = value.map(|bytes| StateValue {
+                    bytes: Bytes::copy_from_slice(bytes),
+                    expires_us: *expires_us,
+                });
+                queue.state(&space, key.as_bytes().to_vec(), value);
+            }
+            queue.on_durable(Box::new(move |result| done.send(result).unwrap()));
+        })
+        .unwrap();
+    wait.recv_timeout(PATIENCE).unwrap().unwrap();
+}
+
+#[test]
+fn state_comes_back_as_it_was_last_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let long = vec![7; 256 * 1024];
+    write_state(&store, &[("a", Some(b"1"), None), ("b", Some(&long), None), ("c", Some(b"3"), None)]);
+    write_state(&store, &[("a", Some(b"2"), None), ("c", None, None), ("d", Some(b"old"), Some(1))]);
+    write_state(&store, &[("e", Some(b"new"), Some(now_us() + 3_600_000_000))]);
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    let store = open(crashed.path());
+    let all = store.load_space("plugin").unwrap();
+    let keys: Vec<&[u8]> = all.iter().map(|pair| pair.key.as_slice()).collect();
+    assert_eq!(keys, [b"a", b"b", b"e"]);
+    assert_eq!((all[0].value.as_slice(), all[1].value == long), (b"2".as_slice(), true));
+    assert!(all[2].expires_us.is_some());
+    assert_eq!(blobs(crashed.path()), 0);
+    store.drop_space("plugin").unwrap();
+    assert_eq!(store.load_space("plugin").unwrap(), []);
+}
+
+#[test]
+fn a_shorter_value_leaves_nothing_of_a_longer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let space = store.storage_space("p").unwrap();
+    space.commit(&[put("k", vec![1; 200_000]), put("k2", "x")], &[]).unwrap();
+    assert_eq!(space.get(b"k").unwrap().unwrap().value, vec![1; 200_000]);
+    space.commit(&[put("k", "short")], &[]).unwrap();
+    assert_eq!(space.get(b"k").unwrap().unwrap().value, b"short");
+    space
+        .commit(&[Write::Delete { key: b"k".to_vec() }, Write::Delete { key: b"no".to_vec() }], &[])
+        .unwrap();
+    assert_eq!(space.get(b"k").unwrap(), None);
+    let left = store.0.storage.tree("s/p", |tree| Ok(tree.iter().count())).unwrap();
+    assert_eq!(left, 1, "only k2");
+}
+
+#[test]
+fn writes_and_cursor_agree_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let space = store.storage_space("p").unwrap();
+    for next in 1..200u64 {
+        let cursor = Cursor { epoch: 5, next };
+        space.commit(&[put("count", next.to_le_bytes())], &[("default", cursor)]).unwrap();
+        if next == 150 {
+            space.flush().unwrap();
+        }
+    }
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    let store = open(crashed.path());
+    let space = store.storage_space("p").unwrap();
+    let cursor = space.cursor("default").unwrap().unwrap();
+    assert!(cursor.epoch == 5 && cursor.next >= 150);
+    assert_eq!(space.get(b"count").unwrap().unwrap().value, cursor.next.to_le_bytes());
+    assert_eq!(space.cursor("other").unwrap(), None);
+    store.drop_storage_space("p").unwrap();
+    assert_eq!(store.storage_space("p").unwrap().cursor("default").unwrap(), None);
+}
+
+#[test]
+fn the_last_write_to_a_key_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open(dir.path()).storage_space("p").unwrap();
+    let delete = || Write::Delete { key: b"k".to_vec() };
+    space.commit(&[put("k", vec![1; 90_000]), delete(), put("k", "last")], &[]).unwrap();
+    assert_eq!(space.get(b"k").unwrap().unwrap().value, b"last");
+    space.commit(&[put("k", "again"), delete()], &[]).unwrap();
+    assert_eq!(space.get(b"k").unwrap(), None);
+}
+
+#[test]
+fn scans_are_ordered_and_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let space = open(dir.path()).storage_space("p").unwrap();
+    let writes: Vec<Write> = (0..1500).map(|i| put(&format!("k{i:04}"), vec![0; 10])).collect();
+    space.commit(&writes, &[("default", Cursor { epoch: 1, next: 2 })]).unwrap();
+    let all = space.scan(b"", b"", false, usize::MAX).unwrap();
+    assert_eq!((all.len(), all[0].key.as_slice()), (1000, b"k0000".as_slice()));
+    let some = space.scan(b"k0010", b"k0020", true, 3).unwrap();
+    let keys: Vec<&[u8]> = some.iter().map(|pair| pair.key.as_slice()).collect();
+    assert_eq!(keys, [b"k0019", b"k0018", b"k0017"]);
+    assert_eq!(space.scan(b"z", b"a", false, 10).unwrap(), []);
+    space.commit(&[put("big1", vec![0; 700_000]), put("big2", vec![0; 700_000])], &[]).unwrap();
+    assert_eq!(space.scan(b"big", b"k", false, 10).unwrap().len(), 1, "1 MiB");
+}
+
+#[test]
+fn expired_pairs_are_never_given_and_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let space = store.storage_space("p").unwrap();
+    let expiring =
+        |key: &str, at| Write::Put { key: key.into(), value: vec![1; 50_000], expires_us: Some(at) };
+    space.commit(&[expiring("gone", 5), expiring("revived", 6), put("kept", "x")], &[]).unwrap();
+    assert_eq!(space.get(b"gone").unwrap(), None);
+    assert_eq!(space.scan(b"", b"", false, 10).unwrap().len(), 1);
+    space.commit(&[expiring("revived", now_us() + 3_600_000_000)], &[]).unwrap();
+    space.commit(&[], &[]).unwrap();
+    assert_eq!(space.scan(b"", b"", false, 10).unwrap().len(), 2);
+    let rows = store.0.storage.tree("s/p", |tree| Ok(tree.iter().count())).unwrap();
+    assert_eq!(rows, 2 + 2 + 1, "two pairs, two further parts, one expiry");
+}
