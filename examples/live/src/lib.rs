@@ -23,4 +23,5 @@ pub mod device;
 pub mod page;
 pub mod proc;
 pub mod sensor;
+pub mod signals;
 pub mod witness;

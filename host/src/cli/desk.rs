@@ -1,6 +1,8 @@
 //! Where the operator's verbs are served: at a running server's admin listener, or, while none holds the data
 //! folder, by the store itself.
 
+use std::io::ErrorKind;
+
 use anyhow::anyhow;
 
 use super::client::{AdminClient, AdminError};
@@ -18,9 +20,10 @@ pub(super) fn server(place: &Place) -> anyhow::Result<AdminClient> {
 
 fn explain(error: TokenError) -> anyhow::Error {
     match &error {
-        TokenError::Io { error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
-            anyhow!("{error}: the server makes it when it starts; --data or --config tells where")
-        }
+        TokenError::Io { error: io, file } if io.kind() == ErrorKind::NotFound => anyhow!(
+            "there is no {}: `weir serve` makes it when it starts; --data or --config tells where it is",
+            file.display()
+        ),
         _ => error.into(),
     }
 }
@@ -37,7 +40,7 @@ impl Keeper {
         let client = match AdminToken::load(&config.data) {
             Ok(token) => AdminClient::new(reachable(config.admin.listen), token),
             // No server has ever run on this folder.
-            Err(TokenError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(TokenError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
                 return Self::open(&config).map_err(anyhow::Error::from_boxed);
             }
             Err(error) => return Err(error.into()),

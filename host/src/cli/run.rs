@@ -78,26 +78,27 @@ impl Running {
     }
 }
 
-/// The data folder is made, for its owner alone; the plugins folder must be there, since without plugins
-/// nobody could connect.
+/// The plugins folder must be there, since without plugins nobody could connect; the data folder is made, for
+/// its owner alone.
 fn folders(config: &Config) -> anyhow::Result<()> {
-    let data = &config.data;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("cannot make the data folder {}", data.display()))?;
     let plugins = &config.plugins;
     match std::fs::read_dir(plugins) {
-        Ok(_) => Ok(()),
+        Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => bail!(
             "the plugins folder {} does not exist: `weir init` makes one, --plugins DIR names another",
             plugins.display()
         ),
         Err(error) => {
-            Err(error).with_context(|| format!("cannot read the plugins folder {}", plugins.display()))
+            return Err(error)
+                .with_context(|| format!("cannot read the plugins folder {}", plugins.display()));
         }
     }
+    let data = &config.data;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make the data folder {}", data.display()))
 }
 
 pub(super) async fn listen(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {

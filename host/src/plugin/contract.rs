@@ -1,6 +1,8 @@
 //! The types of `wit/`, as the host hands them in and gets them out. Inputs borrow, so that nothing is
 //! copied before the copy into the guest; outputs are owned, and guest-controlled.
 
+#![allow(missing_docs, reason = "every field and arm is documented in wit/, whose names they bear")]
+
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::message::Message;

@@ -209,6 +209,13 @@ impl Folder {
         fs::rename(&fresh, &place).with_context(|| format!("renaming to {}", place.display()))
     }
 
+    /// The unit that stands in the binding now.
+    #[cfg(test)]
+    pub(super) fn mapped_to(&self) -> Unit {
+        let text = fs::read_to_string(self.plugins().join("json-map.toml")).unwrap();
+        if text.contains("GiB") { Unit::Gibi } else { Unit::Mebi }
+    }
+
     /// The router's configuration file.
     pub fn config(&self) -> PathBuf {
         self.0.path().join("weir.toml")

@@ -228,13 +228,14 @@ async fn ready(admin: &Endpoint, end: Instant) -> Result<()> {
 mod tests {
     use super::*;
     use crate::demo::Unit;
-    use std::os::unix::fs::PermissionsExt;
 
-    /// A program that stands for the router.
+    /// A program that stands for the router. A shell writes it: while a test of another thread starts a
+    /// program, a file that is open for writing here is open there too, and cannot be run.
     fn script(folder: &Folder, text: &str) -> std::path::PathBuf {
         let path = folder.data().join("weir");
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", text]).arg(&path);
+        assert!(shell.status().unwrap().success());
         path
     }
 
