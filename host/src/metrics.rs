@@ -110,6 +110,11 @@ impl Metrics {
         self.stages.get(stage, plugin, version)
     }
 
+    /// Calls of a version at all stages, and how many of them failed.
+    pub fn plugin_totals(&self, plugin: &str, version: &str) -> (u64, u64) {
+        self.stages.totals(plugin, version)
+    }
+
     /// Drops the series of a version that will not come back, else each reload would leave some behind.
     pub fn forget_stage(&self, plugin: &str, version: &str) {
         self.stages.forget(plugin, version);

@@ -13,8 +13,8 @@ pub use stop::Stop;
 use std::time::Instant;
 
 use crate::message::Message;
-use crate::plugin::contract::{Permission, Verdict};
 use crate::plugin::Policy;
+use crate::plugin::contract::{Permission, Verdict};
 use crate::session::Session;
 
 /// What the calls of one pass share.
@@ -50,16 +50,11 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), St
 }
 
 /// Asks the binding that let the session in; no such binding = no.
-pub fn ask(
-    stages: &mut Stages,
-    session: &Session,
-    action: &'static str,
-    topic: &str,
-) -> Result<bool, Stop> {
+pub fn ask(stages: &mut Stages, session: &Session, action: &'static str, topic: &str) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
-    let answer = stage
-        .call(|instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    let answer =
+        stage.call(|instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
     match answer {
         Ok(Permission::Allow) => Ok(true),
         Ok(Permission::Deny(reason)) => {

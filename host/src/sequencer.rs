@@ -143,7 +143,8 @@ impl Sequencer {
             return Ok(vec![None; messages.len()]);
         }
         self.store.writer().submit(|queue| {
-            let placed = messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect();
+            let placed =
+                messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect();
             for (space, changes) in changes {
                 for change in changes {
                     let value = change.value.as_ref().map(|value| StateValue {

@@ -85,23 +85,20 @@ pub async fn run(
     let closing = CancellationToken::new();
     let background = Background::start(&router, &closing);
     ready.done("server");
+    announce(&config, &listeners)?;
     let native = native::router(router.ingress.clone(), &config);
     let admin_limits = config.limits.clone();
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
         listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
     });
-    let sessions = Arc::clone(router.ingress.sessions());
-    let draining = shutdown.clone();
-    let stopping = Arc::clone(&ready);
-    let farewell = tokio::spawn(async move {
-        draining.cancelled().await;
-        stopping.wait("server", "stopping");
-        sessions.close_where(|_| true, 1001, "the router is stopping");
+    let stopping = shutdown.clone();
+    let unready = tokio::spawn(async move {
+        stopping.cancelled().await;
+        ready.wait("server", "stopping");
     });
     listen::serve(listeners.http, native, &config.limits, shutdown).await;
-    // The listener has returned, so the farewell has been said.
-    drop(farewell.await);
+    unready.abort();
     let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
     closing.cancel();
     background.end().await;
@@ -109,6 +106,19 @@ pub async fn run(
     stopped.map_err(|error| system("stopping", std::io::Error::other(error)))??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
+/// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}`, whole at every moment.
+fn announce(config: &Config, listeners: &Listeners) -> Result<(), ServerError> {
+    let write = || {
+        let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+        let text = serde_json::json!({ "http": http, "admin": admin }).to_string();
+        let draft = config.data.join("addresses.json.new");
+        std::fs::write(&draft, text)?;
+        std::fs::rename(draft, config.data.join("addresses.json"))
+    };
+    write().map_err(|error| system("writing addresses.json into the data folder", error))
 }
 
 fn system(what: &'static str, error: std::io::Error) -> ServerError {
@@ -315,7 +325,8 @@ async fn expiries(sessions: Arc<Sessions>) {
     loop {
         tokio::time::sleep(EXPIRY_LOOK).await;
         let now = now_us();
-        let expired = |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
+        let expired =
+            |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
         sessions.close_where(expired, 1008, "key expired");
     }
 }

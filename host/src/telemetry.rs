@@ -23,10 +23,17 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// Libraries that would print whole messages at `trace`.
+const QUIET: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+
 /// Starts the log of this process. To be called once.
 pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
-    let filter =
+    let mut filter =
         EnvFilter::try_new(&logging.level).map_err(|_| TelemetryError::Level(logging.level.clone()))?;
+    for directive in QUIET {
+        filter =
+            filter.add_directive(directive.parse().map_err(|_| TelemetryError::Level(directive.into()))?);
+    }
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match logging.format {
         LogFormat::Text => events.with_writer(|| Escaping(io::stderr())).try_init(),

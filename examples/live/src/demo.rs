@@ -9,21 +9,20 @@ mod report;
 mod router;
 mod stage;
 
-pub use folder::{Folder, Unit};
-pub use ledger::{Ledger, Tally};
 pub use metrics::Kinds;
-pub use report::{Evidence, Report};
+pub use report::Report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Endpoint, Login, Socket};
 use crate::page::{Screen, TOPICS};
 use crate::proc::Proc;
+use folder::{Folder, Unit};
 use observer::Observer;
 use router::{Router, Scopes};
 use stage::Stage;
@@ -45,6 +44,17 @@ pub struct Options {
     pub length: Option<Duration>,
 }
 
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The sums.
+    pub report: Report,
+    /// The same for people, and more.
+    pub summary: Vec<String>,
+    /// Why it is no success, if it is none.
+    pub fault: Option<Error>,
+}
+
 /// The keys of the three.
 struct Keys {
     device: String,
@@ -52,13 +62,9 @@ struct Keys {
     page: String,
 }
 
-/// Runs it to the end, or until stopped. An error says what went wrong, with the end of the router's log; so
-/// does the second part of the answer, when the demo ran and not all was well.
-pub async fn run(
-    options: &Options,
-    screen: &Arc<Screen>,
-    stop: &CancellationToken,
-) -> Result<(Evidence, Option<anyhow::Error>)> {
+/// Runs it to the end, or until stopped. What is wrong is said with the end of the router's log: as an error,
+/// when there is nothing else to tell.
+pub async fn run(options: &Options, screen: &Arc<Screen>, stop: &CancellationToken) -> Result<Outcome> {
     if !options.weir.is_file() {
         bail!("there is no router at {}: `cargo xtask build` makes one", options.weir.display());
     }
@@ -67,32 +73,37 @@ pub async fn run(
     let keys = keys(options, &folder).await?;
     screen.say(format!("starting {} on {}", options.weir.display(), folder.config().display()));
     let mut router = Router::start(&options.weir, &folder).await?;
-    let log = router.log().clone();
-    screen.say(format!("the router listens on {} (admin {})", router.http.authority(), router.admin.authority()));
+    let (http, admin) = (router.http.clone(), router.admin.clone());
+    screen.say(format!("the router listens on {} (admin {})", http.authority(), admin.authority()));
     let observer = Arc::new(Observer::new(Arc::clone(screen), memory_total));
     let play = async {
-        guarded(&router.http, &keys).await?;
-        let (http, admin) = (router.http.clone(), router.admin.clone());
-        let stage = Stage::set(&keys, http, admin, &folder, Arc::clone(screen), observer).await?;
-        tokio::select! {
-            evidence = stage.play(options.length, stop) => evidence,
-            error = router.ended() => Err(error),
-        }
+        guarded(&http, &keys).await?;
+        let stage = Stage::set(&keys, &http, admin, &folder, Arc::clone(screen), observer).await?;
+        stage.play(options.length, stop).await
     };
-    let played = play.await;
+    let played = tokio::select! {
+        played = play => played,
+        error = router.ended() => Err(error),
+    };
+    let stopped = router.stop().await;
+    let log = router.log();
     let evidence = match played {
         Ok(evidence) => evidence,
-        Err(error) => return Err(log.tail_behind(error).await),
+        Err(error) => {
+            let error = match stopped {
+                Ok(()) => error,
+                Err(stopped) => anyhow!("{error:#}; {stopped:#}"),
+            };
+            return Err(log.tail_behind(error).await);
+        }
     };
     let mut faults = evidence.faults();
-    if let Err(error) = router.stop().await {
-        faults.push(format!("{error:#}"));
-    }
-    if faults.is_empty() {
-        return Ok((evidence, None));
-    }
-    let error = anyhow::anyhow!("not all was well:\n  - {}", faults.join("\n  - "));
-    Ok((evidence, Some(log.tail_behind(error).await)))
+    faults.extend(stopped.err().map(|error| format!("{error:#}")));
+    let fault = match faults.as_slice() {
+        [] => None,
+        some => Some(log.tail_behind(anyhow!("not all was well:\n  - {}", some.join("\n  - "))).await),
+    };
+    Ok(Outcome { report: evidence.report(), summary: evidence.summary(), fault })
 }
 
 /// Each may do what it has to, and nothing else.

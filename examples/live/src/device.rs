@@ -256,6 +256,9 @@ mod tests {
         let sample = Sample { load: 0.5, ..Sample::default() };
         let reading = Reading { seq: 1, sent_us: 2, boot: "b", sample, settings: BEFORE, lamp: false };
         let value = serde_json::to_value(&reading).unwrap();
-        assert_eq!((&value["load"], &value["interval_ms"], &value["seq"]), (&0.5.into(), &100.into(), &1.into()));
+        assert_eq!(
+            (&value["load"], &value["interval_ms"], &value["seq"]),
+            (&0.5.into(), &100.into(), &1.into())
+        );
     }
 }

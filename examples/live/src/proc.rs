@@ -171,7 +171,8 @@ Inter-|   Receive                                                |  Transmit
         let mut proc = Proc::at(dir.path());
         let first = proc.sample().unwrap();
         assert_eq!((first.load, first.cpu_percent, first.sent), (0.5, 0.0, 1_227_596));
-        std::fs::write(dir.path().join("stat"), "cpu  184594 59049 24270 108697 483 0 174 345 0 0\n").unwrap();
+        std::fs::write(dir.path().join("stat"), "cpu  184594 59049 24270 108697 483 0 174 345 0 0\n")
+            .unwrap();
         assert_eq!(proc.sample().unwrap().cpu_percent, 50.0);
     }
 

@@ -108,3 +108,61 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A folder whose admin listener would be on an address where nobody listens, or nobody of ours.
+    fn place(folder: &Path, admin: std::net::SocketAddr) -> Place {
+        Place { config: None, data: Some(folder.join("data")), admin: Some(admin) }
+    }
+
+    fn request() -> KeyRequest {
+        KeyRequest { name: "a".into(), origin: "page".into(), ..KeyRequest::default() }
+    }
+
+    async fn nobody() -> std::net::SocketAddr {
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn keys_work_before_the_first_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path(), nobody().await);
+        let error = Keeper::find(&place).await.err().unwrap().to_string();
+        assert!(error.contains("data does not exist: `weir init` makes one"), "{error}");
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let keeper = Keeper::find(&place).await.unwrap();
+        let made = keeper.create(request()).await.unwrap();
+        keeper.close().unwrap();
+        // Now as after a server that has run and ended.
+        AdminToken::load_or_create(&folder.path().join("data")).unwrap();
+        let keeper = Keeper::find(&place).await.unwrap();
+        assert_eq!(keeper.list().await.unwrap(), std::slice::from_ref(&made.info));
+        assert!(keeper.revoke(&made.info.id).await.unwrap().info.revoked_us.is_some());
+        keeper.close().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_a_server_holds_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        AdminToken::load_or_create(&data).unwrap();
+        let _held = Store::open(&data, StoreOptions { logs: Vec::new(), ..StoreOptions::default() }).unwrap();
+        let error = Keeper::find(&place(folder.path(), nobody().await)).await.err().unwrap().to_string();
+        assert!(error.contains("no server answers on 127.0.0.1:"), "{error}");
+
+        let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = stranger.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = stranger.accept().await {
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 mail.example\r\n").await;
+            }
+        });
+        let error = Keeper::find(&place(folder.path(), address)).await.err().unwrap().to_string();
+        assert!(error.contains("is no weir admin listener"), "{error}");
+    }
+}

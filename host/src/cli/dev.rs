@@ -1,7 +1,7 @@
 //! `weir dev`: the router in a temporary folder, open to everybody on this machine, to try things out.
 
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Watch this folder instead of a temporary one; `open.toml` is added while `weir dev` runs
+    /// Watch this folder instead of a temporary one; if it binds no auth plugin, `open.toml` is added while
+    /// `weir dev` runs
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
     /// Public listener, on loopback [default: 127.0.0.1:8080, or a free port]
@@ -62,7 +63,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let scratch = Scratch::new()?;
     let plugins = args.plugins.clone().unwrap_or_else(|| scratch.folder.join("plugins"));
-    let _bindings = Bindings::write(&plugins)?;
+    make_folder(&plugins)?;
+    let mut bindings = Bindings::default();
+    if args.plugins.is_none() {
+        bindings.write(&plugins)?;
+    }
     let logging = Logging {
         level: args.log.level.clone().unwrap_or_else(|| "info".into()),
         format: args.log.format.unwrap_or(LogFormat::Text),
@@ -74,8 +79,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config.admin.listen = choose(args.admin, 8081).await;
         let (data, plugins) = (config.data.clone(), config.plugins.clone());
         let running = run::start(config).await?;
-        if let Some(key) = ready(&running, &data).await? {
-            print(&welcome(&running, &key, &data, &plugins))?;
+        if let Some(client) = ready(&running, &data).await? {
+            let open = bindings.complete(&plugins, &client).await?;
+            let key = client.create_key(&everything()).await?.key;
+            print(&welcome(&running, &key, [&data, &plugins], open))?;
         }
         running.finish().await
     })
@@ -91,17 +98,17 @@ async fn choose(asked: Option<SocketAddr>, usual: u16) -> SocketAddr {
     }
 }
 
-/// Waits until the server takes traffic and makes a key. None: it has ended before.
-async fn ready(running: &Running, data: &Path) -> anyhow::Result<Option<String>> {
+/// Waits until the server takes traffic. None: it has ended before.
+async fn ready(running: &Running, data: &Path) -> anyhow::Result<Option<AdminClient>> {
     let deadline = tokio::time::Instant::now() + READY_DEADLINE;
-    let client = loop {
+    loop {
         if running.has_ended() {
             return Ok(None);
         }
         if let Ok(token) = AdminToken::load(data) {
             let client = AdminClient::new(running.admin, token);
             if client.is_ready().await {
-                break client;
+                return Ok(Some(client));
             }
         }
         if tokio::time::Instant::now() > deadline {
@@ -109,24 +116,28 @@ async fn ready(running: &Running, data: &Path) -> anyhow::Result<Option<String>>
             bail!("the server was not ready after {READY_DEADLINE:?}: see its log");
         }
         tokio::time::sleep(READY_PAUSE).await;
-    };
-    let request = KeyRequest {
+    }
+}
+
+/// A key that may do all.
+fn everything() -> KeyRequest {
+    KeyRequest {
         name: "dev".into(),
         origin: "service".into(),
         publish: vec!["#".into()],
         subscribe: vec!["#".into()],
         ..KeyRequest::default()
-    };
-    Ok(Some(client.create_key(&request).await?.key))
+    }
 }
 
-fn welcome(running: &Running, key: &str, data: &Path, plugins: &Path) -> String {
+fn welcome(running: &Running, key: &str, [data, plugins]: [&Path; 2], open: bool) -> String {
     let (http, admin) = (running.http, running.admin);
-    let url = if http.port() == 8080 { String::new() } else { format!(" --url ws://{http}/v1/ws") };
+    let url = if http.port() == 8080 { String::new() } else { format!(" --url ws://{http}") };
     let (data, plugins) = (data.display(), plugins.display());
+    let who = if open { "Everybody on this machine" } else { "Whoever the auth plugins of the folder allow" };
     format!(
         "\
-weir dev lets everybody on this machine in, and forgets everything when it ends.
+{who} is let in; what is published is forgotten when `weir dev` ends.
 
   http     http://{http}    (WebSocket: ws://{http}/v1/ws)
   admin    http://{admin}
@@ -136,7 +147,7 @@ weir dev lets everybody on this machine in, and forgets everything when it ends.
 
 Try, in two other terminals:
 
-  weir sub{url} 'hello/#'
+  weir sub{url} --key {key} 'hello/#'
   curl -H 'X-API-Key: {key}' -d '{{\"topic\":\"hello/world\",\"data\":{{\"n\":1}}}}' http://{http}/v1/publish
 
 Ctrl-C ends it."
@@ -166,27 +177,63 @@ impl Drop for Scratch {
     }
 }
 
-/// The binding files that were not there before; removed at the end.
+fn make_folder(plugins: &Path) -> anyhow::Result<()> {
+    let made = std::fs::create_dir_all(plugins);
+    made.with_context(|| format!("cannot make the plugins folder {}", plugins.display()))
+}
+
+/// The binding files that were added; removed at the end.
+#[derive(Default)]
 struct Bindings(Vec<PathBuf>);
 
+#[derive(serde::Deserialize)]
+struct Plugins {
+    plugins: Vec<Kind>,
+}
+
+#[derive(serde::Deserialize)]
+struct Kind {
+    kind: String,
+}
+
 impl Bindings {
-    fn write(plugins: &Path) -> anyhow::Result<Self> {
-        let failed = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
-        let mut made = Self(Vec::new());
-        std::fs::create_dir_all(plugins).with_context(|| failed("make the plugins folder", plugins))?;
+    fn write(&mut self, plugins: &Path) -> anyhow::Result<()> {
         for (name, text) in BINDINGS {
             let path = plugins.join(name);
-            match std::fs::File::create_new(&path) {
-                Ok(mut file) => {
-                    made.0.push(path.clone());
-                    file.write_all(text.as_bytes()).with_context(|| failed("write", &path))?;
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).with_context(|| failed("write", &path)),
-            }
+            let failed = || format!("cannot write {}", path.display());
+            let mut file = std::fs::File::create_new(&path).with_context(failed)?;
+            self.0.push(path.clone());
+            file.write_all(text.as_bytes()).with_context(failed)?;
         }
-        Ok(made)
+        Ok(())
     }
+
+    /// Adds them to a folder that has no auth plugin, where nobody could connect. A folder that has one is
+    /// left alone: it may be in use elsewhere, and must not be opened, not even if this process is killed.
+    /// True: everybody is let in.
+    async fn complete(&mut self, plugins: &Path, client: &AdminClient) -> anyhow::Result<bool> {
+        if !self.0.is_empty() {
+            return Ok(true);
+        }
+        if has_auth(client).await? {
+            return Ok(false);
+        }
+        self.write(plugins)?;
+        let deadline = tokio::time::Instant::now() + READY_DEADLINE;
+        while !has_auth(client).await? {
+            if tokio::time::Instant::now() > deadline {
+                bail!("the server did not take {} up: see its log", plugins.join("open.toml").display());
+            }
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+        Ok(true)
+    }
+}
+
+async fn has_auth(client: &AdminClient) -> anyhow::Result<bool> {
+    let list: Plugins = client.get("/v1/plugins").await?;
+    // One without a kind could not be read: it may be meant to keep people out.
+    Ok(list.plugins.iter().any(|plugin| plugin.kind == "auth" || plugin.kind.is_empty()))
 }
 
 impl Drop for Bindings {

@@ -74,3 +74,24 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Overrides};
+
+    #[test]
+    fn what_is_made_is_sound_and_made_once() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("a/site");
+        let args = Args { folder: folder.clone() };
+        run(&args).unwrap();
+        let config = Config::load(Some(&folder.join(DEFAULT_FILE)), Overrides::default()).unwrap();
+        assert!(config.data.is_dir() && config.plugins.join("api-key.toml").is_file());
+        std::fs::write(folder.join("plugins/api-key.toml"), "mine").unwrap();
+        assert!(run(&args).unwrap_err().to_string().ends_with("is there already; nothing was changed"));
+        std::fs::remove_file(folder.join(DEFAULT_FILE)).unwrap();
+        run(&args).unwrap();
+        assert_eq!(std::fs::read_to_string(folder.join("plugins/api-key.toml")).unwrap(), "mine");
+    }
+}

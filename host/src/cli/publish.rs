@@ -139,3 +139,39 @@ fn place(message: &Placed) -> String {
         _ => topic,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn sent(line: &[&str], payload: &[u8]) -> String {
+        let args = Line::try_parse_from([&["pub", "a/b"], line].concat()).unwrap().args;
+        frame(&args, payload)
+    }
+
+    #[test]
+    fn json_goes_as_it_is_written_and_everything_else_as_what_it_is() {
+        let head = r#"{"action":"publish","id":1,"level":"routed","#;
+        for (payload, value) in [
+            (&b" { \"n\": 1.50 }\n"[..], r#""data":{ "n": 1.50 }}"#),
+            (b"null", r#""data":null}"#),
+            (b"{ n }", r#""text":"{ n }"}"#),
+            (b"say \"hi\"\n", r#""text":"say \"hi\"\n"}"#),
+            (b"", r#""text":""}"#),
+            (b"\xff\0", r#""base64":"/wA="}"#),
+        ] {
+            assert_eq!(sent(&[], payload), format!("{head}\"topic\":\"a/b\",{value}"));
+        }
+        assert!(sent(&["--text"], b"5").ends_with(r#""text":"5"}"#));
+        let full = sent(&["--level", "stored", "--message-id", "m\"1"], b"5");
+        assert!(full.contains(r#""message_id":"m\"1""#) && full.contains(r#""level":"stored""#), "{full}");
+    }
+}

@@ -125,3 +125,35 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime.shutdown_background();
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_explained() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let _taken = TcpListener::bind(taken).await.unwrap();
+        for (address, wanted) in [
+            (taken, "the address is in use, perhaps by another weir; choose another with --http ADDR"),
+            ("192.0.2.1:80".parse().unwrap(), "this machine has no such address"),
+        ] {
+            let error = listen(address, "http").await.unwrap_err().to_string();
+            assert!(error.contains(&address.to_string()) && error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn missing_folders_are_named() {
+        let outer = tempfile::tempdir().unwrap();
+        let config =
+            Config { data: outer.path().join("d"), plugins: outer.path().join("p"), ..Config::default() };
+        assert!(
+            folders(&config).unwrap_err().to_string().contains("/p does not exist: `weir init` makes one")
+        );
+        assert!(!config.data.exists(), "nothing is made for a server that does not start");
+        std::fs::create_dir(&config.plugins).unwrap();
+        folders(&config).unwrap();
+        assert!(config.data.is_dir());
+    }
+}

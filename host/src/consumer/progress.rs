@@ -73,7 +73,8 @@ impl Waiting {
             None => (Level::Stored, None),
             Some((progress, _)) => {
                 let seconds = PATIENCE.as_secs();
-                let note = format!("in the log, but plugin {} has not stored it after {seconds} s", progress.name);
+                let note =
+                    format!("in the log, but plugin {} has not stored it after {seconds} s", progress.name);
                 (Level::Logged, Some(note))
             }
         };

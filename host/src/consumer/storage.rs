@@ -221,7 +221,9 @@ fn is_trap(error: &CallError) -> bool {
 /// Guest-controlled: the store checks keys and values once more.
 fn writes(written: Vec<Written>) -> Result<Vec<Write>, Failed> {
     let write = |write| match write {
-        Written::Put(pair) => Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us }),
+        Written::Put(pair) => {
+            Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us })
+        }
         Written::Delete(key) => Ok(Write::Delete { key }),
         Written::Post(post) => Err(Failed::Post(post.url)),
     };

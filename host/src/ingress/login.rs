@@ -84,8 +84,7 @@ impl Login {
         })?;
         let answered = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| Rejected::Busy)?;
         let principal = answered.map_err(|_| Rejected::ShuttingDown)??;
-        let bounds =
-            OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let bounds = OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let rate = self.limits.publishes_per_s;
         Ok(Session::new(session, principal, gateway, address, bounds, notices).with_rate(rate))
     }

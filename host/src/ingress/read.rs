@@ -31,22 +31,23 @@ impl Ingress {
         let log = self.log(&request)?.clone();
         let pattern = Pattern::parse(&request.pattern).map_err(|error| invalid(error.to_string()))?;
         let read = tokio::task::spawn_blocking(move || page(&log, &pattern, &request)).await;
-        read.map_err(|_| Outcome::ShuttingDown)?.map_err(|error| Outcome::Unavailable { reason: error.to_string() })
+        read.map_err(|_| Outcome::ShuttingDown)?
+            .map_err(|error| Outcome::Unavailable { reason: error.to_string() })
     }
 
     fn log(&self, request: &HistoryRequest) -> Result<&Log, Outcome> {
         let store = &self.0.parts.store;
         let names = || store.logs().iter().map(|log| log.name().to_string()).collect::<Vec<_>>().join(", ");
         match &request.log {
-            Some(name) => {
-                store.log(name).ok_or_else(|| invalid(format!("no log is named {name:?}: there are {}", names())))
-            }
+            Some(name) => store
+                .log(name)
+                .ok_or_else(|| invalid(format!("no log is named {name:?}: there are {}", names()))),
             // A pattern with wildcards may span logs: the one that its literal part goes to.
             None => {
                 let at = self.0.parts.sequencer.log_of(&request.pattern);
-                at.or((store.logs().len() == 1).then_some(0)).and_then(|at| store.logs().get(at)).ok_or_else(|| {
-                    invalid(format!("say which log to read (`log`): there are {}", names()))
-                })
+                at.or((store.logs().len() == 1).then_some(0))
+                    .and_then(|at| store.logs().get(at))
+                    .ok_or_else(|| invalid(format!("say which log to read (`log`): there are {}", names())))
             }
         }
     }
@@ -55,7 +56,9 @@ impl Ingress {
     pub async fn query(&self, session: &Arc<Session>, query: Query) -> Result<QueryPage, QueryFailure> {
         let refused = |outcome: Outcome| match outcome {
             Outcome::Denied { .. } => QueryFailure::Denied,
-            Outcome::Invalid(refusal) => QueryFailure::Invalid { reason: refusal.reason, path: String::new() },
+            Outcome::Invalid(refusal) => {
+                QueryFailure::Invalid { reason: refusal.reason, path: String::new() }
+            }
             other => QueryFailure::Unavailable(other.reason().into()),
         };
         self.authorize(session, "query", &query.topic).await.map_err(refused)?;

@@ -59,6 +59,7 @@ pub struct Grant {
     pub origin: String,
     /// Account id.
     pub account: Option<String>,
+    /// When the session must end, Unix microseconds.
     pub expires_us: Option<u64>,
     /// At most 8 KiB.
     pub claims: Vec<u8>,

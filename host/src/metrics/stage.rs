@@ -101,6 +101,13 @@ impl Stages {
         StageMetrics(Arc::clone(tally))
     }
 
+    pub(super) fn totals(&self, plugin: &str, version: &str) -> (u64, u64) {
+        let known = self.known.lock();
+        let of = known.iter().filter(|((_, name, digest), _)| name == plugin && digest == version);
+        of.map(|(_, tally)| StageMetrics(Arc::clone(tally)).totals())
+            .fold((0, 0), |(calls, failures), (c, f)| (calls + c, failures + f))
+    }
+
     pub(super) fn forget(&self, plugin: &str, version: &str) {
         self.known.lock().retain(|(_, name, digest), _| name != plugin || digest != version);
     }

@@ -62,7 +62,9 @@ impl Stop {
             Self::Failed { plugin, .. } => Outcome::PluginFailed { plugin: Arc::clone(plugin) },
             Self::DeadLetter { plugin, .. } => Outcome::DeadLettered { plugin: Arc::clone(plugin) },
             Self::TooMany(most) => Outcome::Invalid(Refusal {
-                reason: format!("it became more than {most} messages, which is the most that one publish may"),
+                reason: format!(
+                    "it became more than {most} messages, which is the most that one publish may"
+                ),
                 ..Refusal::default()
             }),
             Self::TimedOut => Outcome::TimedOut,

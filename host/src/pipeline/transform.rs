@@ -72,9 +72,7 @@ fn became(input: Message, outcome: TransformOutcome) -> Result<Vec<Emitted>, Sto
             let added: Vec<_> = added.into_iter().map(|out| emitted(&input, out)).collect();
             std::iter::once(same(input)).chain(added).collect()
         }
-        TransformOutcome::Replace(messages) => {
-            messages.into_iter().map(|out| emitted(&input, out)).collect()
-        }
+        TransformOutcome::Replace(messages) => messages.into_iter().map(|out| emitted(&input, out)).collect(),
         TransformOutcome::Refuse(refusal) => return Err(Stop::Refused(refusal)),
     })
 }

@@ -131,7 +131,9 @@ impl Spec {
         if several {
             for (at, table) in source.read::<Several>()?.binding.into_iter().enumerate() {
                 let at = at.to_string();
-                specs.extend(Self::checked(stem, table, &|key, why| source.error(&["binding", &at, key], why))?);
+                specs.extend(Self::checked(stem, table, &|key, why| {
+                    source.error(&["binding", &at, key], why)
+                })?);
             }
         } else {
             let table = source.read::<Table>()?;
@@ -223,7 +225,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert!(parse("order = 1\ntopic = ['a']").unwrap_err().starts_with("stem.toml:2: unknown field `topic`"));
+        assert!(
+            parse("order = 1\ntopic = ['a']").unwrap_err().starts_with("stem.toml:2: unknown field `topic`")
+        );
         assert!(parse("topics = ['a/#/b']").unwrap_err().contains("topics \"a/#/b\""));
         assert!(parse("name = '../x'").unwrap_err().contains("accepted are"));
         assert!(parse("on-error = 'explode'").unwrap_err().contains("dead-letter"));

@@ -110,7 +110,9 @@ impl Chain {
         sorted.sort_by(|a, b| (a.spec.order, a.name()).cmp(&(b.spec.order, b.name())));
         let of = |kind: Kind| sorted.iter().filter(move |b| b.kind() == kind).cloned().collect::<Vec<_>>();
         let mut auth: Vec<_> = of(Kind::Auth).into_iter().map(AuthSlot::Live).collect();
-        auth.extend(closed.iter().map(|(name, order)| AuthSlot::Closed { name: Arc::clone(name), order: *order }));
+        auth.extend(
+            closed.iter().map(|(name, order)| AuthSlot::Closed { name: Arc::clone(name), order: *order }),
+        );
         auth.sort_by_key(AuthSlot::rank);
         Self {
             generation: 0,

@@ -101,10 +101,11 @@ impl Folder {
             Ok(bytes) if is_wasm => {
                 Read_::Wasm(Ok(File { digest: component::digest(&bytes), bytes: bytes.into() }))
             }
-            Ok(bytes) => Read_::Toml(String::from_utf8(bytes).map(Arc::from).map_err(|_| LoadError::Read {
-                path: path.to_owned(),
-                reason: "not UTF-8".into(),
-            })),
+            Ok(bytes) => Read_::Toml(
+                String::from_utf8(bytes)
+                    .map(Arc::from)
+                    .map_err(|_| LoadError::Read { path: path.to_owned(), reason: "not UTF-8".into() }),
+            ),
         };
         Some((stamp, read))
     }
@@ -115,7 +116,9 @@ impl Folder {
         let real = fs::canonicalize(path).map_err(|error| read_error(path, &error))?;
         let home = fs::canonicalize(&self.path).map_err(|error| read_error(&self.path, &error))?;
         if !real.starts_with(&home) {
-            return Err(refuse("a link that leads out of the plugins folder is refused: copy the file into it"));
+            return Err(refuse(
+                "a link that leads out of the plugins folder is refused: copy the file into it",
+            ));
         }
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
         let file = fs::OpenOptions::new()
@@ -153,7 +156,12 @@ pub fn plugin_file(path: &Path) -> Option<(&str, bool)> {
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
-    (metadata.len(), metadata.ino(), metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(), metadata.ctime_nsec())
+    (
+        metadata.len(),
+        metadata.ino(),
+        metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+        metadata.ctime_nsec(),
+    )
 }
 
 fn failed(is_wasm: bool, error: LoadError) -> Read_ {

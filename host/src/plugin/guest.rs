@@ -11,12 +11,12 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::Kind;
 use super::engine::Engine;
 use super::imports::logging::LogGate;
-use crate::config::PluginLimits;
-use super::Kind;
 use super::space::{Space, Transaction};
 use crate::accounts::Accounts;
+use crate::config::PluginLimits;
 use crate::store::StorageSpace;
 
 /// What `state` reaches in this instance.

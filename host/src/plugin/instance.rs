@@ -4,7 +4,9 @@ mod calls;
 
 use std::time::Duration;
 
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc,
+};
 use wasmtime::{Store, Trap};
 
 use super::component::Loaded;
@@ -28,7 +30,10 @@ pub struct Instance {
 enum Functions {
     Auth {
         authenticate: TypedFunc<(CredentialIn,), (Result<Decision, Failure>,)>,
-        authorize: TypedFunc<(&'static [u8], &'static [u8], &'static str, &'static str), (Result<Permission, Failure>,)>,
+        authorize: TypedFunc<
+            (&'static [u8], &'static [u8], &'static str, &'static str),
+            (Result<Permission, Failure>,),
+        >,
     },
     Filter(TypedFunc<(MessageIn<'static>,), (Result<Verdict, Failure>,)>),
     Transform(TypedFunc<(MessageIn<'static>,), (Result<TransformOutcome, Failure>,)>),
@@ -59,9 +64,8 @@ impl Instance {
         let init: TypedFunc<(&str, &[u8]), (Result<(), ConfigError>,)> =
             typed(&mut store, &instance, &loaded.exports.init)?;
         let mut made = Self { store, functions, dead: false };
-        let answer = made
-            .call(deadline, |store| init.call(store, (config, context)))
-            .map_err(LoadError::Init)?;
+        let answer =
+            made.call(deadline, |store| init.call(store, (config, context))).map_err(LoadError::Init)?;
         made.store.data_mut().transaction.clear();
         match answer.0 {
             Ok(()) => {

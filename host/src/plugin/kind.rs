@@ -69,7 +69,9 @@ pub fn detect(engine: &Engine, component: &Component) -> Result<Kind, LoadError>
     match kinds.as_slice() {
         [kind] => Ok(*kind),
         [] => Err(LoadError::NoKind),
-        several => Err(LoadError::SeveralKinds(several.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))),
+        several => Err(LoadError::SeveralKinds(
+            several.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "),
+        )),
     }
 }
 

@@ -58,6 +58,7 @@ pub struct Plugins {
     changes: watch::Receiver<u64>,
     status: Arc<Mutex<BTreeMap<String, PluginInfo>>>,
     wake: SyncSender<Wake>,
+    metrics: Arc<Metrics>,
     engine: Engine,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -76,6 +77,7 @@ impl Plugins {
         let folder = options.folder.clone();
         let chain = Arc::new(ArcSwap::from_pointee(Chain::default()));
         let status = Arc::new(Mutex::new(BTreeMap::new()));
+        let metrics = Arc::clone(&options.metrics);
         let (changed, changes) = watch::channel(0);
         let (wake, woken) = sync_channel(EVENTS);
         // Watched before the first scan, so that nothing falls between the two.
@@ -91,7 +93,7 @@ impl Plugins {
                 drop(watcher);
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
-        Ok(Self { chain, changes, status, wake, engine, thread: Mutex::new(Some(thread)) })
+        Ok(Self { chain, changes, status, wake, metrics, engine, thread: Mutex::new(Some(thread)) })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -121,7 +123,7 @@ impl Plugins {
     pub fn rescan(&self) {
         let (answer, answered) = sync_channel(1);
         if self.wake.send(Wake::Rescan(answer)).is_ok() {
-            drop(answered.recv());
+            let _ = answered.recv();
         }
     }
 
@@ -139,6 +141,9 @@ impl PluginView for Plugins {
     /// In pipeline order.
     fn list(&self) -> Vec<PluginInfo> {
         let mut all: Vec<_> = self.status.lock().values().cloned().collect();
+        for info in &mut all {
+            (info.calls, info.failures) = self.metrics.plugin_totals(&info.name, &info.version);
+        }
         let kind = |info: &PluginInfo| Kind::ALL.iter().position(|kind| kind.as_str() == info.kind);
         all.sort_by(|a, b| (kind(a), a.order, &a.name).cmp(&(kind(b), b.order, &b.name)));
         all
@@ -210,6 +215,8 @@ fn run(
                 changed.send_replace(after);
             }
         }
-        drop(answer.map(|reply| reply.send(())));
+        if let Some(reply) = answer {
+            let _ = reply.send(());
+        }
     }
 }

@@ -56,6 +56,7 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     closed: bool,
+    overflowed: bool,
 }
 
 impl Outbound {
@@ -87,6 +88,7 @@ impl Outbound {
             queue.items.clear();
             queue.bytes = 0;
             queue.closed = true;
+            queue.overflowed = true;
             let reason = format!(
                 "slow reader: more than {} messages or {} bytes waited",
                 self.limits.messages, self.limits.bytes
@@ -121,6 +123,11 @@ impl Outbound {
     /// Whether a close was asked for.
     pub fn is_closed(&self) -> bool {
         self.queue.lock().closed
+    }
+
+    /// Whether it was cut off because it read too slowly.
+    pub fn has_overflowed(&self) -> bool {
+        self.queue.lock().overflowed
     }
 
     /// Items and bytes that wait.

@@ -80,7 +80,10 @@ impl Shard {
             Err(stop) => {
                 let kept = if stop.is_decision() { sequencer.commit_stopped(effects) } else { Ok(()) };
                 match kept {
-                    Ok(()) => return Ok(Some(self.stopped(pass.session, message, &stop))),
+                    Ok(()) => {
+                        self.stopped(pass.session, message, &stop, reply.take());
+                        return Ok(None);
+                    }
                     Err(refused) => refused,
                 }
             }
@@ -91,18 +94,15 @@ impl Shard {
         }
     }
 
-    /// What a stop leads to, beside the answer.
-    fn stopped(&self, session: &Session, message: &Message, stop: &Stop) -> Outcome {
-        match stop {
-            Stop::DeadLetter { plugin, version, reason } => {
-                self.context.dead_letters.keep(message, plugin, version, reason);
-            }
-            Stop::Failed { disconnect: true, plugin, .. } => {
-                session.outbound.close(1011, format!("plugin {plugin} failed"));
-            }
-            _ => {}
+    /// What a stop leads to. The answer comes before the close, after which nothing is sent.
+    fn stopped(&self, session: &Session, message: &Message, stop: &Stop, reply: Option<Reply>) {
+        if let Stop::DeadLetter { plugin, version, reason } = stop {
+            self.context.dead_letters.keep(message, plugin, version, reason);
         }
-        stop.outcome()
+        answer(reply, stop.outcome());
+        if let Stop::Failed { disconnect: true, plugin, .. } = stop {
+            session.outbound.close(1011, format!("plugin {plugin} failed"));
+        }
     }
 
     /// Commits what a call outside a pass has written. After a conflict it is forgotten: the answer that the

@@ -40,17 +40,17 @@ async fn run(args: Args, screen: &Arc<Screen>) -> Result<()> {
     let options = Options { weir: args.weir, length: args.seconds.map(Duration::from_secs) };
     let stop = signals::stop()?;
     let demo = demo::run(&options, screen, &stop);
-    let (evidence, fault) = tokio::select! {
+    let outcome = tokio::select! {
         played = demo => played?,
         // Dropping the demo kills its router.
         () = signals::second(&stop) => bail!("stopped by a second signal: nothing was checked"),
     };
     screen.finish();
     let mut out = std::io::stdout().lock();
-    for line in evidence.summary() {
+    for line in outcome.summary {
         writeln!(out, "{line}")?;
     }
-    writeln!(out, "{}", serde_json::to_string(&evidence.report())?)?;
+    writeln!(out, "{}", serde_json::to_string(&outcome.report)?)?;
     out.flush()?;
-    fault.map_or(Ok(()), Err)
+    outcome.fault.map_or(Ok(()), Err)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{SinkExt, StreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -126,24 +126,18 @@ impl Socket {
 
 /// One text frame.
 fn parse(text: &str, received_us: u64) -> Result<Frame> {
-    #[derive(Deserialize)]
-    struct Raw {
-        event: Option<String>,
-        id: Option<u64>,
-        topic: Option<String>,
-        from: Option<String>,
-        data: Option<Value>,
-    }
     let not_ours = || format!("not a frame of the native protocol: {text:.200}");
-    let raw: Raw = serde_json::from_str(text).with_context(not_ours)?;
-    match (raw.event.as_deref(), raw.id, raw.topic, raw.from) {
+    let mut frame: Value = serde_json::from_str(text).with_context(not_ours)?;
+    let word = |name: &str| frame.get(name).and_then(Value::as_str).map(str::to_owned);
+    let id = frame.get("id").and_then(Value::as_u64);
+    match (word("event").as_deref(), id, word("topic"), word("from")) {
         (Some("message"), _, Some(topic), Some(from)) => {
-            Ok(Frame::Message(Delivery { topic, from, data: raw.data, received_us }))
+            let data = frame.get_mut("data").map(Value::take);
+            Ok(Frame::Message(Delivery { topic, from, data, received_us }))
         }
-        (Some("message"), ..) => bail!(not_ours()),
-        (Some(event), ..) => Ok(Frame::Event(event.to_owned(), serde_json::from_str(text)?)),
-        (None, Some(id), ..) => Ok(Frame::Answer(id, serde_json::from_str(text).with_context(not_ours)?)),
-        (None, None, ..) => bail!(not_ours()),
+        (Some(event), ..) if event != "message" => Ok(Frame::Event(event.to_owned(), frame)),
+        (None, Some(id), ..) => Ok(Frame::Answer(id, serde_json::from_value(frame).with_context(not_ours)?)),
+        _ => bail!(not_ours()),
     }
 }
 
@@ -174,7 +168,9 @@ mod tests {
         let answer = Answer { ok: true, outcome: "accepted".into(), ..Answer::default() };
         let text = r#"{"id":4,"ok":true,"outcome":"accepted","level":"routed","messages":[]}"#;
         assert_eq!(parse(text, 7).unwrap(), Frame::Answer(4, answer));
-        assert!(matches!(parse(r#"{"event":"gap","from":1}"#, 7), Ok(Frame::Event(name, _)) if name == "gap"));
+        assert!(
+            matches!(parse(r#"{"event":"gap","from":1}"#, 7), Ok(Frame::Event(name, _)) if name == "gap")
+        );
         for bad in ["", "[]", "{}", r#"{"event":"message"}"#, r#"{"id":"x","ok":true}"#] {
             parse(bad, 7).unwrap_err();
         }

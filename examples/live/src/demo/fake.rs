@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::Request as Handshake;
 
-use super::{Folder, Unit};
+use super::folder::{Folder, Unit};
 use crate::client::Endpoint;
 
 /// What goes wrong, once: with the message of this number to the page.
@@ -82,7 +82,8 @@ impl Fake {
             return self.socket(stream).await;
         }
         let service = service_fn(move |request| Arc::clone(&self).http(request));
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn socket(self: Arc<Self>, stream: TcpStream) {
@@ -166,7 +167,9 @@ impl Fake {
                 percent && reading["memory_used"].is_number() && reading["load"].is_number()
             })
         });
-        let Some(batch) = sound else { return if self.fault == Fault::TakesAll { "accepted" } else { "invalid" } };
+        let Some(batch) = sound else {
+            return if self.fault == Fault::TakesAll { "accepted" } else { "invalid" };
+        };
         if !self.state.lock().posts.insert(once.to_owned()) && self.fault != Fault::Forgets {
             return "filtered";
         }

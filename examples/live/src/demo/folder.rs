@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// A folder that is gone when the demo is.
-pub struct Folder(tempfile::TempDir);
+pub(super) struct Folder(tempfile::TempDir);
 
 /// In which unit the transforms tell amounts of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(super) enum Unit {
     /// 2^20 bytes.
     Mebi,
     /// 2^30 bytes.
@@ -19,7 +19,7 @@ pub enum Unit {
 
 impl Unit {
     /// As the page shows it.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mebi => "MiB",
             Self::Gibi => "GiB",
@@ -27,7 +27,7 @@ impl Unit {
     }
 
     /// Bytes in one.
-    pub fn bytes(self) -> f64 {
+    pub(super) fn bytes(self) -> f64 {
         match self {
             Self::Mebi => 1_048_576.0,
             Self::Gibi => 1_073_741_824.0,
@@ -35,12 +35,12 @@ impl Unit {
     }
 
     /// The unit with this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         [Self::Mebi, Self::Gibi].into_iter().find(|unit| unit.name() == name)
     }
 
     /// The other one.
-    pub fn other(self) -> Self {
+    pub(super) fn other(self) -> Self {
         match self {
             Self::Mebi => Self::Gibi,
             Self::Gibi => Self::Mebi,
@@ -180,7 +180,7 @@ fn json_map(unit: Unit) -> String {
 
 impl Folder {
     /// Writes everything that a router needs to start. Amounts are told in `unit`.
-    pub fn make(unit: Unit) -> Result<Self> {
+    pub(super) fn make(unit: Unit) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("weir-demo-")
             .tempdir()
@@ -201,7 +201,7 @@ impl Folder {
 
     /// Puts another binding of the transforms in the place of the one before, in one step: the router sees
     /// the one or the other, never a half-written file.
-    pub fn map_to(&self, unit: Unit) -> Result<()> {
+    pub(super) fn map_to(&self, unit: Unit) -> Result<()> {
         // The router leaves dot-files alone.
         let fresh = self.plugins().join(".json-map.toml.new");
         let place = self.plugins().join("json-map.toml");
@@ -217,12 +217,12 @@ impl Folder {
     }
 
     /// The router's configuration file.
-    pub fn config(&self) -> PathBuf {
+    pub(super) fn config(&self) -> PathBuf {
         self.0.path().join("weir.toml")
     }
 
     /// Where the router keeps its data.
-    pub fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.0.path().join("data")
     }
 

@@ -16,7 +16,7 @@ use crate::witness::Sent;
 const REMEMBERED: usize = 4_096;
 
 /// The books of all senders.
-pub struct Ledger(Mutex<Books>);
+pub(super) struct Ledger(Mutex<Books>);
 
 struct Books {
     senders: BTreeMap<String, Sender>,
@@ -58,42 +58,42 @@ enum Verdict {
 
 /// The sums of the books.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Messages in publishes that were accepted.
-    pub accepted: u64,
+    pub(super) accepted: u64,
     /// Of these, those that were delivered.
-    pub delivered: u64,
+    pub(super) delivered: u64,
     /// Accepted and not delivered.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// Without an answer.
-    pub unanswered: u64,
+    pub(super) unanswered: u64,
     /// Malformed publishes that were refused.
-    pub refused: u64,
+    pub(super) refused: u64,
     /// Repeated publishes that were recognised as such.
-    pub recognised: u64,
+    pub(super) recognised: u64,
     /// What must not happen, and how often it did.
-    pub wrong: BTreeMap<String, u64>,
+    pub(super) wrong: BTreeMap<String, u64>,
     /// Sound publishes that were turned away, by outcome.
-    pub turned_away: BTreeMap<String, u64>,
+    pub(super) turned_away: BTreeMap<String, u64>,
 }
 
 impl Tally {
     /// Whether everything that was promised has happened.
-    pub fn settled(&self) -> bool {
+    pub(super) fn settled(&self) -> bool {
         self.lost == 0 && self.unanswered == 0
     }
 }
 
 impl Ledger {
     /// Empty books of these senders. Messages of others are wrong.
-    pub fn new(senders: &[&str]) -> Self {
+    pub(super) fn new(senders: &[&str]) -> Self {
         let senders = senders.iter().map(|name| ((*name).to_owned(), Sender::default())).collect();
         let (wrong, turned_away) = (BTreeMap::new(), BTreeMap::new());
         Self(Mutex::new(Books { senders, refused: 0, recognised: 0, wrong, turned_away }))
     }
 
     /// Messages are about to be sent.
-    pub fn sent(&self, sender: &str, messages: RangeInclusive<u64>, sent: Sent) {
+    pub(super) fn sent(&self, sender: &str, messages: RangeInclusive<u64>, sent: Sent) {
         let mut books = self.0.lock();
         if sent == Sent::Repeated {
             return;
@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     /// The router's answer to them.
-    pub fn answered(&self, sender: &str, messages: RangeInclusive<u64>, sent: Sent, answer: &Answer) {
+    pub(super) fn answered(&self, sender: &str, messages: RangeInclusive<u64>, sent: Sent, answer: &Answer) {
         let books = &mut *self.0.lock();
         match (sent, answer.outcome.as_str()) {
             (Sent::Sound, _) | (Sent::Malformed, "accepted") => {}
@@ -142,7 +142,7 @@ impl Ledger {
     }
 
     /// A message reached the one for whom it is.
-    pub fn delivered(&self, sender: &str, message: u64) {
+    pub(super) fn delivered(&self, sender: &str, message: u64) {
         let books = &mut *self.0.lock();
         let fault = match books.senders.get_mut(sender) {
             None => Some("a message of a sender that nobody knows"),
@@ -154,7 +154,7 @@ impl Ledger {
     }
 
     /// The sums, as of now.
-    pub fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         let books = self.0.lock();
         let mut tally = Tally {
             refused: books.refused,
@@ -196,7 +196,11 @@ impl Sender {
     fn delivered(&mut self, message: u64) -> Result<(), &'static str> {
         let Some(fate) = self.messages.get_mut(&message) else {
             let forgotten = message <= self.forgotten;
-            return Err(if forgotten { "a message came much too late" } else { "a message that was never sent" });
+            return Err(if forgotten {
+                "a message came much too late"
+            } else {
+                "a message that was never sent"
+            });
         };
         if std::mem::replace(&mut fate.delivered, true) {
             return Err("a message was delivered twice");

@@ -20,7 +20,7 @@ pub struct Kinds {
 
 impl Kinds {
     /// The kinds that were never called.
-    pub fn idle(&self) -> Vec<&'static str> {
+    pub(super) fn idle(&self) -> Vec<&'static str> {
         let all = [
             ("auth", self.auth),
             ("filter", self.filter),
@@ -34,7 +34,7 @@ impl Kinds {
 /// The router's counters, added up over time: those of a version that was swapped out disappear, and what
 /// they said must not.
 #[derive(Debug, Default)]
-pub struct Calls(BTreeMap<String, Counter>);
+pub(super) struct Calls(BTreeMap<String, Counter>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
@@ -57,7 +57,7 @@ const CALLS: &str = "weir_plugin_calls_total{";
 
 impl Calls {
     /// Takes in the text of `/metrics` as it is now.
-    pub fn take(&mut self, text: &str) -> Result<()> {
+    pub(super) fn take(&mut self, text: &str) -> Result<()> {
         for line in text.lines().filter(|line| line.starts_with(CALLS)) {
             let (series, value) = line.rsplit_once(' ').with_context(|| format!("no counter: {line}"))?;
             let value: f64 = value.parse().with_context(|| format!("no counter: {line}"))?;
@@ -73,7 +73,7 @@ impl Calls {
     }
 
     /// The sums.
-    pub fn kinds(&self) -> Kinds {
+    pub(super) fn kinds(&self) -> Kinds {
         let sum = |stage| self.0.values().filter(|counter| counter.stage == stage).map(|c| c.sum).sum();
         Kinds {
             auth: sum(Stage::Auth),

@@ -8,8 +8,9 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::folder::Unit;
 use super::ledger::{Ledger, Tally};
-use super::{DEVICE, PAGE, SENSOR, Unit};
+use super::{DEVICE, PAGE, SENSOR};
 use crate::client::Answer;
 use crate::page::{Arrival, Body, Histogram, Screen};
 use crate::witness::{Sent, Witness};
@@ -18,7 +19,7 @@ use crate::witness::{Sent, Witness};
 const ROUNDING: f64 = 0.001;
 
 /// Looks on.
-pub struct Observer {
+pub(super) struct Observer {
     ledger: Ledger,
     seen: Mutex<Seen>,
     screen: Arc<Screen>,
@@ -28,24 +29,24 @@ pub struct Observer {
 
 /// What was seen so far.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Unit in which each sender's readings come now, and how often it changed.
-    pub units: BTreeMap<String, (Unit, u64)>,
+    pub(super) units: BTreeMap<String, (Unit, u64)>,
     /// The last payload of each topic.
-    pub latest: BTreeMap<String, Value>,
+    pub(super) latest: BTreeMap<String, Value>,
     /// Commands that the device confirmed.
-    pub confirmed: u64,
+    pub(super) confirmed: u64,
     /// What must not happen, and how often it did.
-    pub wrong: BTreeMap<&'static str, u64>,
+    pub(super) wrong: BTreeMap<&'static str, u64>,
     /// From the device to the page.
-    pub latency: Histogram,
+    pub(super) latency: Histogram,
     /// What the device last said of its settings.
     settings: Option<(u64, bool)>,
 }
 
 impl Observer {
     /// Knows how much memory this machine has, so that it can tell a wrong conversion from a right one.
-    pub fn new(screen: Arc<Screen>, memory_total: u64) -> Self {
+    pub(super) fn new(screen: Arc<Screen>, memory_total: u64) -> Self {
         Self {
             ledger: Ledger::new(&[DEVICE, SENSOR, PAGE]),
             seen: Mutex::default(),
@@ -56,22 +57,22 @@ impl Observer {
     }
 
     /// The sums so far.
-    pub fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         self.ledger.tally()
     }
 
     /// What was seen so far.
-    pub fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         self.seen.lock().clone()
     }
 
     /// Commands that the device confirmed so far.
-    pub fn confirmed(&self) -> u64 {
+    pub(super) fn confirmed(&self) -> u64 {
         self.seen.lock().confirmed
     }
 
     /// The unit in which a sender's readings come now.
-    pub fn unit(&self, sender: &str) -> Option<Unit> {
+    pub(super) fn unit(&self, sender: &str) -> Option<Unit> {
         self.seen.lock().units.get(sender).map(|(unit, _)| *unit)
     }
 }
@@ -197,7 +198,8 @@ mod tests {
     }
 
     fn confirmation(interval_ms: u64) -> (&'static str, &'static str, Value) {
-        let data = serde_json::json!({"by": DEVICE, "command": 1, "interval_ms": interval_ms, "blink": false});
+        let data =
+            serde_json::json!({"by": DEVICE, "command": 1, "interval_ms": interval_ms, "blink": false});
         ("page/devices/device-1/state", DEVICE, data)
     }
 

@@ -38,24 +38,24 @@ pub struct Report {
 
 /// Everything on which the verdict rests.
 #[derive(Debug)]
-pub struct Evidence {
+pub(super) struct Evidence {
     /// The books.
-    pub tally: Tally,
+    pub(super) tally: Tally,
     /// What was seen on the way.
-    pub seen: Seen,
+    pub(super) seen: Seen,
     /// Swaps that were made and showed.
-    pub swaps: u64,
+    pub(super) swaps: u64,
     /// Commands that the page gave.
-    pub commands: u64,
+    pub(super) commands: u64,
     /// Calls of plugins.
-    pub kinds: Kinds,
+    pub(super) kinds: Kinds,
     /// What the storage plugin has, by topic.
-    pub stored: BTreeMap<String, Value>,
+    pub(super) stored: BTreeMap<String, Value>,
 }
 
 impl Evidence {
     /// The sums.
-    pub fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         Report {
             accepted: self.tally.accepted,
             delivered: self.tally.delivered,
@@ -69,7 +69,7 @@ impl Evidence {
     }
 
     /// What is not as it should be; empty when all is well.
-    pub fn faults(&self) -> Vec<String> {
+    pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut hold = |sound: bool, fault: String| {
             if !sound {
@@ -84,7 +84,10 @@ impl Evidence {
                 None => hold(false, format!("no reading of {sender} was delivered")),
                 Some((_, changes)) => hold(
                     *changes == self.swaps,
-                    format!("{} swaps, and the unit of {sender}'s readings changed {changes} times", self.swaps),
+                    format!(
+                        "{} swaps, and the unit of {sender}'s readings changed {changes} times",
+                        self.swaps
+                    ),
                 ),
             }
         }
@@ -113,11 +116,14 @@ impl Evidence {
     }
 
     /// For people.
-    pub fn summary(&self) -> Vec<String> {
+    pub(super) fn summary(&self) -> Vec<String> {
         let Self { tally, seen, kinds, .. } = self;
         let mut lines = vec![
             String::new(),
-            format!("{} messages were accepted, {} delivered, {} lost", tally.accepted, tally.delivered, tally.lost),
+            format!(
+                "{} messages were accepted, {} delivered, {} lost",
+                tally.accepted, tally.delivered, tally.lost
+            ),
             format!(
                 "{} malformed publishes were refused, {} repeated ones recognised",
                 tally.refused, tally.recognised
@@ -153,14 +159,16 @@ fn text(values: &BTreeMap<String, Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::Unit;
+    use crate::demo::folder::Unit;
 
     fn sound() -> Evidence {
         let units = [(DEVICE.to_owned(), (Unit::Mebi, 2)), (SENSOR.to_owned(), (Unit::Mebi, 2))].into();
         let latest: BTreeMap<_, _> = [("page/x".to_owned(), Value::from(1))].into();
+        let mut seen = Seen::default();
+        (seen.units, seen.latest, seen.confirmed) = (units, latest.clone(), 4);
         Evidence {
             tally: Tally { accepted: 200, delivered: 200, refused: 3, ..Tally::default() },
-            seen: Seen { units, latest: latest.clone(), confirmed: 4, ..Seen::default() },
+            seen,
             swaps: 2,
             commands: 4,
             kinds: Kinds { auth: 1, filter: 2, transform: 3, storage: 4 },
@@ -185,11 +193,11 @@ mod tests {
         let spoils: [(Spoil, &str); 11] = [
             (|e| e.tally.lost = 1, "1 messages were accepted and not delivered"),
             (|e| e.tally.unanswered = 2, "never answered"),
-            (|e| drop(e.tally.wrong.insert("twice".into(), 3)), "3 times: twice"),
-            (|e| drop(e.seen.wrong.insert("wrong unit", 1)), "1 times: wrong unit"),
-            (|e| drop(e.tally.turned_away.insert("overloaded".into(), 3)), "3 overloaded"),
-            (|e| drop(e.seen.units.remove(SENSOR)), "no reading of sensor-1"),
-            (|e| drop(e.seen.units.insert(DEVICE.into(), (Unit::Gibi, 1))), "changed 1 times"),
+            (|e| e.tally.wrong.extend([("twice".into(), 3)]), "3 times: twice"),
+            (|e| e.seen.wrong.extend([("wrong unit", 1)]), "1 times: wrong unit"),
+            (|e| e.tally.turned_away.extend([("overloaded".into(), 3)]), "3 overloaded"),
+            (|e| e.seen.units.retain(|sender, _| sender != SENSOR), "no reading of sensor-1"),
+            (|e| e.seen.units.extend([(DEVICE.into(), (Unit::Gibi, 1))]), "changed 1 times"),
             (|e| e.swaps = 3, "3 swaps"),
             (|e| e.seen.confirmed = 3, "4 commands, and 3 were confirmed"),
             (|e| e.kinds.storage = 0, "of the kinds storage"),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Folder;
+use super::folder::Folder;
 use crate::client::{Endpoint, Http};
 
 /// How long a router may take to be ready: it compiles its plugins first, perhaps on a busy small machine.
@@ -30,30 +30,30 @@ const LOG_LINES: usize = 40;
 const LOG_LINE_BYTES: u64 = 2_000;
 
 /// What a key lets its holder do.
-pub struct Scopes<'a> {
+pub(super) struct Scopes<'a> {
     /// Who.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// `device`, `page` or `sensor`.
-    pub origin: &'static str,
+    pub(super) origin: &'static str,
     /// Topics that it may publish to.
-    pub publish: &'a [&'a str],
+    pub(super) publish: &'a [&'a str],
     /// Topics that it may subscribe to.
-    pub subscribe: &'a [&'a str],
+    pub(super) subscribe: &'a [&'a str],
 }
 
 /// A running router.
-pub struct Router {
+pub(super) struct Router {
     child: Child,
     log: Log,
     /// Where clients connect.
-    pub http: Endpoint,
+    pub(super) http: Endpoint,
     /// Where the operator asks.
-    pub admin: Endpoint,
+    pub(super) admin: Endpoint,
 }
 
 /// The end of the router's log.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct Log(Arc<Mutex<VecDeque<String>>>);
 
 /// What the router writes when it listens.
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ struct Addresses {
 }
 
 /// Makes a key, before the router runs.
-pub async fn make_key(weir: &Path, folder: &Folder, scopes: &Scopes<'_>) -> Result<String> {
+pub(super) async fn make_key(weir: &Path, folder: &Folder, scopes: &Scopes<'_>) -> Result<String> {
     #[derive(Deserialize)]
     struct Made {
         key: String,
@@ -93,7 +93,7 @@ pub async fn make_key(weir: &Path, folder: &Folder, scopes: &Scopes<'_>) -> Resu
 
 impl Router {
     /// Starts it and waits until it takes traffic.
-    pub async fn start(weir: &Path, folder: &Folder) -> Result<Self> {
+    pub(super) async fn start(weir: &Path, folder: &Folder) -> Result<Self> {
         let mut command = command(weir);
         command.arg("serve").arg("--config").arg(folder.config());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -119,7 +119,7 @@ impl Router {
     }
 
     /// Returns when the router has ended by itself, which it should not.
-    pub async fn ended(&mut self) -> anyhow::Error {
+    pub(super) async fn ended(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => anyhow!("the router ended by itself: {status}"),
             Err(error) => anyhow!(error).context("watching the router"),
@@ -127,7 +127,10 @@ impl Router {
     }
 
     /// Asks it to stop, and waits until it has. Anything but status 0 is an error.
-    pub async fn stop(&mut self) -> Result<()> {
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the router ended by itself: {status}");
+        }
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let Some(pid) = pid else { return Err(self.ended().await) };
         kill_process(pid, Signal::TERM).context("sending SIGTERM to the router")?;
@@ -141,7 +144,7 @@ impl Router {
     }
 
     /// The end of its log.
-    pub fn log(&self) -> &Log {
+    pub(super) fn log(&self) -> &Log {
         &self.log
     }
 }
@@ -165,7 +168,7 @@ impl Log {
     }
 
     /// An error with the end of the log below it.
-    pub async fn tail_behind(&self, error: anyhow::Error) -> anyhow::Error {
+    pub(super) async fn tail_behind(&self, error: anyhow::Error) -> anyhow::Error {
         // What the router wrote last may still be in the pipe.
         sleep(POLL).await;
         let lines: Vec<String> = self.0.lock().iter().map(|line| format!("    {line}")).collect();
@@ -227,14 +230,16 @@ async fn ready(admin: &Endpoint, end: Instant) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::Unit;
+    use crate::demo::folder::Unit;
 
     /// A program that stands for the router. A shell writes it: while a test of another thread starts a
     /// program, a file that is open for writing here is open there too, and cannot be run.
     fn script(folder: &Folder, text: &str) -> std::path::PathBuf {
         let path = folder.data().join("weir");
         let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", text]).arg(&path);
+        shell
+            .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", text])
+            .arg(&path);
         assert!(shell.status().unwrap().success());
         path
     }
@@ -250,10 +255,14 @@ mod tests {
     #[tokio::test]
     async fn keys_are_asked_for_with_their_scopes() {
         let folder = Folder::make(Unit::Mebi).unwrap();
-        let weir = script(&folder, r#"[ "$1 $2 $3" = "key create --json" ] && echo "{\"id\":\"1\",\"key\":\"$*\"}""#);
+        let weir = script(
+            &folder,
+            r#"[ "$1 $2 $3" = "key create --json" ] && echo "{\"id\":\"1\",\"key\":\"$*\"}""#,
+        );
         let scopes = Scopes { name: "d", origin: "device", publish: &["a", "b/+"], subscribe: &["c"] };
         let said = make_key(&weir, &folder, &scopes).await.unwrap();
-        let wanted = "key create --json --name d --origin device --publish a --publish b/+ --subscribe c --config";
+        let wanted =
+            "key create --json --name d --origin device --publish a --publish b/+ --subscribe c --config";
         assert!(said.starts_with(wanted), "{said}");
         let weir = script(&folder, "echo 'no store' >&2; exit 1");
         let error = format!("{:#}", make_key(&weir, &folder, &scopes).await.unwrap_err());

@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::folder::{Folder, Unit};
 use super::metrics::Calls;
 use super::observer::Observer;
 use super::report::Evidence;
-use super::{DEVICE, FIRST_UNIT, Folder, Keys, PAGE, SENSOR, Unit, login};
+use super::{DEVICE, FIRST_UNIT, Keys, PAGE, SENSOR, login};
 use crate::client::{Endpoint, Http};
 use crate::device::{Command, Device};
 use crate::page::{Page, Screen, TOPICS};
@@ -71,16 +72,16 @@ impl<'a> Stage<'a> {
     /// Connects the page first, so that it misses nothing.
     pub(super) async fn set(
         keys: &Keys,
-        http: Endpoint,
+        http: &Endpoint,
         admin: Endpoint,
         folder: &'a Folder,
         screen: Arc<Screen>,
         observer: Arc<Observer>,
     ) -> Result<Self> {
-        let reader = login(&http, &keys.page, PAGE, "page");
+        let reader = login(http, &keys.page, PAGE, "page");
         let page = Page::connect(&reader, TOPICS, observer.clone()).await?;
-        let device = Device::connect(&login(&http, &keys.device, DEVICE, "device"), observer.clone()).await?;
-        let sensor = Sensor::new(login(&http, &keys.sensor, SENSOR, "sensor"), observer.clone());
+        let device = Device::connect(&login(http, &keys.device, DEVICE, "device"), observer.clone()).await?;
+        let sensor = Sensor::new(login(http, &keys.sensor, SENSOR, "sensor"), observer.clone());
         let (commands, received) = mpsc::channel(1);
         let (page_stop, senders_stop) = (CancellationToken::new(), CancellationToken::new());
         let (mut pages, mut senders) = (JoinSet::new(), JoinSet::new());
@@ -107,7 +108,11 @@ impl<'a> Stage<'a> {
     }
 
     /// The whole course of a demo.
-    pub(super) async fn play(mut self, length: Option<Duration>, stop: &CancellationToken) -> Result<Evidence> {
+    pub(super) async fn play(
+        mut self,
+        length: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<Evidence> {
         self.traffic(length, stop).await?;
         self.screen.say("finishing what is under way");
         self.settle().await?;
@@ -178,7 +183,11 @@ impl<'a> Stage<'a> {
             device && observer.unit(SENSOR) == Some(unit)
         };
         if !self.watch(SWAP, all).await? {
-            bail!("json-map was swapped, and after {} s readings are still not in {}", SWAP.as_secs(), unit.name());
+            bail!(
+                "json-map was swapped, and after {} s readings are still not in {}",
+                SWAP.as_secs(),
+                unit.name()
+            );
         }
         self.unit = unit;
         self.swaps += 1;

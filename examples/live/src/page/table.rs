@@ -12,8 +12,10 @@ const BOLD: u8 = 1;
 const DIM: u8 = 2;
 const GREEN: u8 = 32;
 
-const HEAD: &str = "sender           messages   load  cpu %   memory used      of  net in    out  unit  every   lamp  \
-                    commanded    p50 ms   p99 ms";
+const HEAD: [&str; 14] = [
+    "sender", "messages", "load", "cpu %", "mem used", "of", "net in", "out", "unit", "every", "lamp",
+    "command", "p50 ms", "p99 ms",
+];
 
 /// All senders that were heard of.
 #[derive(Debug, Default)]
@@ -57,7 +59,7 @@ impl Table {
             lines.push("nothing has come in yet".to_owned());
             return lines;
         }
-        lines.push(look.paint(BOLD, HEAD));
+        lines.push(look.paint(BOLD, &line(HEAD)));
         lines.extend(self.0.iter().map(|(name, row)| row.line(name, look)));
         lines
     }
@@ -69,34 +71,42 @@ impl Row {
         let unit = body.unit.as_deref().unwrap_or("B");
         let every = body.interval_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
         let lamp = match body.lamp {
-            Some(true) => look.paint(GREEN, "●"),
-            Some(false) => look.paint(DIM, "○"),
-            None => "-".to_owned(),
+            Some(true) => look.paint(GREEN, " ●  "),
+            Some(false) => look.paint(DIM, " ○  "),
+            None => " -  ".to_owned(),
         };
         let commanded = match (self.confirmed, &self.refused) {
             (Some(command), Some(_)) => format!("#{command} refused"),
             (Some(command), None) => format!("#{command} done"),
             (None, _) => "-".to_owned(),
         };
-        format!(
-            "{:<NAME_WIDTH$} {:>8} {:>6} {:>6} {:>13} {:>7} {:>7} {:>6}  {:<4} {:>7} {:>4}   {:<11} {:>7} {:>8}",
-            printable(name, NAME_WIDTH),
-            self.messages,
-            number(body.load),
-            number(body.cpu_percent),
-            number(body.memory_used),
-            number(body.memory_total),
-            number(body.received),
-            number(body.sent),
-            printable(unit, 4),
-            every,
-            // Colours take no room, but formatting would count them.
-            format_args!("   {lamp}"),
-            commanded,
-            milliseconds(self.latency.quantile(0.5)),
-            milliseconds(self.latency.quantile(0.99)),
-        )
+        line([
+            &printable(name, NAME_WIDTH),
+            &self.messages.to_string(),
+            &number(body.load),
+            &number(body.cpu_percent),
+            &number(body.memory_used),
+            &number(body.memory_total),
+            &number(body.received),
+            &number(body.sent),
+            &printable(unit, 4),
+            &every,
+            &lamp,
+            &commanded,
+            &milliseconds(self.latency.quantile(0.5)),
+            &milliseconds(self.latency.quantile(0.99)),
+        ])
     }
+}
+
+/// Cells in their columns. The lamp is padded by itself: colours take no room, but formatting counts them.
+fn line(
+    [name, messages, load, cpu, used, of, r#in, out, unit, every, lamp, command, p50, p99]: [&str; 14],
+) -> String {
+    format!(
+        "{name:<NAME_WIDTH$} {messages:>8} {load:>6} {cpu:>6} {used:>9} {of:>7} {in:>7} {out:>7}  {unit:<4} \
+         {every:>9}  {lamp} {command:<12} {p50:>7} {p99:>7}"
+    )
 }
 
 fn number(value: Option<f64>) -> String {
@@ -129,7 +139,7 @@ mod tests {
 
     fn take(table: &mut Table, sender: &str, body: &Body) {
         let data = &serde_json::Value::Null;
-        table.take(&Arrival { topic: "page/x", sender, latency_us: Some(1_500), body, data });
+        table.take(&Arrival { topic: "page/x", sender, latency_us: Some(1_520), body, data });
     }
 
     #[test]
@@ -143,7 +153,10 @@ mod tests {
         let cells: Vec<&str> = lines[2].split_ascii_whitespace().collect();
         assert_eq!(
             cells,
-            ["device-1", "2", "0.52", "-", "2048", "-", "-", "-", "MiB", "50", "ms", "●", "#3", "done", "1.50", "1.50"]
+            [
+                "device-1", "2", "0.52", "-", "2048", "-", "-", "-", "MiB", "50", "ms", "●", "#3", "done",
+                "1.52", "1.52"
+            ]
         );
         assert_eq!(lines[1].chars().count(), lines[2].chars().count());
     }

@@ -40,7 +40,8 @@ pub(super) async fn open(
     let rest = lease.clone();
     lease.spawn(async move {
         if let Some(opened) = upgrade.opened().await {
-            let connection = Connection::new(Arc::clone(visit.session()), &app.limits);
+            let metrics = app.ingress.gateway(visit.session().gateway);
+            let connection = Connection::new(Arc::clone(visit.session()), metrics, &app.limits);
             let native = Native::new(visit, Arc::clone(&connection), &app.limits);
             ws::run(&connection, opened, native, &app.limits, &rest).await;
         }

@@ -8,12 +8,14 @@ use tokio::sync::Notify;
 
 use super::control::Control;
 use crate::config::Limits;
+use crate::metrics::GatewayMetrics;
 use crate::session::Session;
 
 /// One open WebSocket.
 #[derive(Debug)]
 pub(crate) struct Connection {
     session: Arc<Session>,
+    pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) control: Control,
     /// Answers that are still to come.
     expected: AtomicUsize,
@@ -25,9 +27,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(session: Arc<Session>, limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(session: Arc<Session>, metrics: Arc<GatewayMetrics>, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             session,
+            metrics,
             control: Control::default(),
             expected: AtomicUsize::new(0),
             progress: Notify::new(),

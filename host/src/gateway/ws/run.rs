@@ -1,6 +1,7 @@
 //! The life of one connection, from the upgrade to the last byte.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -67,7 +68,7 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     lease: &Lease,
 ) {
     let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes());
-    let mut writer = Writer::new(socket.write, H::ENCODE, limits.write);
+    let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
         end = take_in(&mut reader, connection, &mut handler) => Ended::Reading(end),
@@ -75,6 +76,9 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
         () = lease.shutdown() => Ended::Stopping,
     };
     let failed = matches!(ended, Ended::Reading(End::Failed(..)));
+    if connection.session().outbound.has_overflowed() {
+        connection.metrics.slow_readers.inc();
+    }
     if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
         // A peer that does not go by itself is left behind.
         let _ = tokio::time::timeout(LINGER, part(connection, &mut reader, &mut writer, failed)).await;
@@ -111,7 +115,10 @@ async fn take_in<R: AsyncRead + Unpin>(
 ) -> End {
     loop {
         match reader.next(&connection.control).await {
-            Ok(text) => handler.text(text).await,
+            Ok(text) => {
+                connection.metrics.bytes_in.inc_by(text.len() as u64);
+                handler.text(text).await;
+            }
             Err(end) => return end,
         }
         connection.room().await;

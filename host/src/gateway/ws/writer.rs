@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -12,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::connection::Connection;
 use super::{Encode, frame};
+use crate::metrics::GatewayMetrics;
 use crate::session::Item;
 
 /// Frames in one system call.
@@ -26,6 +28,7 @@ const KEPT: usize = 64;
 pub(super) struct Writer<W> {
     io: W,
     encode: Encode,
+    metrics: Arc<GatewayMetrics>,
     limit: Duration,
     items: VecDeque<Item>,
     window: VecDeque<Bytes>,
@@ -37,9 +40,9 @@ pub(super) struct Writer<W> {
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// `limit`: the time for the close frame and what stands before it.
-    pub(super) fn new(io: W, encode: Encode, limit: Duration) -> Self {
+    pub(super) fn new(io: W, encode: Encode, metrics: Arc<GatewayMetrics>, limit: Duration) -> Self {
         let (items, window) = (VecDeque::new(), VecDeque::new());
-        Self { io, encode, limit, items, window, begun: false, closed: false }
+        Self { io, encode, metrics, limit, items, window, begun: false, closed: false }
     }
 
     /// Writes until the session's queue ends. `Ok`: the close frame has been written.
@@ -115,7 +118,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         while self.window.len() < WINDOW {
             match self.items.pop_front() {
-                Some(Item::Message(routed)) => self.window.push_back((self.encode)(&routed)),
+                Some(Item::Message(routed)) => {
+                    self.metrics.messages_out.inc();
+                    self.window.push_back((self.encode)(&routed));
+                }
                 Some(Item::Control(frame)) => self.window.push_back(frame),
                 Some(Item::Close(code, reason)) => {
                     self.window.push_back(frame::close(code, &reason));
@@ -162,6 +168,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.metrics.bytes_out.inc_by(written as u64);
         self.advance(written);
         Ok(())
     }

@@ -20,7 +20,9 @@ pub fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 return Ok((Err(AccountsError::NotGranted),));
             }
             let Some(accounts) = &shared.accounts else {
-                return Ok((Err(AccountsError::Unavailable("there are none while a plugin is checked".into())),));
+                return Ok((Err(AccountsError::Unavailable(
+                    "there are none while a plugin is checked".into(),
+                )),));
             };
             let found = accounts.lookup(&realm, &id);
             Ok((Ok(found.as_deref().map(Account::from)),))
@@ -30,7 +32,8 @@ pub fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 
 impl From<&accounts::Account> for Account {
     fn from(account: &accounts::Account) -> Self {
-        let attribute = |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
+        let attribute =
+            |(name, value): &(String, String)| Attribute { name: name.clone(), value: value.clone() };
         Self {
             realm: account.realm.to_owned(),
             id: account.id.clone(),

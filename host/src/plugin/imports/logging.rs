@@ -60,9 +60,10 @@ impl LogGate {
 /// Links the interface.
 pub fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut logging = linker.instance(&interface("logging"))?;
-    logging.func_wrap("threshold", |_: StoreContextMut<'_, Guest>, (): ()| -> wasmtime::Result<(LogLevel,)> {
-        Ok((threshold(),))
-    })?;
+    logging
+        .func_wrap("threshold", |_: StoreContextMut<'_, Guest>, (): ()| -> wasmtime::Result<(LogLevel,)> {
+            Ok((threshold(),))
+        })?;
     logging.func_wrap(
         "log",
         |store: StoreContextMut<'_, Guest>,
@@ -73,7 +74,15 @@ pub fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 let fields: Vec<_> = fields.iter().map(|f| format!("{}={}", f.name, f.value)).collect();
                 let text = cut(&text, TEXT_BYTES);
                 let fields = fields.join(" ");
-                write_line(&shared.gate, &shared.binding, &shared.version, shared.kind.as_str(), level, text, &fields);
+                write_line(
+                    &shared.gate,
+                    &shared.binding,
+                    &shared.version,
+                    shared.kind.as_str(),
+                    level,
+                    text,
+                    &fields,
+                );
             }
             Ok(())
         },

@@ -96,7 +96,10 @@ impl Guest {
             }
             StateAccess::Storage(space) => {
                 let found = space.scan(start, end, reverse, limit)?;
-                Ok(found.into_iter().map(|p| Pair { key: p.key, value: p.value, expires_us: p.expires_us }).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|p| Pair { key: p.key, value: p.value, expires_us: p.expires_us })
+                    .collect())
             }
         }
     }

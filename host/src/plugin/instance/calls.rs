@@ -115,9 +115,12 @@ impl Instance {
     fn check_output(&self, outcome: &TransformOutcome) -> Result<(), CallError> {
         let limits = &self.store.data().shared.limits;
         let messages = match outcome {
-            TransformOutcome::Unchanged | TransformOutcome::Refuse(_) | TransformOutcome::SetPayload(_) => &[],
+            TransformOutcome::Unchanged | TransformOutcome::Refuse(_) | TransformOutcome::SetPayload(_) => {
+                &[]
+            }
             TransformOutcome::SetMeta(meta) => {
-                packed::check_output(meta).map_err(|error| CallError::Output(format!("metadata: {error}")))?;
+                packed::check_output(meta)
+                    .map_err(|error| CallError::Output(format!("metadata: {error}")))?;
                 return Ok(());
             }
             TransformOutcome::Add(messages) | TransformOutcome::Replace(messages) => messages.as_slice(),

@@ -25,7 +25,8 @@ pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems: Vec<_> =
         broken.into_iter().map(|(stem, error)| problem(config, &format!("{stem}.toml"), error)).collect();
     for wanted in bindings.into_values() {
-        let file = if entries.get(&wanted.stem).is_some_and(|entry| entry.toml.is_some()) { "toml" } else { "wasm" };
+        let file =
+            if entries.get(&wanted.stem).is_some_and(|entry| entry.toml.is_some()) { "toml" } else { "wasm" };
         let file = format!("{}.{file}", wanted.stem);
         if let Err(error) = rehearse(&engine, config, wanted) {
             problems.push(problem(config, &file, error));

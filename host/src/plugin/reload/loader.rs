@@ -30,6 +30,8 @@ pub struct Loader {
     spaces: HashMap<String, Arc<Space>>,
     /// Auth bindings that were live once and were not forgotten: name → order.
     auth: Table,
+    /// Versions that the last swap took out: their counters go with the next one.
+    retired: Vec<(String, Arc<str>)>,
     run: u64,
 }
 
@@ -53,7 +55,8 @@ impl Loader {
         let folder = Folder::new(&options.folder, options.limits.file_bytes);
         let auth = options.store.table("auth-plugins").map_err(|e| LoadError::State(e.to_string()))?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
-        Ok(Self { options, engine, folder, live, failed, spaces, auth, run: now_us() })
+        let retired = Vec::new();
+        Ok(Self { options, engine, folder, live, failed, spaces, auth, retired, run: now_us() })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -82,12 +85,28 @@ impl Loader {
             next.generation = old.generation + 1;
             next.authority = old.authority + u64::from(!same_auth);
             self.options.metrics.plugin_swaps.inc();
+            self.retire(&old);
             tracing::info!(generation = next.generation, plugins = bindings.len(), "plugin chain is live");
             chain.store(Arc::new(next));
         }
         let failures = self.failed.iter().map(|(name, failed)| (name.as_str(), &failed.error));
         *status.lock() = status::list(&bindings, failures, &closed);
         Ok(())
+    }
+
+    /// Shards may still be counting calls of what has just gone, so its counters stay until the next swap.
+    fn retire(&mut self, old: &Chain) {
+        for (name, version) in self.retired.drain(..) {
+            self.options.metrics.forget_stage(&name, &version);
+        }
+        for binding in old.bindings() {
+            let version = &binding.shared.version;
+            let stays =
+                self.live.get(&binding.spec.name).is_some_and(|l| l.binding.shared.version == *version);
+            if !stays {
+                self.retired.push((binding.spec.name.clone(), Arc::clone(version)));
+            }
+        }
     }
 
     /// Takes out what the folder no longer asks for. Bindings of a file that cannot be read now stay.
@@ -114,7 +133,8 @@ impl Loader {
             self.failed.remove(name);
             return false;
         }
-        let known_bad = |failed: &Failed| failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+        let known_bad =
+            |failed: &Failed| failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
         if self.failed.get(name).is_some_and(known_bad) {
             return false;
         }
@@ -134,18 +154,19 @@ impl Loader {
         }
     }
 
-    fn fail(
-        &mut self,
-        name: &str,
-        digest: Option<[u8; 32]>,
-        spec: Option<Spec>,
-        error: LoadError,
-    ) -> bool {
+    fn fail(&mut self, name: &str, digest: Option<[u8; 32]>, spec: Option<Spec>, error: LoadError) -> bool {
         let text = error.to_string();
-        if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest) {
+        if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest)
+        {
             let serving = self.live.contains_key(name);
             self.options.metrics.load_failures(error.stage()).inc();
-            tracing::error!(plugin = name, stage = error.stage(), serving, reason = text, "plugin not loaded");
+            tracing::error!(
+                plugin = name,
+                stage = error.stage(),
+                serving,
+                reason = text,
+                "plugin not loaded"
+            );
         }
         self.failed.insert(name.to_owned(), Failed { digest, spec, error });
         false
@@ -162,7 +183,8 @@ impl Loader {
             return Err(LoadError::Binding(Problem {
                 file: self.folder.path().join(format!("{stem}.toml")),
                 line: None,
-                message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in".into(),
+                message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in"
+                    .into(),
             }));
         }
         let limits = self.options.limits.clone();
@@ -228,9 +250,9 @@ impl Loader {
             return Ok(StateAccess::Space(Arc::clone(space)));
         }
         let kept = self.options.store.load_space(&name).map_err(unreadable)?;
-        let pairs = kept.into_iter().map(|pair| {
-            (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us })
-        });
+        let pairs = kept
+            .into_iter()
+            .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
         let space = Arc::new(Space::new(name.as_str().into(), self.options.limits.state_bytes, pairs));
         self.spaces.insert(name, Arc::clone(&space));
         Ok(StateAccess::Space(space))
@@ -267,7 +289,9 @@ impl Loader {
         }
         match self.auth.remove(name.as_bytes()) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them")),
+            Ok(false) => {
+                Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them"))
+            }
             Err(error) => Err(error.to_string()),
         }
     }

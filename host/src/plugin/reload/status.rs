@@ -16,7 +16,9 @@ pub fn list<'a>(
         all.insert(binding.spec.name.clone(), active(binding));
     }
     for (name, order) in closed {
-        let reason = format!("its file is gone: everybody who comes here is refused until `weir plugin forget {name}`");
+        let reason = format!(
+            "its file is gone: everybody who comes here is refused until `weir plugin forget {name}`"
+        );
         all.insert(name.to_string(), absent(name, "auth", *order, PluginState::Tombstone, reason));
     }
     for (name, error) in failed {

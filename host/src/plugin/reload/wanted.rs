@@ -44,7 +44,8 @@ pub fn wanted(
         let file = source(entries, &spec.source);
         let name = spec.name.clone();
         if wanted.contains_key(&name) {
-            let message = format!("another binding has the name {name:?} too: names are unique in the folder");
+            let message =
+                format!("another binding has the name {name:?} too: names are unique in the folder");
             let file = folder.join(format!("{stem}.toml"));
             broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
         } else {

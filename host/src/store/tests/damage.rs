@@ -1,3 +1,5 @@
+//! Damaged databases and packs: what is lost is reported, and the rest goes on.
+
 use super::*;
 use crate::store::database::break_for_test;
 use crate::store::{pack, segment};

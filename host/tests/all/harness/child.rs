@@ -1,0 +1,120 @@
+//! `weir serve` in a process of its own, for what only a process can do: be killed, get signals, exit.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{Folders, LOOK, PATIENCE, Reach, Setup, eventually};
+
+/// A running `weir serve`; killed when it is dropped.
+pub struct Child {
+    process: std::process::Child,
+    pub reach: Reach,
+    log: PathBuf,
+}
+
+impl Setup {
+    /// Writes `weir.toml`: what the harness needs, then `more`.
+    pub fn write_config(&self, more: &str) -> PathBuf {
+        let path = self.folders.root().join("weir.toml");
+        let text = format!(
+            "shards = 2\n[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}"
+        );
+        std::fs::write(&path, text).expect("write weir.toml");
+        path
+    }
+
+    /// Starts a process and waits until it takes traffic. May be called again after its end.
+    pub async fn spawn(&self) -> Child {
+        let config = self.folders.root().join("weir.toml");
+        if !config.exists() {
+            self.write_config("");
+        }
+        Child::spawn(&self.folders, &config).await
+    }
+}
+
+impl Child {
+    async fn spawn(folders: &Folders, config: &std::path::Path) -> Self {
+        let addresses = folders.data().join("addresses.json");
+        if addresses.exists() {
+            std::fs::remove_file(&addresses).expect("forget where the process before listened");
+        }
+        let log = folders.root().join("weir.log");
+        let file = std::fs::File::options().create(true).append(true).open(&log).expect("the log file");
+        let mut process = weir()
+            .args(["serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("weir starts");
+        let deadline = Instant::now() + PATIENCE;
+        let (http, admin) = loop {
+            if let Some(found) = read(&addresses) {
+                break found;
+            }
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            if let Some(status) = process.try_wait().expect("its status") {
+                panic!("weir ended with {status} before it was ready:\n{}", said());
+            }
+            assert!(Instant::now() < deadline, "weir was not ready in time:\n{}", said());
+            tokio::time::sleep(LOOK).await;
+        };
+        let reach = Reach::wait(http, admin, folders).await;
+        Self { process, reach, log }
+    }
+
+    /// Kills it as a power cut would, as far as a process can tell.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it is gone");
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("its id");
+        kill_process(pid, Signal::TERM).expect("it gets the signal");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let process = std::sync::Mutex::new(&mut self.process);
+        eventually("weir ends", async || process.lock().expect("not poisoned").try_wait().expect("its status"))
+            .await
+    }
+
+    /// What it has written to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The program, without what the environment of the tests would tell it.
+pub fn weir() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn read(addresses: &std::path::Path) -> Option<(SocketAddr, SocketAddr)> {
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(addresses).ok()?).ok()?;
+    let at = |name: &str| json[name].as_str()?.parse().ok();
+    Some((at("http")?, at("admin")?))
+}

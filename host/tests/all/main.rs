@@ -1,0 +1,12 @@
+//! The router as its users meet it: every test starts the real server and speaks to it over real sockets.
+//! One binary, since each would link the whole engine.
+
+// Helpers of tests may fail loudly, as tests do; clippy knows only of the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod harness;
+mod permissions;
+mod keys;
+mod misbehaviour;
+mod tidy;
+mod transactions;
