@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::accounts::Accounts;
 use crate::config::Limits;
 use crate::consumer::Consumers;
 use crate::message::{Outcome, Refusal, Responder};
@@ -44,6 +45,8 @@ pub struct IngressParts {
     pub shards: Vec<ShardQueue>,
     /// The authenticator.
     pub login: Login,
+    /// Keys, to see that they still hold.
+    pub accounts: Arc<Accounts>,
     /// Open connections.
     pub sessions: Arc<Sessions>,
     /// Subscriptions.
@@ -84,6 +87,12 @@ impl Ingress {
         let session = Arc::new(opened?);
         if notices.is_some() {
             self.0.parts.sessions.insert(&session);
+        }
+        // A key that was revoked between its proof and this line found no session to close.
+        let account = session.principal.account.as_deref();
+        if account.is_some_and(|id| self.0.parts.accounts.lookup("keys", id).is_none()) {
+            self.close(&session);
+            return Err(Rejected::Unauthenticated);
         }
         Ok(session)
     }

@@ -10,6 +10,7 @@ mod transform;
 pub use stages::{AuthStage, Stage, Stages};
 pub use stop::Stop;
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use crate::message::Message;
@@ -27,6 +28,8 @@ pub struct Pass<'a> {
     pub most_messages: usize,
     /// When the pass times out.
     pub deadline: Instant,
+    /// When its last call ended; at first, when it began.
+    pub clock: Cell<Instant>,
 }
 
 /// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
@@ -41,7 +44,7 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), St
     let allowed = match pass.session.may_publish(pass.authority, topic) {
         Some(allowed) => allowed,
         None => {
-            let allowed = ask(stages, pass.session, "publish", topic)?;
+            let allowed = ask(stages, pass.session, &pass.clock, "publish", topic)?;
             pass.session.remember_publish(pass.authority, topic, allowed);
             allowed
         }
@@ -50,11 +53,17 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), St
 }
 
 /// Asks the binding that let the session in; no such binding = no.
-pub fn ask(stages: &mut Stages, session: &Session, action: &'static str, topic: &str) -> Result<bool, Stop> {
+pub fn ask(
+    stages: &mut Stages,
+    session: &Session,
+    clock: &Cell<Instant>,
+    action: &'static str,
+    topic: &str,
+) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
     let answer =
-        stage.call(|instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+        stage.call(clock, |instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
     match answer {
         Ok(Permission::Allow) => Ok(true),
         Ok(Permission::Deny(reason)) => {
@@ -70,7 +79,7 @@ pub fn ask(stages: &mut Stages, session: &Session, action: &'static str, topic: 
 fn filter(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<(), Stop> {
     for stage in stages.filters_of(&message.topic) {
         pass.check_time()?;
-        match stage.call(|instance| instance.check(message)) {
+        match stage.call(&pass.clock, |instance| instance.check(message)) {
             Ok(Verdict::Keep) => {}
             Ok(Verdict::Drop(reason)) => return Err(Stop::Filtered(reason)),
             Ok(Verdict::Refuse(refusal)) => return Err(Stop::Refused(refusal)),
@@ -83,6 +92,6 @@ fn filter(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<(),
 impl Pass<'_> {
     /// A pass that conflicts or crawls ends as a whole.
     fn check_time(&self) -> Result<(), Stop> {
-        if Instant::now() > self.deadline { Err(Stop::TimedOut) } else { Ok(()) }
+        if self.clock.get() > self.deadline { Err(Stop::TimedOut) } else { Ok(()) }
     }
 }

@@ -197,6 +197,7 @@ impl Parts {
         let ingress = Ingress::new(IngressParts {
             shards: queues,
             login,
+            accounts: Arc::clone(&accounts),
             sessions: Arc::new(Sessions::default()),
             router,
             sequencer,

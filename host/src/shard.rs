@@ -5,9 +5,10 @@ mod commit;
 mod recheck;
 mod reply;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use reply::Reply;
 
@@ -184,7 +185,8 @@ impl Shard {
 
     /// Asks the session's auth plugin; its state changes are a transaction of their own.
     fn authorize(&mut self, session: &Session, action: &'static str, topic: &str) -> Result<(), Outcome> {
-        let answer = pipeline::ask(&mut self.stages, session, action, topic);
+        let clock = Cell::new(Instant::now());
+        let answer = pipeline::ask(&mut self.stages, session, &clock, action, topic);
         self.commit_alone();
         match answer {
             Ok(true) => Ok(()),

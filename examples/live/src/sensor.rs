@@ -71,7 +71,7 @@ impl Sensor {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = ticks.tick() => samples.push((clock::now_us(), self.proc.sample()?)),
+                _ = ticks.tick() => samples.push(self.proc.sample()?),
             }
             if samples.len() == BATCH {
                 self.post(&samples).await?;
@@ -80,7 +80,7 @@ impl Sensor {
         }
     }
 
-    async fn post(&mut self, samples: &[(u64, Sample)]) -> Result<()> {
+    async fn post(&mut self, samples: &[Sample]) -> Result<()> {
         self.batch += 1;
         if self.batch.is_multiple_of(MALFORMED_EVERY) {
             let (first, mut batch) = self.number(samples)?;
@@ -98,12 +98,13 @@ impl Sensor {
     }
 
     /// The readings with the next numbers, and the first of these.
-    fn number(&mut self, samples: &[(u64, Sample)]) -> Result<(u64, Vec<Value>)> {
+    fn number(&mut self, samples: &[Sample]) -> Result<(u64, Vec<Value>)> {
         let first = self.seq + 1;
         let mut batch = Vec::with_capacity(samples.len());
-        for (sent_us, sample) in samples {
+        let sent_us = clock::now_us();
+        for sample in samples {
             self.seq += 1;
-            let reading = Reading { seq: self.seq, sent_us: *sent_us, boot: &self.boot, sample: *sample };
+            let reading = Reading { seq: self.seq, sent_us, boot: &self.boot, sample: *sample };
             batch.push(serde_json::to_value(&reading)?);
         }
         Ok((first, batch))

@@ -1,9 +1,10 @@
 //! Authentication: one thread, apart from the shards, with instances of the auth plugins of its own. Logging
 //! in never waits for messages, and messages never for logins.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -115,6 +116,7 @@ impl Authenticator {
         let gateway = credential.gateway;
         let asked = self.credential(credential);
         let mut granted = Err(Rejected::Unauthenticated);
+        let clock = Cell::new(Instant::now());
         for stage in &mut self.stages.auth {
             let stage = match stage {
                 AuthStage::Live(stage) => stage,
@@ -124,7 +126,7 @@ impl Authenticator {
                 }
             };
             let plugin = Arc::clone(stage.name());
-            match stage.call(|instance| instance.authenticate(asked.clone())) {
+            match stage.call(&clock, |instance| instance.authenticate(asked.clone())) {
                 Ok(Decision::Abstain) => continue,
                 Ok(Decision::Allow(grant)) => granted = Ok((grant, plugin)),
                 Ok(Decision::Deny(reason)) => {

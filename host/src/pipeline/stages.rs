@@ -1,5 +1,6 @@
 //! A shard's own instances of the chain's plugins.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,15 +143,17 @@ impl Stage {
     }
 
     /// Calls the plugin; once more, on a fresh instance, after a failure that may be the instance's own.
+    /// `clock` is the end of the call before, and becomes the end of this one: one look at the time per call.
     pub fn call<T: Counted>(
         &mut self,
+        clock: &Cell<Instant>,
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        match self.call_once(&mut call) {
+        match self.call_once(clock, &mut call) {
             Err(error) if error.worth_a_retry() => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
                 tracing::warn!(%plugin, %version, %error, "plugin call failed, tried once more");
-                self.call_once(&mut call)
+                self.call_once(clock, &mut call)
             }
             answer => answer,
         }
@@ -158,9 +161,9 @@ impl Stage {
 
     fn call_once<T: Counted>(
         &mut self,
+        clock: &Cell<Instant>,
         call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let started = Instant::now();
         let instance = match &mut self.instance {
             Some(instance) => instance,
             none => none.insert(self.binding.instance()?),
@@ -169,8 +172,9 @@ impl Stage {
         if instance.is_dead() {
             self.replace();
         }
-        let end = answer.as_ref().map_or_else(|error| End::from(error), Counted::end);
-        self.metrics.ended(end, started.elapsed());
+        let end = answer.as_ref().map_or_else(End::from, Counted::end);
+        let now = Instant::now();
+        self.metrics.ended(end, now.duration_since(clock.replace(now)));
         answer
     }
 

@@ -28,7 +28,7 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
             continue;
         };
         pass.check_time()?;
-        let outcome = match stage.call(|instance| instance.apply(&message)) {
+        let outcome = match stage.call(&pass.clock, |instance| instance.apply(&message)) {
             Ok(outcome) => outcome,
             Err(error) => {
                 stage.apply_policy(error)?;

@@ -78,7 +78,7 @@ fn exports(component: &Component, kind: Kind) -> Result<Exports, LoadError> {
         found.ok_or_else(|| LoadError::Types(format!("{instance} has no function {name}")))
     };
     let selftest = component
-        .get_export_index(None, &imports::interface("selftest"))
+        .get_export_index(None, imports::interface("selftest").as_str())
         .and_then(|parent| component.get_export_index(Some(&parent), "run"));
     Ok(Exports {
         init: function("init")?,

@@ -156,7 +156,7 @@ mod tests {
     fn concurrency_support_is_off() {
         // Features unify across a workspace: a crate that switches it on would slow every call down.
         let engine = Engine::new(None).unwrap();
-        assert!(!engine.wasm().config().get_concurrency_support());
+        assert!(!engine.wasm().get_concurrency_support());
     }
 
     #[test]

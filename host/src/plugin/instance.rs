@@ -27,6 +27,7 @@ pub struct Instance {
 /// The kind's functions. Their arguments are borrowed for the call: `'static` stands for any lifetime, since
 /// a typed function is covariant in its arguments.
 #[derive(Clone, Copy)]
+#[allow(clippy::type_complexity, reason = "a WIT signature, arm for arm")]
 enum Functions {
     Auth {
         authenticate: TypedFunc<(CredentialIn,), (Result<Decision, Failure>,)>,
@@ -61,8 +62,8 @@ impl Instance {
             .instantiate(&mut store)
             .map_err(|error| LoadError::Init(call_error(&store, &error, deadline)))?;
         let functions = functions(&mut store, &instance, loaded)?;
-        let init: TypedFunc<(&str, &[u8]), (Result<(), ConfigError>,)> =
-            typed(&mut store, &instance, &loaded.exports.init)?;
+        let init: TypedFunc<_, (Result<(), ConfigError>,)> =
+            typed::<(&str, &[u8]), _>(&mut store, &instance, &loaded.exports.init)?;
         let mut made = Self { store, functions, dead: false };
         let answer =
             made.call(deadline, |store| init.call(store, (config, context))).map_err(LoadError::Init)?;

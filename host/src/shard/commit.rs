@@ -1,5 +1,6 @@
 //! From a pass to its one answer: run, commit, run again on a conflict.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,11 +27,13 @@ impl Shard {
         reply: Reply,
         authority: (u64, u64),
     ) {
+        let began = Instant::now();
         let pass = Pass {
             session,
             authority,
             most_messages: self.context.pass_messages,
-            deadline: Instant::now() + self.context.pass_deadline,
+            deadline: began + self.context.pass_deadline,
+            clock: Cell::new(began),
         };
         let sequencer = Arc::clone(&self.context.sequencer);
         let mut reply = Some(reply);

@@ -31,7 +31,7 @@ fn message(topic: &str, payload: impl Into<Vec<u8>>) -> Message {
 
 /// Appends to the first log and waits until it is on the disk.
 fn append(store: &Store, messages: impl IntoIterator<Item = Message>) {
-    let (done, wait) = std::sync::mpsc::channel();
+    let (done, wait) = std::sync::mpsc::sync_channel(16);
     let submit = |queue: &mut Queue| {
         for message in messages {
             queue.record(0, queue.next_offset(0), message);

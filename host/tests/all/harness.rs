@@ -252,8 +252,15 @@ impl Reach {
     }
 
     /// Makes a key; returns it and its id. `expires` as `"1s"`, or empty.
-    pub async fn key(&self, name: &str, publish: &[&str], subscribe: &[&str], expires: &str) -> (String, String) {
-        let mut asked = json!({"name": name, "origin": "service", "publish": publish, "subscribe": subscribe});
+    pub async fn key(
+        &self,
+        name: &str,
+        publish: &[&str],
+        subscribe: &[&str],
+        expires: &str,
+    ) -> (String, String) {
+        let mut asked =
+            json!({"name": name, "origin": "service", "publish": publish, "subscribe": subscribe});
         if !expires.is_empty() {
             asked["expires"] = json!(expires);
         }
@@ -285,9 +292,9 @@ impl Reach {
     /// The sum of all samples of a counter.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.admin("GET", "/metrics", "").await.text;
-        let samples = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-        });
+        let samples = text
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
         samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 }

@@ -10,3 +10,6 @@ mod keys;
 mod misbehaviour;
 mod tidy;
 mod transactions;
+mod folder;
+mod frames;
+mod levels;

@@ -26,7 +26,10 @@ async fn a_denied_publish_reaches_nobody_and_is_answered() {
     assert!(denied["reason"].as_str().unwrap().contains("yours/a"), "{denied}");
     assert_eq!(outcome(&writer.publish_at("logged", "mine/a", json!(2)).await), "accepted");
     let first = reader.message().await;
-    assert_eq!((&first["topic"], &first["data"], &first["from"]), (&json!("mine/a"), &json!(2), &json!("writer")));
+    assert_eq!(
+        (&first["topic"], &first["data"], &first["from"]),
+        (&json!("mine/a"), &json!(2), &json!("writer"))
+    );
     assert!(reader.drain().await.is_empty());
     let logged: Vec<_> = reader.history("#").await.iter().map(|message| message["topic"].clone()).collect();
     assert_eq!(logged, ["mine/a"], "nothing of it is in the log either");
@@ -46,7 +49,9 @@ async fn a_subscription_needs_the_right_to_its_whole_pattern() {
     }
     page.subscribe("mine/+/temperature").await;
     page.subscribe("mine/a/temperature").await;
-    for (topic, seen) in [("mine/a/humidity", false), ("yours/a/temperature", false), ("mine/a/temperature", true)] {
+    for (topic, seen) in
+        [("mine/a/humidity", false), ("yours/a/temperature", false), ("mine/a/temperature", true)]
+    {
         assert_eq!(outcome(&page.publish(topic, json!(topic)).await), "accepted");
         let heard: Vec<_> = page.drain().await.iter().map(|message| message["topic"].clone()).collect();
         assert_eq!(heard, if seen { vec![json!(topic)] } else { vec![] });
@@ -93,7 +98,8 @@ async fn a_transform_cannot_reach_what_its_publisher_may_not() {
     }
     let accepted = writer.publish_at("logged", "mine/a", to(&["mine/b"], "add")).await;
     assert_eq!(outcome(&accepted), "accepted", "{accepted}");
-    let topics: Vec<_> = accepted["messages"].as_array().unwrap().iter().map(|m| m["topic"].clone()).collect();
+    let topics: Vec<_> =
+        accepted["messages"].as_array().unwrap().iter().map(|m| m["topic"].clone()).collect();
     assert_eq!(topics, ["mine/a", "mine/b"]);
     // Of all those before, nobody got anything, not even the parts that were allowed.
     for topic in ["mine/a", "mine/b"] {
@@ -108,7 +114,11 @@ async fn a_transform_cannot_reach_what_its_publisher_may_not() {
 async fn a_transform_with_emit_reaches_just_that() {
     let router = Setup::keyed().guest("reroute").binding("reroute", "emit = [\"yours/+\"]\n").start().await;
     let (mut writer, mut reader) = writer_and_reader(&router).await;
-    assert_eq!(outcome(&writer.publish("yours/a", to(&["mine/a"], "add")).await), "denied", "emit is no right to publish");
+    assert_eq!(
+        outcome(&writer.publish("yours/a", to(&["mine/a"], "add")).await),
+        "denied",
+        "emit is no right to publish"
+    );
     assert_eq!(outcome(&writer.publish("mine/a", to(&["yours/a/b"], "add")).await), "denied");
     assert_eq!(outcome(&writer.publish("mine/a", to(&["yours/a"], "replace")).await), "accepted");
     let message = reader.message().await;
@@ -128,8 +138,15 @@ async fn the_sender_is_who_has_the_key_whatever_publishers_and_plugins_say() {
     let message = reader.message().await;
     assert_eq!(message["from"], "writer", "{message}");
     assert!(message["time_us"].as_u64().unwrap() >= before, "{message}");
-    assert_eq!(message["content_type"], "text/x-forged", "what belongs to the publisher, a transform may change");
-    let refused = writer.ask(json!({"action": "publish", "topic": "mine/a", "data": 1, "from": "admin"})).await;
-    assert!(outcome(&refused) == "invalid" && refused["reason"].as_str().unwrap().contains("from"), "{refused}");
+    assert_eq!(
+        message["content_type"], "text/x-forged",
+        "what belongs to the publisher, a transform may change"
+    );
+    let refused =
+        writer.ask(json!({"action": "publish", "topic": "mine/a", "data": 1, "from": "admin"})).await;
+    assert!(
+        outcome(&refused) == "invalid" && refused["reason"].as_str().unwrap().contains("from"),
+        "{refused}"
+    );
     router.stop().await;
 }

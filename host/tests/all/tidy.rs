@@ -5,8 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
 const LAYERS: [&str; 19] = [
-    "cli", "server", "gateway", "admin", "ingress", "shard", "pipeline", "consumer", "sequencer", "plugin", "router",
-    "session", "dead_letters", "accounts", "store", "telemetry", "metrics", "config", "message",
+    "cli",
+    "server",
+    "gateway",
+    "admin",
+    "ingress",
+    "shard",
+    "pipeline",
+    "consumer",
+    "sequencer",
+    "plugin",
+    "router",
+    "session",
+    "dead_letters",
+    "accounts",
+    "store",
+    "telemetry",
+    "metrics",
+    "config",
+    "message",
 ];
 
 /// A file of `host/src`.
@@ -64,7 +81,9 @@ fn named(code: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
-        let word = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let word = |text: &str| {
+            text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+        };
         match rest.strip_prefix('{') {
             None => drop(named.insert(word(rest))),
             Some(list) => {
@@ -115,7 +134,8 @@ fn modules_use_only_those_below_them() {
 #[test]
 fn lib_rs_names_the_modules_in_this_order() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let modules: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let modules: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert_eq!(modules, LAYERS);
 }
 
@@ -123,7 +143,10 @@ fn lib_rs_names_the_modules_in_this_order() {
 fn offenders(of: impl Fn(&str) -> bool, offends: impl Fn(&str) -> bool) -> Vec<String> {
     let all = sources();
     assert!(all.iter().any(|source| of(&source.path)), "no file is looked at");
-    all.into_iter().filter(|source| of(&source.path) && offends(&source.code)).map(|source| source.path).collect()
+    all.into_iter()
+        .filter(|source| of(&source.path) && offends(&source.code))
+        .map(|source| source.path)
+        .collect()
 }
 
 #[test]
@@ -200,6 +223,7 @@ fn every_fixture_is_named_by_a_test() {
 
 #[test]
 fn the_parser_of_these_rules_sees_every_form() {
-    let code = "use crate::a::B;\nuse crate::{c, d::{E, F}, g};\nlet x = crate::h::i();\npub(crate) fn j() {}";
+    let code =
+        "use crate::a::B;\nuse crate::{c, d::{E, F}, g};\nlet x = crate::h::i();\npub(crate) fn j() {}";
     assert_eq!(named(code), ["a", "c", "d", "g", "h"].map(str::to_owned).into());
 }

@@ -51,7 +51,8 @@ async fn shards_that_fight_for_one_key_lose_no_count() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_refused_by_a_later_stage_is_no_duplicate_when_he_tries_again() {
-    let check = "plugin = \"stock:json-check\"\norder = 20\n[[config.fields]]\npath = \"/n\"\ntype = \"number\"\n";
+    let check =
+        "plugin = \"stock:json-check\"\norder = 20\n[[config.fields]]\npath = \"/n\"\ntype = \"number\"\n";
     let router = Setup::keyed()
         .binding("dedupe", "plugin = \"stock:dedupe\"\norder = 10\n")
         .binding("check", check)

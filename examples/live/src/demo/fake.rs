@@ -155,7 +155,7 @@ impl Fake {
 
     fn metrics(&self) -> String {
         let calls = self.state.lock().calls;
-        ["authenticate", "filter", "transform", "store"]
+        ["auth", "filter", "transform", "storage"]
             .map(|stage| format!("weir_plugin_calls_total{{stage=\"{stage}\",plugin=\"p\"}} {calls}\n"))
             .concat()
     }

@@ -61,7 +61,7 @@ impl Calls {
         for line in text.lines().filter(|line| line.starts_with(CALLS)) {
             let (series, value) = line.rsplit_once(' ').with_context(|| format!("no counter: {line}"))?;
             let value: f64 = value.parse().with_context(|| format!("no counter: {line}"))?;
-            let Some(stage) = stage(series) else { continue };
+            let stage = stage(series).with_context(|| format!("a stage that nobody knows: {line}"))?;
             let counter = self.0.entry(series.to_owned()).or_default();
             let now = value as u64;
             // A counter that fell began anew.
@@ -84,14 +84,14 @@ impl Calls {
     }
 }
 
-/// The label `stage` is finer than the kind.
+/// The kind by the label `stage`, which tells a storage plugin's queries apart.
 fn stage(series: &str) -> Option<Stage> {
     let (_, rest) = series.split_once("stage=\"")?;
     Some(match rest.split('"').next()? {
-        "authenticate" | "authorize" => Stage::Auth,
+        "auth" => Stage::Auth,
         "filter" => Stage::Filter,
         "transform" => Stage::Transform,
-        "store" | "query" => Stage::Storage,
+        "storage" | "query" => Stage::Storage,
         _ => return None,
     })
 }
@@ -101,8 +101,8 @@ mod tests {
     use super::*;
 
     const BEFORE: &str = r#"# TYPE weir_plugin_calls_total counter
-weir_plugin_calls_total{stage="authenticate",plugin="api-key",version="a",end="allow"} 3
-weir_plugin_calls_total{stage="authorize",plugin="api-key",version="a",end="allow"} 4
+weir_plugin_calls_total{stage="auth",plugin="api-key",version="a",end="allow"} 3
+weir_plugin_calls_total{stage="auth",plugin="api-key",version="a",end="deny"} 4
 weir_plugin_calls_total{stage="filter",plugin="dedupe",version="b",end="keep"} 10
 weir_plugin_calls_total{stage="transform",plugin="map",version="c",end="changed"} 9
 weir_plugin_seconds_count{stage="transform",plugin="map",version="c"} 9
@@ -124,9 +124,13 @@ weir_plugin_swaps_total 1
         calls.take(BEFORE).unwrap();
         let after = r#"weir_plugin_calls_total{stage="transform",plugin="map",version="d",end="changed"} 2
 weir_plugin_calls_total{stage="filter",plugin="dedupe",version="b",end="keep"} 4
-weir_plugin_calls_total{stage="store",plugin="latest",version="e",end="done"} 1"#;
+weir_plugin_calls_total{stage="storage",plugin="latest",version="e",end="done"} 1"#;
         calls.take(after).unwrap();
         assert_eq!(calls.kinds(), Kinds { auth: 7, filter: 14, transform: 11, storage: 1 });
-        assert!(calls.take(r#"weir_plugin_calls_total{stage="filter"} many"#).is_err());
+        for bad in
+            [r#"weir_plugin_calls_total{stage="filter"} many"#, r#"weir_plugin_calls_total{stage="x"} 1"#]
+        {
+            calls.take(bad).unwrap_err();
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the folder asks for: bindings by name, each with its component.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -43,13 +44,15 @@ pub fn wanted(
     for (stem, spec) in specs {
         let file = source(entries, &spec.source);
         let name = spec.name.clone();
-        if wanted.contains_key(&name) {
-            let message =
-                format!("another binding has the name {name:?} too: names are unique in the folder");
-            let file = folder.join(format!("{stem}.toml"));
-            broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
-        } else {
-            wanted.insert(name, Wanted { stem, spec, file });
+        match wanted.entry(name) {
+            Slot::Vacant(slot) => drop(slot.insert(Wanted { stem, spec, file })),
+            Slot::Occupied(slot) => {
+                let name = slot.key();
+                let message =
+                    format!("another binding has the name {name:?} too: names are unique in the folder");
+                let file = folder.join(format!("{stem}.toml"));
+                broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
+            }
         }
     }
     (wanted, broken)

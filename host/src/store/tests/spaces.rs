@@ -12,7 +12,7 @@ type StateWrite<'a> = (&'a str, Option<&'a [u8]>, Option<u64>);
 
 fn write_state(store: &Store, writes: &[StateWrite<'_>]) {
     let space: Arc<str> = "plugin".into();
-    let (done, wait) = std::sync::mpsc::channel();
+    let (done, wait) = std::sync::mpsc::sync_channel(16);
     store
         .writer()
         .submit(|queue| {

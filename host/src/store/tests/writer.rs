@@ -39,8 +39,8 @@ fn a_record_must_be_the_next_one() {
 fn half_full_is_told_and_room_comes() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), StoreOptions { queue_records: 100, ..options() }).unwrap();
-    let (entered, inside) = mpsc::channel();
-    let (release, hold) = mpsc::channel::<()>();
+    let (entered, inside) = mpsc::sync_channel(16);
+    let (release, hold) = mpsc::sync_channel::<()>(16);
     // The writer thread waits in this callback, so that the queue fills.
     let block = move |_| {
         entered.send(()).unwrap();
@@ -70,7 +70,7 @@ fn half_full_is_told_and_room_comes() {
 fn close_writes_what_waits_and_ends_acceptance() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let (done, wait) = mpsc::channel();
+    let (done, wait) = mpsc::sync_channel(16);
     store
         .writer()
         .submit(|queue| {
@@ -110,7 +110,7 @@ fn after_a_failure_it_comes_back_in_a_new_epoch() {
 fn without_room_it_refuses_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), StoreOptions { free_floor_bytes: u64::MAX, ..options() }).unwrap();
-    let (done, wait) = mpsc::channel();
+    let (done, wait) = mpsc::sync_channel(16);
     store
         .writer()
         .submit(|queue| {

@@ -85,8 +85,10 @@ impl Child {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let process = std::sync::Mutex::new(&mut self.process);
-        eventually("weir ends", async || process.lock().expect("not poisoned").try_wait().expect("its status"))
-            .await
+        eventually("weir ends", async || {
+            process.lock().expect("not poisoned").try_wait().expect("its status")
+        })
+        .await
     }
 
     /// What it has written to standard error.

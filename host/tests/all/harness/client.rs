@@ -83,7 +83,9 @@ impl Client {
             }
             match within(&format!("a frame for {}", self.name), self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => {
-                    return Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")));
+                    return Some(
+                        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
+                    );
                 }
                 Some(Ok(Message::Close(Some(close)))) => {
                     self.closed = Some((u16::from(close.code), close.reason.to_string()));
@@ -199,5 +201,8 @@ impl Client {
 /// A delivery's payload, whichever way it came.
 pub fn payload(message: &Value) -> (&'static str, Value) {
     let of = |key: &'static str| message.get(key).map(|value| (key, value.clone()));
-    of("data").or_else(|| of("text")).or_else(|| of("base64")).unwrap_or_else(|| panic!("no payload: {message}"))
+    of("data")
+        .or_else(|| of("text"))
+        .or_else(|| of("base64"))
+        .unwrap_or_else(|| panic!("no payload: {message}"))
 }
