@@ -85,18 +85,12 @@ pub async fn run(options: &Options, screen: &Arc<Screen>, stop: &CancellationTok
         played = play => played,
         error = router.ended() => Err(error),
     };
-    let stopped = router.stop().await;
-    let log = router.log();
+    let log = router.log().clone();
     let evidence = match played {
         Ok(evidence) => evidence,
-        Err(error) => {
-            let error = match stopped {
-                Ok(()) => error,
-                Err(stopped) => anyhow!("{error:#}; {stopped:#}"),
-            };
-            return Err(log.tail_behind(error).await);
-        }
+        Err(error) => return Err(log.tail_behind(router.perhaps_ended(error).await).await),
     };
+    let stopped = router.stop().await;
     let mut faults = evidence.faults();
     faults.extend(stopped.err().map(|error| format!("{error:#}")));
     let fault = match faults.as_slice() {

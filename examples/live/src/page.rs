@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, interval_at, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Delivery, Frame, Login, Publish, Socket};
@@ -120,7 +120,8 @@ impl Page {
         screen: Arc<Screen>,
         stop: CancellationToken,
     ) -> Result<()> {
-        let mut redraw = interval(screen.look().redraw());
+        let period = screen.look().redraw();
+        let mut redraw = interval_at(Instant::now() + period, period);
         let mut commanded = true;
         loop {
             let room = commanded && self.unanswered < UNANSWERED;

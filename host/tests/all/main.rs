@@ -13,3 +13,7 @@ mod transactions;
 mod folder;
 mod frames;
 mod levels;
+mod crash;
+mod shutdown;
+mod slow_reader;
+mod swap;

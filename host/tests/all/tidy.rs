@@ -200,10 +200,12 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn every_fixture_is_named_by_a_test() {
+fn every_fixture_is_named_by_a_test_or_a_bench() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let benches = tests.with_file_name("benches");
     let texts: Vec<_> = files(&tests.join("all"), "rs")
         .into_iter()
+        .chain(files(&benches, "rs"))
         .filter(|path| !path.ends_with("tidy.rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
@@ -212,7 +214,7 @@ fn every_fixture_is_named_by_a_test() {
     let mut seen = 0;
     for folder in folders.filter(|path| path.join("Cargo.toml").exists()) {
         let name = format!("\"{}\"", folder.file_name().unwrap().to_str().unwrap());
-        assert!(texts.iter().any(|text| text.contains(&name)), "no test names the guest {name}");
+        assert!(texts.iter().any(|text| text.contains(&name)), "no test or bench names the guest {name}");
         seen += 1;
     }
     assert!(seen >= 9, "{seen} guests");

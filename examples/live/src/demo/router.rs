@@ -23,6 +23,8 @@ const START: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 /// How long it may take to stop; its own limit for what is under way is 10 s.
 const STOP: Duration = Duration::from_secs(30);
+/// How long its end may take to be seen after its connections broke.
+const GONE: Duration = Duration::from_secs(1);
 /// How long one of its other commands may take.
 const VERB: Duration = Duration::from_secs(30);
 /// Lines of its log that are kept, and the longest that one may be.
@@ -84,7 +86,7 @@ pub(super) async fn make_key(weir: &Path, folder: &Folder, scopes: &Scopes<'_>) 
         .with_context(what)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}: {}: {}", what(), output.status, said.trim());
+        bail!("{}: {}; it said: {}", what(), output.status, said.trim());
     }
     let made: Made = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("{}: it printed no JSON object with a key", what()))?;
@@ -121,16 +123,21 @@ impl Router {
     /// Returns when the router has ended by itself, which it should not.
     pub(super) async fn ended(&mut self) -> anyhow::Error {
         match self.child.wait().await {
-            Ok(status) => anyhow!("the router ended by itself: {status}"),
+            Ok(_) => anyhow!("nobody asked it to"),
             Err(error) => anyhow!(error).context("watching the router"),
+        }
+    }
+
+    /// What went wrong, and whether it is because the router is gone: a client may notice that before we do.
+    pub(super) async fn perhaps_ended(&mut self, error: anyhow::Error) -> anyhow::Error {
+        match timeout(GONE, self.child.wait()).await {
+            Ok(Ok(status)) => anyhow!("the router ended by itself ({status}): {error:#}"),
+            _ => error,
         }
     }
 
     /// Asks it to stop, and waits until it has. Anything but status 0 is an error.
     pub(super) async fn stop(&mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("the router ended by itself: {status}");
-        }
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let Some(pid) = pid else { return Err(self.ended().await) };
         kill_process(pid, Signal::TERM).context("sending SIGTERM to the router")?;

@@ -111,7 +111,7 @@ impl Screen {
 }
 
 fn write_all(shared: &Shared, look: Look, out: &mut impl Write) -> std::io::Result<()> {
-    let mut drawn = 0;
+    let mut shown = Vec::new();
     loop {
         let mut next = shared.next.lock();
         while next.lines.is_empty() && next.table.is_none() && !next.ended {
@@ -120,9 +120,12 @@ fn write_all(shared: &Shared, look: Look, out: &mut impl Write) -> std::io::Resu
         let Next { lines, left_out, table, ended } = std::mem::take(&mut *next);
         next.ended = ended;
         drop(next);
-        let (text, height) = frame(look, &lines, left_out, table.as_deref(), drawn);
-        drawn = height;
-        out.write_all(text.as_bytes())?;
+        let height = shown.len();
+        let fresh = table.is_some();
+        shown = table.unwrap_or(shown);
+        // Where tables are drawn over each other, lines push the table down, and it has to follow them.
+        let table = if fresh || look.live { shown.as_slice() } else { &[] };
+        out.write_all(frame(look, &lines, left_out, table, height).as_bytes())?;
         out.flush()?;
         if ended {
             return Ok(());
@@ -130,36 +133,29 @@ fn write_all(shared: &Shared, look: Look, out: &mut impl Write) -> std::io::Resu
     }
 }
 
-/// The text that shows all this, and the height of the table that stands there afterwards. On a terminal the
-/// table before is overwritten line by line, and lines are not wrapped, else counting them would fail.
-fn frame(
-    look: Look,
-    lines: &VecDeque<String>,
-    left_out: usize,
-    table: Option<&[String]>,
-    drawn: usize,
-) -> (String, usize) {
+/// The text that shows all this, below which the table stands. On a terminal the table before, of this
+/// height, is overwritten line by line, and lines are not wrapped, else counting them would fail.
+fn frame(look: Look, lines: &VecDeque<String>, left_out: usize, table: &[String], height: usize) -> String {
     let mut text = String::new();
     let end = if look.live { "\x1b[K\n" } else { "\n" };
     if look.live {
         text.push_str("\x1b[?7l");
-        if drawn > 0 {
-            text.push_str(&format!("\x1b[{drawn}A\r"));
+        if height > 0 {
+            text.push_str(&format!("\x1b[{height}A\r"));
         }
     }
     if left_out > 0 {
         text.push_str(&format!("({left_out} lines left out){end}"));
     }
-    let shown = lines.iter().map(String::as_str).chain(table.into_iter().flatten().map(String::as_str));
-    for line in shown {
+    for line in lines.iter().chain(table) {
         text.push_str(line);
         text.push_str(end);
     }
     if look.live {
-        // What was below is gone, or is drawn again at the next table.
+        // The table before may have been higher.
         text.push_str("\x1b[J\x1b[?7h");
     }
-    (text, table.map_or(0, <[String]>::len))
+    text
 }
 
 #[cfg(test)]
@@ -210,9 +206,25 @@ mod tests {
     #[test]
     fn a_table_is_drawn_over_the_one_before() {
         let table = ["a".to_owned(), "b".to_owned()];
-        let (_, height) = frame(LIVE, &VecDeque::new(), 0, Some(&table), 0);
-        let (text, _) = frame(LIVE, &VecDeque::from(["said".to_owned()]), 0, Some(&table), height);
+        let text = frame(LIVE, &VecDeque::from(["said".to_owned()]), 0, &table, 2);
         assert_eq!(text, "\x1b[?7l\x1b[2A\rsaid\x1b[K\na\x1b[K\nb\x1b[K\n\x1b[J\x1b[?7h");
+    }
+
+    #[test]
+    fn a_table_follows_the_lines_that_are_said() {
+        for (look, wanted) in [(LIVE, 2), (PLAIN, 1)] {
+            let paper = Paper::default();
+            let screen = Screen::start(look, paper.clone());
+            screen.table(vec!["table".into()]);
+            while paper.0.lock().is_empty() {
+                std::thread::yield_now();
+            }
+            screen.say("said");
+            screen.finish();
+            let text = String::from_utf8(paper.0.lock().clone()).unwrap();
+            assert!(text.contains("said") && text.matches("table").count() >= wanted, "{text:?}");
+            assert_eq!(look.live, text.rfind("table") > text.rfind("said"), "{text:?}");
+        }
     }
 
     #[test]

@@ -7,14 +7,14 @@ use super::{Arrival, Body, Histogram, Look};
 /// Rows of the table; senders beyond that are not shown.
 const ROWS: usize = 30;
 /// Longest name that is shown whole.
-const NAME_WIDTH: usize = 16;
+const NAME_WIDTH: usize = 12;
 const BOLD: u8 = 1;
 const DIM: u8 = 2;
 const GREEN: u8 = 32;
 
 const HEAD: [&str; 14] = [
-    "sender", "messages", "load", "cpu %", "mem used", "of", "net in", "out", "unit", "every", "lamp",
-    "command", "p50 ms", "p99 ms",
+    "sender", "msgs", "load", "cpu %", "mem used", "of", "net in", "out", "unit", "every", "lamp", "command",
+    "p50 ms", "p99 ms",
 ];
 
 /// All senders that were heard of.
@@ -76,8 +76,8 @@ impl Row {
             None => " -  ".to_owned(),
         };
         let commanded = match (self.confirmed, &self.refused) {
-            (Some(command), Some(_)) => format!("#{command} refused"),
-            (Some(command), None) => format!("#{command} done"),
+            (Some(command), Some(_)) => format!("#{command} no"),
+            (Some(command), None) => format!("#{command} ok"),
             (None, _) => "-".to_owned(),
         };
         line([
@@ -104,8 +104,8 @@ fn line(
     [name, messages, load, cpu, used, of, r#in, out, unit, every, lamp, command, p50, p99]: [&str; 14],
 ) -> String {
     format!(
-        "{name:<NAME_WIDTH$} {messages:>8} {load:>6} {cpu:>6} {used:>9} {of:>7} {in:>7} {out:>7}  {unit:<4} \
-         {every:>9}  {lamp} {command:<12} {p50:>7} {p99:>7}"
+        "{name:<NAME_WIDTH$}{messages:>7}{load:>6}{cpu:>6}{used:>9}{of:>7}{in:>7}{out:>7} {unit:<4}{every:>7} {lamp} \
+         {command:<9}{p50:>7}{p99:>7}"
     )
 }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(
             cells,
             [
-                "device-1", "2", "0.52", "-", "2048", "-", "-", "-", "MiB", "50", "ms", "●", "#3", "done",
+                "device-1", "2", "0.52", "-", "2048", "-", "-", "-", "MiB", "50", "ms", "●", "#3", "ok",
                 "1.52", "1.52"
             ]
         );

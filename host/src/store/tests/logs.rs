@@ -1,3 +1,5 @@
+//! Logs: what is appended is read back in order, by offset, forwards and backwards.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Old messages go as their log's rule says, and the disk space comes back.
+
 use super::*;
 use crate::message::now_us;
 

@@ -1,3 +1,5 @@
+//! State of plugins and of storage plugins: what is committed, and with what.
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The one writer: hand-over, back-pressure, durability, errors.
+
 use std::sync::mpsc;
 
 use super::*;

@@ -181,6 +181,15 @@ impl Client {
         }
     }
 
+    /// Everything that comes until the close.
+    pub async fn drain_closed(&mut self) -> Vec<Value> {
+        let mut all = Vec::new();
+        while let Some(frame) = self.try_next().await {
+            all.push(frame);
+        }
+        all
+    }
+
     /// Waits for the close; what comes before it is thrown away.
     pub async fn closed(&mut self) -> (u16, String) {
         while self.read().await.is_some() {}
