@@ -13,7 +13,6 @@ pub use command::{
 pub use login::{Login, LoginContext};
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -205,13 +204,10 @@ impl Ingress {
         shard.send(command).await.map_err(|_| Outcome::ShuttingDown)
     }
 
-    /// By principal, so that one publisher's messages keep their order over all of its connections.
     fn shard(&self, session: &Session) -> Option<&ShardQueue> {
-        let mut hasher = DefaultHasher::new();
-        (&session.principal.tenant, &session.principal.name).hash(&mut hasher);
         let shards = &self.0.parts.shards;
-        let at = usize::try_from(hasher.finish() % (shards.len().max(1) as u64)).unwrap_or(0);
-        shards.get(at)
+        let at = session.affinity.checked_rem(shards.len() as u64)?;
+        shards.get(usize::try_from(at).ok()?)
     }
 }
 

@@ -10,6 +10,7 @@ pub use outbound::{Item, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Sessions};
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub struct Session {
     pub id: Arc<str>,
     /// Who.
     pub principal: Principal,
+    /// Sessions with the same number are served by the same shard: one publisher keeps its order.
+    pub affinity: u64,
     /// The gateway that speaks its protocol.
     pub gateway: &'static str,
     /// Peer address, after trusted proxies.
@@ -78,6 +81,7 @@ impl Session {
     ) -> Self {
         Self {
             id,
+            affinity: hash(&(&principal.tenant, &principal.name)),
             principal,
             gateway,
             address,
@@ -94,6 +98,14 @@ impl Session {
     pub fn with_rate(self, publishes_per_s: u32) -> Self {
         let quota = NonZeroU32::new(publishes_per_s).map(Quota::per_second);
         Self { rate: quota.map(RateLimiter::direct), ..self }
+    }
+
+    /// Of a client that names itself: several that share a key are several publishers.
+    pub fn of_client(mut self, client_id: Option<&str>) -> Self {
+        if let Some(client_id) = client_id {
+            self.affinity = hash(&(&self.principal.tenant, &self.principal.name, client_id));
+        }
+        self
     }
 
     /// Counts a publish. Some: it is too early, by so many milliseconds.
@@ -148,4 +160,10 @@ impl Session {
             self.outbound.push_control(encode(notice));
         }
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }

@@ -152,6 +152,7 @@ impl Page {
         self.unanswered += 1;
         let numbered = Numbered { seq: self.seq, sent_us: clock::now_us(), command };
         self.witness.sent(&self.name, self.seq..=self.seq, Sent::Sound);
+        self.witness.commanded(self.seq, command);
         let topic = format!("devices/{device}/commands");
         self.socket.publish(&Publish { id: self.seq, topic: &topic, data: &numbered }).await
     }

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::client::Answer;
+use crate::device::Command;
 use crate::page::Arrival;
 
 /// Is told what was sent, what the router said to it, and what came in. Everything has a default, so that a
@@ -18,6 +19,9 @@ pub trait Witness: Send + Sync {
 
     /// A message reached the one for whom it is.
     fn delivered(&self, _sender: &str, _message: u64) {}
+
+    /// The page is about to give a device its command of this number.
+    fn commanded(&self, _number: u64, _command: Command) {}
 
     /// What the page makes of a message.
     fn arrived(&self, _arrival: &Arrival<'_>) {}

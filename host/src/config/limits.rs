@@ -73,7 +73,7 @@ impl Default for Limits {
     }
 }
 
-/// What one plugin may take; a binding may ask for less.
+/// What one plugin may take.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginLimits {

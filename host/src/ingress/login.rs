@@ -76,6 +76,7 @@ impl Login {
         notices: Option<NoticeEncoder>,
     ) -> Result<Session, Rejected> {
         let (gateway, address) = (credential.gateway, credential.address.clone());
+        let client_id = credential.client_id.clone();
         let session: Arc<str> = ulid::Ulid::generate().to_string().into();
         let (answer, answered) = oneshot::channel();
         let ask = Ask { credential, session: Arc::clone(&session), answer };
@@ -87,7 +88,7 @@ impl Login {
         let principal = answered.map_err(|_| Rejected::ShuttingDown)??;
         let bounds = OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let rate = self.limits.publishes_per_s;
-        Ok(Session::new(session, principal, gateway, address, bounds, notices).with_rate(rate))
+        Ok(Session::new(session, principal, gateway, address, bounds, notices).of_client(client_id.as_deref()).with_rate(rate))
     }
 }
 

@@ -12,6 +12,7 @@ mod tidy;
 mod transactions;
 mod folder;
 mod frames;
+mod gateway;
 mod levels;
 mod crash;
 mod shutdown;

@@ -12,11 +12,15 @@ use super::folder::Unit;
 use super::ledger::{Ledger, Tally};
 use super::{DEVICE, PAGE, SENSOR};
 use crate::client::Answer;
+use crate::device::Command;
 use crate::page::{Arrival, Body, Histogram, Screen};
 use crate::witness::{Sent, Witness};
 
 /// Rounding aside, an amount must be right to this share of itself.
 const ROUNDING: f64 = 0.001;
+
+/// Commands that are remembered until they are confirmed.
+const UNCONFIRMED: usize = 100;
 
 /// Looks on.
 pub(super) struct Observer {
@@ -40,6 +44,8 @@ pub(super) struct Seen {
     pub(super) wrong: BTreeMap<&'static str, u64>,
     /// From the device to the page.
     pub(super) latency: Histogram,
+    /// Commands that the device has not confirmed yet.
+    given: BTreeMap<u64, Command>,
     /// What the device last said of its settings.
     settings: Option<(u64, bool)>,
 }
@@ -88,6 +94,14 @@ impl Witness for Observer {
 
     fn delivered(&self, sender: &str, message: u64) {
         self.ledger.delivered(sender, message);
+    }
+
+    fn commanded(&self, number: u64, command: Command) {
+        let given = &mut self.seen.lock().given;
+        given.insert(number, command);
+        if given.len() > UNCONFIRMED {
+            given.pop_first();
+        }
     }
 
     fn arrived(&self, arrival: &Arrival<'_>) {
@@ -141,11 +155,15 @@ impl Seen {
     /// The device confirms each command, and its readings tell that it obeys.
     fn follow(&mut self, body: &Body) {
         let told = body.interval_ms.zip(body.blink);
-        if body.command.is_some() {
+        if let Some(number) = body.command {
             self.confirmed += 1;
             self.settings = told;
-            if body.refused.is_some() {
-                self.wrong("the device refused a command");
+            let follows = |command: Command| {
+                command.interval_ms.is_none_or(|ms| body.interval_ms == Some(ms))
+                    && command.blink.is_none_or(|blink| body.blink == Some(blink))
+            };
+            if !self.given.remove(&number).is_some_and(follows) {
+                self.wrong("the device confirmed something else than it was told");
             }
         } else if self.settings.is_some() && self.settings != told {
             self.wrong("the device confirmed a command and did not obey it");
@@ -183,6 +201,7 @@ mod tests {
     /// Lets messages arrive, each a topic, a sender and a payload.
     fn seen(messages: &[(&str, &str, Value)]) -> Seen {
         let mut seen = Seen::default();
+        seen.given.insert(1, Command { interval_ms: Some(50), blink: None });
         for (topic, sender, data) in messages {
             let body: Body = serde_json::from_value(data.clone()).unwrap();
             seen.take(&Arrival { topic, sender, latency_us: Some(10), body: &body, data }, TOTAL);
@@ -225,6 +244,10 @@ mod tests {
         assert_eq!((obeying.confirmed, obeying.wrong.len()), (1, 0));
         let lazy = seen(&[confirmation(50), reading("GiB", 4.0, 100)]);
         assert!(lazy.wrong.keys().any(|what| what.contains("did not obey")), "{lazy:?}");
+        let deaf = seen(&[confirmation(100), reading("GiB", 4.0, 100)]);
+        assert!(deaf.wrong.keys().any(|what| what.contains("than it was told")), "{deaf:?}");
+        let twice = seen(&[confirmation(50), confirmation(50)]);
+        assert!(twice.wrong.keys().any(|what| what.contains("than it was told")), "{twice:?}");
     }
 
     #[test]
