@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -180,9 +180,11 @@ impl Device {
     }
 
     async fn obey(&mut self, delivery: Delivery) -> Result<bool> {
-        let parsed = serde_json::from_value::<Numbered>(delivery.data.unwrap_or_default());
-        let Numbered { seq: number, command } =
-            parsed.with_context(|| format!("{} got a command that it cannot read", self.name))?;
+        let Ok(numbered) = serde_json::from_value::<Numbered>(delivery.data.unwrap_or_default()) else {
+            self.witness.note(&format!("{} cannot read a command of {}", self.name, delivery.from));
+            return Ok(false);
+        };
+        let Numbered { seq: number, command } = numbered;
         self.witness.delivered(&delivery.from, number);
         let before = self.settings;
         let refused = match self.settings.changed(command) {

@@ -10,7 +10,7 @@ pub use screen::{Look, Screen};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -167,21 +167,25 @@ impl Page {
                 }
                 Ok(())
             }
-            Frame::Message(delivery) => self.show(&delivery),
+            Frame::Message(delivery) => {
+                self.show(&delivery);
+                Ok(())
+            }
             Frame::Event(name, whole) => bail!("the router told {} of {name}: {whole}", self.name),
         }
     }
 
-    fn show(&mut self, delivery: &Delivery) -> Result<()> {
+    fn show(&mut self, delivery: &Delivery) {
         let data = delivery.data.as_ref().unwrap_or(&Value::Null);
-        let body = Body::deserialize(data)
-            .with_context(|| format!("what {} sent to {} is no reading", delivery.from, delivery.topic))?;
+        // An array could pass for a body, field by field.
+        let Some(body) = data.as_object().and_then(|fields| Body::deserialize(fields).ok()) else {
+            return self.witness.foreign(&delivery.topic, &delivery.from);
+        };
         let latency_us = clock::latency_us(body.sent_us, &body.boot, &self.boot, delivery.received_us);
         let arrival =
             Arrival { topic: &delivery.topic, sender: &delivery.from, latency_us, body: &body, data };
         self.witness.delivered(arrival.sender, body.seq);
         self.witness.arrived(&arrival);
         self.table.take(&arrival);
-        Ok(())
     }
 }

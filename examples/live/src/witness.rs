@@ -7,7 +7,7 @@ use crate::device::Command;
 use crate::page::Arrival;
 
 /// Is told what was sent, what the router said to it, and what came in. Everything has a default, so that a
-/// program that only wants to work needs none of it: `()` is a witness.
+/// program implements what it wants to know.
 ///
 /// A sender is known by its name, and counts its messages from 1. A publish may carry several of them.
 pub trait Witness: Send + Sync {
@@ -26,6 +26,11 @@ pub trait Witness: Send + Sync {
     /// What the page makes of a message.
     fn arrived(&self, _arrival: &Arrival<'_>) {}
 
+    /// A message reached the page that is no reading, of whomever.
+    fn foreign(&self, topic: &str, sender: &str) {
+        self.note(&format!("what {sender} sent to {topic} is no reading"));
+    }
+
     /// Something that a person may want to know.
     fn note(&self, _text: &str) {}
 
@@ -34,8 +39,6 @@ pub trait Witness: Send + Sync {
         String::new()
     }
 }
-
-impl Witness for () {}
 
 /// What a publish is meant as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,16 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod harness;
-mod permissions;
-mod keys;
-mod misbehaviour;
-mod tidy;
-mod transactions;
+
+mod crash;
 mod folder;
 mod frames;
 mod gateway;
+mod keys;
 mod levels;
-mod crash;
+mod misbehaviour;
+mod permissions;
 mod shutdown;
 mod slow_reader;
 mod swap;
+mod tidy;
+mod transactions;

@@ -56,16 +56,23 @@ async fn a_second_signal_does_not_wait_for_what_is_under_way() {
     tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 100", "the request is under way");
     child.terminate();
-    eventually("the first signal is heard", async || child.log().contains("a second signal stops at once").then_some(()))
-        .await;
+    eventually("the first signal is heard", async || {
+        child.log().contains("a second signal stops at once").then_some(())
+    })
+    .await;
     child.terminate();
     assert_eq!(child.ended().await.code(), Some(130), "{}", child.log());
 }
 
 /// Runs a `weir serve` that cannot start.
 fn refused(config: &std::path::Path) -> (Option<i32>, String) {
-    let mut process =
-        weir().args(["serve", "--config"]).arg(config).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = weir()
+        .args(["serve", "--config"])
+        .arg(config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut said = String::new();
     process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (process.wait().unwrap().code(), said)
@@ -77,12 +84,16 @@ async fn a_port_that_is_taken_is_one_clear_message() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let path = setup.folders.root().join("weir.toml");
-    std::fs::write(&path, format!("[http]\nlisten = \"{address}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    std::fs::write(&path, format!("[http]\nlisten = \"{address}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n"))
+        .unwrap();
     let (code, said) = refused(&path);
     assert_eq!(code, Some(1), "{said}");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 1, "{said}");
-    assert!(said.contains(&address.to_string()) && said.contains("in use") && said.contains("--http"), "{said}");
+    assert!(
+        said.contains(&address.to_string()) && said.contains("in use") && said.contains("--http"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

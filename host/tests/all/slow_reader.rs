@@ -33,7 +33,8 @@ async fn a_page_that_stops_reading_is_cut_off_and_everybody_else_gets_everything
         let listed = router.admin("GET", "/v1/connections", "").await.json;
         let connections = listed["connections"].as_array().unwrap();
         let waiting = |name: &str| connections.iter().find(|connection| connection["name"] == name).unwrap();
-        let (queued, bytes) = (&waiting("stuck")["queued"], waiting("stuck")["queued_bytes"].as_u64().unwrap());
+        let (queued, bytes) =
+            (&waiting("stuck")["queued"], waiting("stuck")["queued_bytes"].as_u64().unwrap());
         assert!(bytes <= QUEUE_BYTES as u64, "{bytes} bytes wait");
         if *queued == 1 && bytes == 0 {
             break;

@@ -79,7 +79,11 @@ fn of(p: usize, names: &[Name]) -> Vec<Name> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_swaps_under_load_lose_double_and_reorder_nothing() {
-    let router = Setup::open().guest_as("stamp-a", "stamp").binding("stamp", "[config]\nlabel = \"0\"\n").start().await;
+    let router = Setup::open()
+        .guest_as("stamp-a", "stamp")
+        .binding("stamp", "[config]\nlabel = \"0\"\n")
+        .start()
+        .await;
     let (newest, mut stamps) = watch::channel(String::new());
     let mut newest = Some(newest);
     let mut subscribers = Vec::new();
@@ -133,10 +137,15 @@ async fn ten_swaps_under_load_lose_double_and_reorder_nothing() {
         for p in 0..PUBLISHERS {
             assert_eq!(of(p, &seen.names), of(p, &accepted), "subscriber {number}, order of publisher {p}");
             // One publisher's messages go from version to version, never back.
-            let mut went: Vec<&str> =
-                seen.stamps.iter().filter(|(from, _)| *from == p as u64).map(|(_, stamp)| stamp.as_str()).collect();
+            let mut went: Vec<&str> = seen
+                .stamps
+                .iter()
+                .filter(|(from, _)| *from == p as u64)
+                .map(|(_, stamp)| stamp.as_str())
+                .collect();
             went.dedup();
-            let places: Vec<_> = went.iter().map(|stamp| versions.iter().position(|v| v == stamp).unwrap()).collect();
+            let places: Vec<_> =
+                went.iter().map(|stamp| versions.iter().position(|v| v == stamp).unwrap()).collect();
             assert!(places.is_sorted(), "subscriber {number}, publisher {p}: {went:?}");
         }
     }

@@ -14,6 +14,7 @@ use weir_live::client::{Endpoint, Login};
 use weir_live::device::Command;
 use weir_live::page::{Look, Page, Screen, TOPICS};
 use weir_live::signals;
+use weir_live::witness::Witness;
 
 /// Show what devices and sensors say, and command a device.
 #[derive(Parser)]
@@ -54,10 +55,20 @@ async fn main() -> ExitCode {
     signals::exit_code(result)
 }
 
+/// Tells people above the table.
+struct OnScreen(Arc<Screen>);
+
+impl Witness for OnScreen {
+    fn note(&self, text: &str) {
+        self.0.say(text);
+    }
+}
+
 async fn show(args: Args, screen: Arc<Screen>) -> Result<()> {
     let stop = signals::stop()?;
     let login = Login { endpoint: args.url, key: args.key, name: args.name, origin: "page" };
-    let page = Page::connect(&login, &args.topic, Arc::new(())).await?;
+    let witness = Arc::new(OnScreen(Arc::clone(&screen)));
+    let page = Page::connect(&login, &args.topic, witness).await?;
     let (send, commands) = mpsc::channel(1);
     tokio::spawn(async move {
         let Some(device) = args.device else { return };

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::server::Request as Handshake;
 use super::folder::{Folder, Unit};
 use crate::client::Endpoint;
 
-/// What goes wrong, once: with the message of this number to the page.
+/// What goes wrong; if it has a number, with this reading of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
@@ -54,8 +54,8 @@ struct State {
     posts: BTreeSet<String>,
     latest: BTreeMap<String, Value>,
     calls: u64,
-    /// Messages to the page so far, and the one that waits for the next.
-    count: u64,
+    /// Readings of the device so far, and the one that waits for the next.
+    readings: u64,
     delayed: Option<String>,
 }
 
@@ -190,31 +190,34 @@ impl Fake {
         };
         let mut state = self.state.lock();
         state.calls += 1;
-        let to_page = topic.starts_with("page/");
-        if to_page {
+        if topic.starts_with("page/") {
             self.map(&mut data, name);
-            state.count += 1;
             if self.fault != Fault::StoresNothing {
                 state.latest.insert(topic.clone(), data.clone());
             }
         }
         let text = json!({"event": "message", "topic": topic, "from": name, "data": data}).to_string();
-        let number = if to_page { state.count } else { 0 };
+        if !(topic.starts_with("page/devices/") && topic.ends_with("/readings")) {
+            state.deliver(&topic, text);
+            return Some("accepted");
+        }
+        state.readings += 1;
+        let this = state.readings;
         match self.fault {
-            Fault::Loses(n) if n == number => return Some("accepted"),
-            Fault::Breaks(n) if n == number => return None,
-            Fault::Doubles(n) if n == number => state.deliver(&topic, text.clone()),
-            Fault::Delays(n) if n == number => {
+            Fault::Loses(number) if number == this => return Some("accepted"),
+            Fault::Breaks(number) if number == this => return None,
+            Fault::Doubles(number) if number == this => state.deliver(&topic, text.clone()),
+            Fault::Delays(number) if number == this => {
                 state.delayed = Some(text);
                 return Some("accepted");
             }
             _ => {}
         }
         state.deliver(&topic, text);
-        if to_page && let Some(delayed) = state.delayed.take() {
+        if let Some(delayed) = state.delayed.take() {
             state.deliver(&topic, delayed);
         }
-        Some(if self.fault == Fault::Leaks(number) { "denied" } else { "accepted" })
+        Some(if self.fault == Fault::Leaks(this) { "denied" } else { "accepted" })
     }
 
     fn map(&self, data: &mut Value, name: &str) {

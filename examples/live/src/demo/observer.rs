@@ -108,6 +108,10 @@ impl Witness for Observer {
         self.seen.lock().take(arrival, self.memory_total);
     }
 
+    fn foreign(&self, _topic: &str, _sender: &str) {
+        self.seen.lock().wrong("a message came that is no reading");
+    }
+
     fn note(&self, text: &str) {
         self.screen.say(text);
     }

@@ -26,7 +26,7 @@ async fn every_outcome_is_answered_where_an_id_asks_for_it() {
         assert!(client.send(&json!({"action": "publish", "topic": topic, "data": data})).await);
     }
     let error = client.event("error").await;
-    let expected = json!({"event": "error", "outcome": "invalid", "reason": "must be a number, is \"x\""});
+    let expected = json!({"event": "error", "outcome": "invalid", "reason": "must be a number, is a string"});
     assert_eq!(error, expected);
     assert!(client.send(&json!({"action": "subscribe", "topic": "a/#/b"})).await);
     assert_eq!(client.event("error").await["outcome"], "invalid");
@@ -171,7 +171,8 @@ async fn a_stop_answers_what_was_asked_and_then_closes() {
     let router = setup.start().await;
     let mut client = router.client("a").await;
     let publish = |id: u64, data: &str| json!({"action": "publish", "id": id, "topic": "t", "data": data});
-    let frames = [publish(1, "loop"), publish(2, "fine"), publish(3, "fine"), json!({"action": "ping", "id": 0})];
+    let frames =
+        [publish(1, "loop"), publish(2, "fine"), publish(3, "fine"), json!({"action": "ping", "id": 0})];
     assert!(client.send_all(frames).await);
     // Its answer says that those before it have been taken up; the plugin keeps them for a while.
     let mut answers = vec![client.next().await];

@@ -67,7 +67,9 @@ async fn foreign_pages_are_kept_out() {
     let setup = Setup::open().config(|config| config.http.origins = vec![APP.1.to_owned()]);
     let router = setup.start().await;
     let same = format!("http://{}", router.http);
-    for (origin, status) in [(("origin", same.as_str()), 101), (APP, 101), (EVIL, 403), (("origin", "null"), 403)] {
+    for (origin, status) in
+        [(("origin", same.as_str()), 101), (APP, 101), (EVIL, 403), (("origin", "null"), 403)]
+    {
         let headers = [&HANDSHAKE[..], &[origin]].concat();
         assert_eq!(call(router.http, "GET", "/v1/ws", &headers, b"").await.status, status, "{origin:?}");
         let published = call(router.http, "POST", "/v1/publish", &[origin], BODY).await;

@@ -92,7 +92,9 @@ async fn floods_of_control_frames_and_fragments_are_1008() {
 async fn unreadable_texts_are_told_and_the_connection_stays() {
     let router = Setup::open().start().await;
     let mut socket = websocket(router.http).await;
-    for bad in ["", "1", "{", r#"{"action":5}"#, r#"{"action":"ping"} x"#, "\0", "{\"action\":\"ping\",\"id\":[]}"] {
+    for bad in
+        ["", "1", "{", r#"{"action":5}"#, r#"{"action":"ping"} x"#, "\0", "{\"action\":\"ping\",\"id\":[]}"]
+    {
         send(&mut socket, TEXT, bad.as_bytes()).await;
         let answer: Value = serde_json::from_str(&text(&mut socket).await).unwrap();
         assert_eq!((&answer["event"], &answer["outcome"]), (&json!("error"), &json!("invalid")), "{bad}");
@@ -105,7 +107,12 @@ async fn unreadable_texts_are_told_and_the_connection_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_ends_and_harms_nobody() {
     let router = Setup::open().start().await;
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"\r\n\r\n\r\nx\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0"] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"\r\n\r\n\r\nx\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0",
+    ] {
         let mut stream = TcpStream::connect(router.http).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();

@@ -22,7 +22,10 @@ async fn history_in_pages() {
         assert_eq!(writer.publish_at("logged", "a", json!(n)).await["level"], "logged");
     }
     let first = get(&router, "/v1/history?topic=a&limit=2").await;
-    assert_eq!((first.status, &first.json["more"], all_data(&first.json)), (200, &json!(true), vec![json!(0), json!(1)]));
+    assert_eq!(
+        (first.status, &first.json["more"], all_data(&first.json)),
+        (200, &json!(true), vec![json!(0), json!(1)])
+    );
     assert_eq!(first.json["messages"][0].get("event"), None);
     let next = &first.json["next"];
     let next = format!("/v1/history?topic=a&after={}:{}", next["epoch"], next["offset"]);
@@ -65,6 +68,8 @@ async fn queries_hand_their_parameters_on() {
         ("oracle?topic=a&cursor=*", 400, "invalid"),
         ("oracle?topic=a&limit=0", 400, "invalid"),
         ("oracle?topic=%23/a", 400, "invalid"),
+        ("oracle?topic=a&x=%FF", 400, "invalid"),
+        ("%FF?topic=a", 400, "invalid"),
     ] {
         let answer = get(&router, &format!("/v1/query/{path}")).await;
         assert_eq!((answer.status, &answer.json["outcome"]), (status, &json!(outcome)), "{path}");

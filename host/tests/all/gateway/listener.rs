@@ -64,7 +64,10 @@ async fn slow_headers_are_not_held() {
 async fn slow_bodies_are_answered_408() {
     let router = patient(|limits| limits.body = SOON).await;
     let mut stream = connect(&router).await;
-    stream.write_all(b"POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"to").await.unwrap();
+    stream
+        .write_all(b"POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"to")
+        .await
+        .unwrap();
     assert_eq!(reply(&mut stream).await.outcome(), (408, "invalid".to_owned()));
     router.stop().await;
 }

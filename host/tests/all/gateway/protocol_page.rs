@@ -14,7 +14,8 @@ fn same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::String(any), _) if any == "*" => true,
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|found| same(value, found)))
+            a.len() == b.len()
+                && a.iter().all(|(key, value)| b.get(key).is_some_and(|found| same(value, found)))
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (a, b) => a == b,
@@ -65,7 +66,8 @@ async fn the_worked_session_is_true() {
         }
         for (status, value) in found {
             let at = expected.iter().position(|(s, e)| *s == status && same(e, &value));
-            let at = at.unwrap_or_else(|| panic!("{sent}\n  came: {status:?} {value}\n  expected: {expected:?}"));
+            let at =
+                at.unwrap_or_else(|| panic!("{sent}\n  came: {status:?} {value}\n  expected: {expected:?}"));
             expected.remove(at);
         }
     }

@@ -9,7 +9,6 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::within;
@@ -194,16 +193,6 @@ impl Client {
     pub async fn closed(&mut self) -> (u16, String) {
         while self.read().await.is_some() {}
         self.closed.clone().unwrap_or_default()
-    }
-
-    /// Closes from this side.
-    pub async fn close(mut self) {
-        let close = tokio_tungstenite::tungstenite::protocol::CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        drop(self.socket.close(Some(close)).await);
-        while self.read().await.is_some() {}
     }
 }
 

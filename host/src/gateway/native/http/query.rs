@@ -1,5 +1,6 @@
 //! `GET /v1/query/PLUGIN`.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -18,14 +19,15 @@ const OURS: [&str; 3] = ["topic", "cursor", "limit"];
 /// Asks a storage plugin.
 pub(in super::super) async fn query(
     State(app): State<App>,
-    Path(plugin): Path<String>,
+    plugin: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (visit, parameters) = match enter(&app, &request, None).await {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let asked = match read(plugin, &parameters) {
+    let named = plugin.map_err(|_| Fault::new("the plugin's name is not UTF-8".into()));
+    let asked = match named.and_then(|Path(plugin)| read(plugin, &parameters)) {
         Ok(asked) => asked,
         Err(fault) => return bad_request(&fault),
     };
