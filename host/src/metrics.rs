@@ -104,8 +104,8 @@ impl Metrics {
         }
     }
 
-    /// Calls of one version of a plugin at one stage: `authenticate`, `authorize`, `filter`, `transform`,
-    /// `store`, `query`. Resolve it when the version is loaded.
+    /// Calls of one version of a plugin at one stage: `auth`, `filter`, `transform`, `storage`, `query`.
+    /// Resolve it when the version is loaded.
     pub fn stage(&self, stage: &'static str, plugin: &str, version: &str) -> StageMetrics {
         self.stages.get(stage, plugin, version)
     }

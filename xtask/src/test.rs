@@ -11,6 +11,9 @@ const PACKAGES: [&str; 0] = [];
 /// The crate that shows how an integrator works: its own workspace, its own lock file.
 const CUSTOM: &str = "examples/custom-plugin";
 
+/// Most tests of the host wait for sockets most of their time: more of them than cores at once.
+const TEST_THREADS: &str = "8";
+
 /// A test that takes minutes: skipped by `cargo test` unless its variable is set.
 struct Campaign {
     name: &'static str,
@@ -33,6 +36,7 @@ pub(crate) fn test(all: bool) -> Result<()> {
     plugins::plugins()?;
     let mut workspace = cargo(&root());
     workspace.args(["test", "--workspace", "--target-dir"]).arg(host_target());
+    workspace.env("RUST_TEST_THREADS", TEST_THREADS);
     command::run("testing the workspace", &mut workspace)?;
     custom_plugin()?;
     if all {

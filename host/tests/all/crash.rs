@@ -84,6 +84,12 @@ fn numbers(messages: &[Value]) -> Vec<u64> {
 
 /// The storage plugin has each message of the log exactly once, in order.
 async fn check_tally(reader: &mut Client, topic: &str, log: &[u64]) {
+    if log.is_empty() {
+        // On a busy machine the process may be dead before a publisher's first message is on the disk.
+        let answer = reader.ask(json!({"action": "query", "plugin": "tally", "topic": topic})).await;
+        assert_eq!(answer["outcome"], "not-found", "{topic}: {answer}");
+        return;
+    }
     let what = format!("tally has caught up with {} messages of {topic}", log.len());
     let reader = tokio::sync::Mutex::new(reader);
     let counted = eventually(&what, async || {
