@@ -198,3 +198,31 @@ fn refused(error: SubmitError) -> NotCommitted {
         offset @ SubmitError::Offset { .. } => Outcome::Unavailable { reason: offset.to_string() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+    use crate::store::StoreOptions;
+
+    fn message(topic: &str) -> Message {
+        Message { topic: topic.into(), meta: Bytes::from_static(&[1]), payload: Bytes::from_static(b"x") }
+    }
+
+    #[test]
+    fn a_full_log_queue_takes_all_of_a_pass_or_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let options = StoreOptions { queue_records: 1, ..StoreOptions::default() };
+        let store = Store::open(home.path(), options).unwrap();
+        let topics = store.logs().iter().map(|_| vec![Pattern::parse("#").unwrap()]).collect();
+        let metrics = crate::metrics::Metrics::new();
+        let sequencer = Sequencer::new(store.clone(), Arc::default(), topics, |log| metrics.log(log));
+        let two = sequencer.accept(vec![message("a"), message("b")], Vec::new(), None);
+        assert!(matches!(two, Err(NotCommitted::Refused(Outcome::Overloaded))), "{two:?}");
+        let one = sequencer.accept(vec![message("a")], Vec::new(), None).unwrap();
+        assert_eq!(one[0].place.as_ref().unwrap().offset, 0, "the refused pass has taken no offset");
+        store.close().unwrap();
+        let late = sequencer.accept(vec![message("a")], Vec::new(), None);
+        assert!(matches!(late, Err(NotCommitted::Refused(Outcome::ShuttingDown))), "{late:?}");
+    }
+}

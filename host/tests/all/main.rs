@@ -12,6 +12,7 @@ mod frames;
 mod gateway;
 mod keys;
 mod levels;
+mod limits;
 mod misbehaviour;
 mod permissions;
 mod shutdown;

@@ -34,19 +34,28 @@ impl Setup {
         if !config.exists() {
             self.write_config("");
         }
-        Child::spawn(&self.folders, &config).await
+        Child::spawn(&self.folders, &config, weir()).await
+    }
+
+    /// As [`spawn`](Self::spawn), with so many KiB of address space.
+    pub async fn spawn_within(&self, kib: u64) -> Child {
+        let config = self.write_config("");
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
+        limited.args(["-c", &script]).arg(weir().get_program());
+        Child::spawn(&self.folders, &config, limited).await
     }
 }
 
 impl Child {
-    async fn spawn(folders: &Folders, config: &std::path::Path) -> Self {
+    async fn spawn(folders: &Folders, config: &std::path::Path, mut program: Command) -> Self {
         let addresses = folders.data().join("addresses.json");
         if addresses.exists() {
             std::fs::remove_file(&addresses).expect("forget where the process before listened");
         }
         let log = folders.root().join("weir.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("the log file");
-        let mut process = weir()
+        let mut process = program
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
