@@ -1,13 +1,16 @@
 //! Wires everything together, and takes it apart in the right order.
 
+mod background;
+
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
+
+use background::Background;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, TokenError};
@@ -16,7 +19,6 @@ use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
 use crate::gateway::{listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
-use crate::message::now_us;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::{LoadError, Plugins, PluginsOptions};
 use crate::router::Router;
@@ -57,9 +59,6 @@ pub enum ServerError {
         error: std::io::Error,
     },
 }
-
-/// How often sessions are looked at for their end.
-const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until `shutdown`: then stops accepting, drains, closes sessions with 1001, flushes, returns.
 pub async fn run(
@@ -246,88 +245,4 @@ fn log_options(rule: &LogRule) -> LogOptions {
 /// The configuration has checked them.
 fn topics(rule: &LogRule) -> Vec<Pattern> {
     rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
-}
-
-/// Tasks that carry news from one part to another.
-struct Background {
-    tasks: tokio::task::JoinSet<()>,
-}
-
-impl Background {
-    fn start(parts: &Parts, closing: &CancellationToken) -> Self {
-        let mut tasks = tokio::task::JoinSet::new();
-        for log in parts.store.logs() {
-            let (mut durable, consumers) = (log.durable_watch(), Arc::clone(&parts.consumers));
-            let gauge = parts.metrics.log(log.name()).durable;
-            tasks.spawn(until(closing.clone(), async move {
-                while durable.changed().await.is_ok() {
-                    gauge.set(i64::try_from(*durable.borrow_and_update()).unwrap_or(i64::MAX));
-                    consumers.wake();
-                }
-            }));
-        }
-        tasks.spawn(until(closing.clone(), chain_changes(parts)));
-        tasks.spawn(until(closing.clone(), account_changes(parts)));
-        tasks.spawn(until(closing.clone(), expiries(Arc::clone(parts.ingress.sessions()))));
-        Self { tasks }
-    }
-
-    async fn end(mut self) {
-        while self.tasks.join_next().await.is_some() {}
-    }
-}
-
-async fn until(closing: CancellationToken, task: impl Future<Output = ()>) {
-    tokio::select! {
-        () = closing.cancelled() => {}
-        () = task => {}
-    }
-}
-
-/// A new chain: storage threads follow it, and permissions are asked for again if its auth part changed.
-fn chain_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
-    let mut changes = parts.plugins.changes();
-    let chain = Arc::clone(parts.plugins.chain());
-    let (consumers, ingress) = (Arc::clone(&parts.consumers), parts.ingress.clone());
-    async move {
-        let mut authority = chain.load().authority;
-        while changes.changed().await.is_ok() {
-            changes.borrow_and_update();
-            let now = chain.load_full();
-            let (consumers, adopted) = (Arc::clone(&consumers), Arc::clone(&now));
-            drop(tokio::task::spawn_blocking(move || consumers.adopt(&adopted)).await);
-            if std::mem::replace(&mut authority, now.authority) != now.authority {
-                ingress.recheck().await;
-            }
-        }
-    }
-}
-
-/// An account was revoked or changed: its sessions end, the others' subscriptions are asked for again.
-fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
-    let mut changes = parts.accounts.changes();
-    let (accounts, ingress) = (Arc::clone(&parts.accounts), parts.ingress.clone());
-    async move {
-        while changes.changed().await.is_ok() {
-            changes.borrow_and_update();
-            let gone = |account: &Arc<str>| accounts.lookup("keys", account).is_none();
-            ingress.sessions().close_where(
-                |session| session.principal.account.as_ref().is_some_and(gone),
-                1008,
-                "key revoked",
-            );
-            ingress.recheck().await;
-        }
-    }
-}
-
-/// Sessions end when their grant does.
-async fn expiries(sessions: Arc<Sessions>) {
-    loop {
-        tokio::time::sleep(EXPIRY_LOOK).await;
-        let now = now_us();
-        let expired =
-            |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
-        sessions.close_where(expired, 1008, "key expired");
-    }
 }
