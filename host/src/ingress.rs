@@ -5,6 +5,7 @@
 mod admission;
 mod command;
 mod login;
+mod rate;
 mod read;
 
 pub use command::{
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+
+use rate::Rate;
 
 use crate::accounts::Accounts;
 use crate::config::Limits;
@@ -35,6 +38,7 @@ pub struct Ingress(Arc<Inner>);
 
 struct Inner {
     parts: IngressParts,
+    rate: Rate,
     gateways: parking_lot::RwLock<HashMap<&'static str, Arc<GatewayMetrics>>>,
 }
 
@@ -65,7 +69,8 @@ pub struct IngressParts {
 impl Ingress {
     /// Opens the door.
     pub fn new(parts: IngressParts) -> Self {
-        Self(Arc::new(Inner { parts, gateways: parking_lot::RwLock::default() }))
+        let rate = Rate::new(parts.limits.publishes_per_s);
+        Self(Arc::new(Inner { parts, rate, gateways: parking_lot::RwLock::default() }))
     }
 
     /// Authenticates. `notices`: Some = a connection, which is listed and must be ended with
@@ -101,7 +106,7 @@ impl Ingress {
     pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
         let reply = Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() };
         let level = publish.level;
-        let message = match admission::admit(session, publish, &self.0.parts.limits) {
+        let message = match admission::admit(session, publish, &self.0.parts.limits, &self.0.rate) {
             Ok(message) => message,
             Err(outcome) => return reply.answer(outcome),
         };
@@ -162,6 +167,11 @@ impl Ingress {
     pub fn shut(&self) {
         self.0.parts.login.stop();
         self.0.parts.shards.iter().for_each(ShardQueue::stop);
+    }
+
+    /// Forgets what need not be remembered any more. To be called now and then.
+    pub fn prune(&self) {
+        self.0.rate.prune();
     }
 
     /// Limits that gateways need for their own caps.

@@ -11,11 +11,8 @@ pub use registry::{ConnectionInfo, Sessions};
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 
 use crate::message::Principal;
@@ -42,7 +39,8 @@ pub struct Session {
     pub id: Arc<str>,
     /// Who.
     pub principal: Principal,
-    /// Sessions with the same number are served by the same shard: one publisher keeps its order.
+    /// Sessions with the same number are one publisher: served by one shard, so that it keeps its order, and
+    /// counted together against its rate.
     pub affinity: u64,
     /// The gateway that speaks its protocol.
     pub gateway: &'static str,
@@ -54,7 +52,6 @@ pub struct Session {
     pub outbound: Outbound,
     /// Writes the router's notices in the gateway's encoding; none for HTTP requests.
     pub notices: Option<NoticeEncoder>,
-    rate: Option<DefaultDirectRateLimiter>,
     subscriptions: Mutex<BTreeSet<Arc<str>>>,
     permissions: Mutex<Permissions>,
 }
@@ -88,16 +85,9 @@ impl Session {
             opened_us: crate::message::now_us(),
             outbound: Outbound::new(limits),
             notices,
-            rate: None,
             subscriptions: Mutex::default(),
             permissions: Mutex::default(),
         }
-    }
-
-    /// With at most so many publishes a second (and as many in a burst); 0 = no limit.
-    pub fn with_rate(self, publishes_per_s: u32) -> Self {
-        let quota = NonZeroU32::new(publishes_per_s).map(Quota::per_second);
-        Self { rate: quota.map(RateLimiter::direct), ..self }
     }
 
     /// Of a client that names itself: several that share a key are several publishers.
@@ -106,13 +96,6 @@ impl Session {
             self.affinity = hash(&(&self.principal.tenant, &self.principal.name, client_id));
         }
         self
-    }
-
-    /// Counts a publish. Some: it is too early, by so many milliseconds.
-    pub fn over_rate(&self) -> Option<u64> {
-        let too_early = self.rate.as_ref()?.check().err()?;
-        let wait = too_early.wait_time_from(DefaultClock::default().now());
-        Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
     }
 
     /// Patterns that this session holds, in order.

@@ -21,7 +21,7 @@ pub struct Limits {
     /// Open sockets per listener.
     #[serde(deserialize_with = "unit::count")]
     pub connections: usize,
-    /// Messages per second that one session may publish; 0 = no limit.
+    /// Messages per second that one publisher (key and client id) may publish; 0 = no limit.
     #[serde(deserialize_with = "unit::count")]
     pub publishes_per_s: u32,
     /// Messages and answers that may wait for one slow reader.

@@ -90,6 +90,9 @@ impl Writer {
             }
             self.consumers.settle();
         }
+        // Unbound, or the router stops: retention need not wait for it.
+        let binding = self.current.load();
+        self.consumers.store.logs().iter().for_each(|log| log.set_hold(binding.name(), None));
     }
 
     /// Waits after a failure, with its cursor where it was.
@@ -128,6 +131,7 @@ impl Writer {
     fn advance(&mut self, binding: &Binding, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
         let next = space.cursor(log.name())?.map_or_else(|| log.oldest(), |cursor| cursor.next);
         self.progress.reached(log.name(), next);
+        log.set_hold(binding.name(), Some(next));
         if next >= log.durable() {
             return Ok(false);
         }

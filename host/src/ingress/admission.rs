@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weir_contract::packed::{self, put, put_named, put_text, put_u64, tag};
 use weir_contract::topic;
 
+use super::rate::Rate;
 use super::{Publish, invalid};
 use crate::config::Limits;
 use crate::message::{Message, Outcome, now_us};
@@ -18,8 +19,8 @@ const MESSAGE_ID_BYTES: usize = 64;
 const HEADERS: usize = 64;
 
 /// Checks and stamps. Err is the publisher's answer.
-pub fn admit(session: &Session, publish: Publish, limits: &Limits) -> Result<Message, Outcome> {
-    if let Some(retry_after_ms) = session.over_rate() {
+pub fn admit(session: &Session, publish: Publish, limits: &Limits, rate: &Rate) -> Result<Message, Outcome> {
+    if let Some(retry_after_ms) = rate.over(session) {
         return Err(Outcome::RateLimited { retry_after_ms });
     }
     topic::check(&publish.topic).map_err(|error| invalid(format!("topic {:?}: {error}", publish.topic)))?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use crate::ingress::Ingress;
 use crate::message::now_us;
-use crate::session::Sessions;
 
-/// How often sessions are looked at for their end.
+/// How often sessions are looked at for their end, and the rates of quiet publishers are forgotten.
 const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 
 /// All of them.
@@ -32,7 +32,7 @@ impl Background {
         }
         tasks.spawn(until(closing.clone(), chain_changes(parts)));
         tasks.spawn(until(closing.clone(), account_changes(parts)));
-        tasks.spawn(until(closing.clone(), expiries(Arc::clone(parts.ingress.sessions()))));
+        tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
         Self { tasks }
     }
 
@@ -86,12 +86,13 @@ fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
 }
 
 /// Sessions end when their grant does.
-async fn expiries(sessions: Arc<Sessions>) {
+async fn expiries(ingress: Ingress) {
     loop {
         tokio::time::sleep(EXPIRY_LOOK).await;
         let now = now_us();
         let expired =
             |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
-        sessions.close_where(expired, 1008, "key expired");
+        ingress.sessions().close_where(expired, 1008, "key expired");
+        ingress.prune();
     }
 }

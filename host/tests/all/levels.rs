@@ -72,7 +72,7 @@ async fn who_publishes_too_fast_is_told_when_to_try_again() {
         }
     }
     assert!(!refused.is_empty() && refused.iter().all(|wait| (1..=200).contains(wait)), "{refused:?}");
-    assert_eq!(other.publish("a", json!(1)).await["outcome"], "accepted", "each session has its own rate");
+    assert_eq!(other.publish("a", json!(1)).await["outcome"], "accepted", "each client has its own rate");
     router.stop().await;
 }
 

@@ -48,6 +48,13 @@ async fn too_fast_is_429_and_says_when() {
     let results = body["results"].as_array().unwrap();
     assert_eq!((results.len(), &results[0]["outcome"]), (20, &json!("accepted")));
     assert!(results.iter().any(|result| result["retry_after_ms"].is_u64()), "{body}");
+    // A new request is the same publisher; sixty of them do not fit into a burst of one and the time they take.
+    let one = br#"{"topic":"a","data":1}"#;
+    let mut refused = 0;
+    for _ in 0..60 {
+        refused += usize::from(call(router.http, "POST", "/v1/publish", &[], one).await.status == 429);
+    }
+    assert!(refused > 0, "requests have one rate together");
     router.stop().await;
 }
 
