@@ -225,12 +225,16 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert!(
-            parse("order = 1\ntopic = ['a']").unwrap_err().starts_with("stem.toml:2: unknown field `topic`")
-        );
-        assert!(parse("topics = ['a/#/b']").unwrap_err().contains("topics \"a/#/b\""));
-        assert!(parse("name = '../x'").unwrap_err().contains("accepted are"));
-        assert!(parse("on-error = 'explode'").unwrap_err().contains("dead-letter"));
+        for (text, line, part) in [
+            ("order = 1\ntopic = ['a']", 2, "did you mean `topics`?"),
+            ("\ntopics = ['a/#/b']", 2, "topics \"a/#/b\""),
+            ("name = '../x'", 1, "accepted are 1 to 63"),
+            ("on-error = 'explode'", 1, "dead-letter"),
+            ("[[binding]]\n[[binding]]\nplugin = 'http://x'", 3, "accepted are stock:NAME"),
+        ] {
+            let said = parse(text).unwrap_err();
+            assert!(said.starts_with(&format!("stem.toml:{line}: ")) && said.contains(part), "{said}");
+        }
     }
 
     #[test]
