@@ -35,6 +35,7 @@ pub struct Pass<'a> {
 /// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
 pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
     authorize(stages, pass, &message.topic)?;
+    stages.check_complete(&message.topic)?;
     filter(stages, pass, &message)?;
     transform::apply(stages, pass, message)
 }

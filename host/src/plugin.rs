@@ -22,7 +22,7 @@ pub mod space;
 pub mod stock;
 
 pub use binding::Policy;
-pub use chain::{AuthSlot, Binding, Chain};
+pub use chain::{AuthSlot, Binding, Chain, Closed};
 pub use engine::Engine;
 pub use error::{CallError, LoadError};
 pub use info::*;

@@ -102,10 +102,15 @@ pub async fn run(
     closing.cancel();
     background.end().await;
     drop(admin.await);
+    // Nobody listens there any more; if it cannot be removed, whoever reads it finds nobody.
+    let _ = std::fs::remove_file(config.data.join(ADDRESSES));
     stopped.map_err(|error| system("stopping", std::io::Error::other(error)))??;
     tracing::info!("stopped");
     Ok(())
 }
+
+/// The file in the data folder that says where this router listens.
+const ADDRESSES: &str = "addresses.json";
 
 /// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
 /// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}`, whole at every moment.
@@ -113,9 +118,9 @@ fn announce(config: &Config, listeners: &Listeners) -> Result<(), ServerError> {
     let write = || {
         let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
         let text = serde_json::json!({ "http": http, "admin": admin }).to_string();
-        let draft = config.data.join("addresses.json.new");
+        let draft = config.data.join(format!("{ADDRESSES}.new"));
         std::fs::write(&draft, text)?;
-        std::fs::rename(draft, config.data.join("addresses.json"))
+        std::fs::rename(draft, config.data.join(ADDRESSES))
     };
     write().map_err(|error| system("writing addresses.json into the data folder", error))
 }

@@ -23,16 +23,20 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Libraries that would print whole messages at `trace`.
-const QUIET: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+/// Libraries that would print whole messages at `trace`: never.
+const SILENCED: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+/// Libraries whose own debugging drowns the router's, unless they are named.
+const QUIET: [&str; 7] =
+    ["cranelift_codegen", "regalloc2", "wasmtime", "wasmtime_internal_cranelift", "sled", "hyper", "notify"];
 
 /// Starts the log of this process. To be called once.
 pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
     let mut filter =
         EnvFilter::try_new(&logging.level).map_err(|_| TelemetryError::Level(logging.level.clone()))?;
-    for directive in QUIET {
-        filter =
-            filter.add_directive(directive.parse().map_err(|_| TelemetryError::Level(directive.into()))?);
+    let quiet =
+        QUIET.iter().filter(|name| !logging.level.contains(**name)).map(|name| format!("{name}=info"));
+    for directive in quiet.chain(SILENCED.map(str::to_owned)) {
+        filter = filter.add_directive(directive.parse().map_err(|_| TelemetryError::Level(directive))?);
     }
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     match logging.format {

@@ -145,10 +145,11 @@ fn welcome(running: &Running, key: &str, [data, plugins]: [&Path; 2], open: bool
   plugins  {plugins}    (drop NAME.wasm and NAME.toml here)
   key      {key}
 
-Try, in two other terminals:
+Try, in other terminals:
 
   weir sub{url} --key {key} 'hello/#'
   curl -H 'X-API-Key: {key}' -d '{{\"topic\":\"hello/world\",\"data\":{{\"n\":1}}}}' http://{http}/v1/publish
+  weir plugin list --data {data}
 
 Ctrl-C ends it."
     )

@@ -50,6 +50,12 @@ pub(super) struct Place {
     pub(super) admin: Option<SocketAddr>,
 }
 
+/// `DATA/addresses.json`.
+#[derive(serde::Deserialize)]
+struct Addresses {
+    admin: SocketAddr,
+}
+
 impl Settings {
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         self.place.load_with(Overrides {
@@ -63,8 +69,15 @@ impl Settings {
 }
 
 impl Place {
+    /// What the operator's verbs need. A server that runs on the data folder has written there where it listens.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        self.load_with(Overrides::default())
+        let mut config = self.load_with(Overrides::default())?;
+        let announced = std::fs::read_to_string(config.data.join("addresses.json")).ok();
+        let announced = announced.and_then(|text| serde_json::from_str::<Addresses>(&text).ok());
+        if let (None, Some(addresses)) = (self.admin, announced) {
+            config.admin.listen = addresses.admin;
+        }
+        Ok(config)
     }
 
     fn load_with(&self, overrides: Overrides) -> Result<Config, ConfigError> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Stop;
 use crate::metrics::{End, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
-use crate::plugin::{AuthSlot, Binding, CallError, Chain, Instance, Policy};
+use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
 
 /// One binding as this shard runs it.
@@ -38,6 +38,8 @@ pub struct Stages {
     pub filters: Vec<Stage>,
     /// Transforms, in order.
     pub transforms: Vec<Stage>,
+    /// Filters and transforms that should be there and do not load.
+    closed: Vec<Closed>,
 }
 
 impl Stages {
@@ -65,6 +67,7 @@ impl Stages {
         self.auth = auth.collect();
         self.filters = chain.filters.iter().map(&mut stage).collect();
         self.transforms = chain.transforms.iter().map(&mut stage).collect();
+        self.closed = chain.closed.clone();
         self.generation = chain.generation;
     }
 
@@ -81,6 +84,20 @@ impl Stages {
         self.auth.iter_mut().find_map(|stage| match stage {
             AuthStage::Live(stage) if &**stage.name() == name => Some(stage),
             _ => None,
+        })
+    }
+
+    /// A message that a missing filter or transform should have seen goes no further.
+    pub fn check_complete(&self, topic: &str) -> Result<(), Stop> {
+        let missing =
+            self.closed.iter().find(|closed| closed.topics.iter().any(|pattern| pattern.matches(topic)));
+        missing.map_or(Ok(()), |closed| {
+            Err(Stop::Failed {
+                plugin: Arc::clone(&closed.name),
+                version: "".into(),
+                reason: "it was live and does not load".into(),
+                disconnect: false,
+            })
         })
     }
 

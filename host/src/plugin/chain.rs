@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use weir_contract::topic::Pattern;
 
 use super::binding::{Policy, Spec};
 use super::component::Loaded;
@@ -101,18 +102,33 @@ pub struct Chain {
     pub transforms: Vec<Arc<Binding>>,
     /// Consumers of the log; they have no order.
     pub storages: Vec<Arc<Binding>>,
+    /// Filters and transforms that were live and do not load: messages of their topics are refused.
+    pub closed: Vec<Closed>,
+}
+
+/// A binding that was live and is not, and must not be passed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Binding name.
+    pub name: Arc<str>,
+    /// What it was.
+    pub kind: Kind,
+    /// Where it stood.
+    pub order: i64,
+    /// Whose messages it got.
+    pub topics: Vec<Pattern>,
 }
 
 impl Chain {
     /// Sorts bindings into a chain. The generations are the caller's.
-    pub fn build(bindings: &[Arc<Binding>], closed: &[(Arc<str>, i64)]) -> Self {
+    pub fn build(bindings: &[Arc<Binding>], closed: &[Closed]) -> Self {
         let mut sorted = bindings.to_vec();
         sorted.sort_by(|a, b| (a.spec.order, a.name()).cmp(&(b.spec.order, b.name())));
         let of = |kind: Kind| sorted.iter().filter(move |b| b.kind() == kind).cloned().collect::<Vec<_>>();
         let mut auth: Vec<_> = of(Kind::Auth).into_iter().map(AuthSlot::Live).collect();
-        auth.extend(
-            closed.iter().map(|(name, order)| AuthSlot::Closed { name: Arc::clone(name), order: *order }),
-        );
+        let (doors, closed): (Vec<_>, Vec<_>) =
+            closed.iter().cloned().partition(|closed| closed.kind == Kind::Auth);
+        auth.extend(doors.into_iter().map(|door| AuthSlot::Closed { name: door.name, order: door.order }));
         auth.sort_by_key(AuthSlot::rank);
         Self {
             generation: 0,
@@ -121,6 +137,7 @@ impl Chain {
             filters: of(Kind::Filter),
             transforms: of(Kind::Transform),
             storages: of(Kind::Storage),
+            closed,
         }
     }
 

@@ -29,6 +29,11 @@ pub enum LoadError {
         /// The limit.
         accepted: usize,
     },
+    /// Not a plugin's name.
+    #[error(
+        "the name {0:?} is not taken: accepted are 1 to 63 of a-z, 0-9 and -, so rename the file (_ as -)"
+    )]
+    Name(String),
     /// Not a component.
     #[error(
         "not a WebAssembly component ({0}): build for wasm32-wasip2; core modules and precompiled code are refused"
@@ -57,7 +62,9 @@ pub enum LoadError {
     #[error("exports {0}, which this router does not know")]
     UnknownExport(String),
     /// Not allowed.
-    #[error("imports {0}, which plugins may not have: no files, sockets or HTTP")]
+    #[error(
+        "it asks for {0}, which plugins may not have: no sockets, no HTTP, nothing but weir's own interfaces and basic WASI"
+    )]
     Imports(String),
     /// Types do not match.
     #[error("does not fit weir:plugin@0.1.0: {0}")]
@@ -94,7 +101,7 @@ impl LoadError {
     pub fn stage(&self) -> &'static str {
         match self {
             Self::Engine(_) => "engine",
-            Self::Read { .. } => "read",
+            Self::Read { .. } | Self::Name(_) => "read",
             Self::TooBig { .. } => "size",
             Self::NotAComponent(_) | Self::Compile(_) => "compile",
             Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",

@@ -66,7 +66,13 @@ impl Folder {
         let mut seen = BTreeMap::new();
         let listed = fs::read_dir(&self.path).map_err(|error| read_error(&self.path, &error))?;
         for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
-            let Some((name, is_wasm)) = plugin_file(&path) else { continue };
+            let Some((name, is_wasm)) = plugin_file(&path) else {
+                if let Some(name) = misnamed(&path) {
+                    let entry = Entry { wasm: Some(Err(LoadError::Name(name.clone()))), toml: None };
+                    entries.insert(name, entry);
+                }
+                continue;
+            };
             let known = self.seen.get(&path);
             let read = if ready(&path) { self.read(&path, is_wasm, known) } else { known.cloned() };
             let Some((stamp, read)) = read else { continue };
@@ -155,6 +161,13 @@ pub fn plugin_file(path: &Path) -> Option<(&str, bool)> {
     valid_name(name).then_some((name, is_wasm))
 }
 
+/// What looks like a plugin and has a name that no plugin can have: reported, since cargo itself writes `_`.
+fn misnamed(path: &Path) -> Option<String> {
+    let name = path.file_stem()?.to_string_lossy();
+    let plugin = matches!(path.extension()?.to_str()?, "wasm" | "toml");
+    (plugin && !name.starts_with('.')).then(|| name.into_owned())
+}
+
 fn stamp(metadata: &Metadata) -> Stamp {
     (
         metadata.len(),
@@ -199,6 +212,8 @@ mod tests {
         fs::create_dir(dir.path().join("folder.wasm")).unwrap();
         fs::write(dir.path().join("big.wasm"), [0; 101]).unwrap();
         fs::write(dir.path().join("good.wasm"), [0; 100]).unwrap();
+        fs::write(dir.path().join("my_filter.wasm"), [0; 100]).unwrap();
+        fs::write(dir.path().join(".my_filter.wasm"), [0; 100]).unwrap();
         let fifo = dir.path().join("fifo.wasm");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let entries = Folder::new(dir.path(), 100).scan(|_| true).unwrap();
@@ -211,6 +226,8 @@ mod tests {
         assert!(reason("fifo").contains("not a regular file"), "{}", reason("fifo"));
         assert!(reason("big").contains("at most 100"), "{}", reason("big"));
         assert_eq!(reason("good"), "read");
+        assert!(reason("my_filter").contains("rename the file"), "{}", reason("my_filter"));
+        assert!(!entries.contains_key(".my_filter"));
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl Instance {
         if self.dead {
             return Err(CallError::Instantiate("the instance has trapped".into()));
         }
+        self.store.data().console.clear();
         self.store.set_epoch_deadline(Engine::ticks(deadline));
         call(&mut self.store).map_err(|error| {
             self.dead = true;

@@ -2,6 +2,7 @@
 //! swap everything at once. Any failure keeps the version before it and is shown in the list.
 
 mod check;
+mod ledger;
 mod loader;
 mod settling;
 mod status;

@@ -121,3 +121,31 @@ async fn a_start_with_a_broken_plugin_is_a_start_without_it() {
     assert_eq!(stamp(&mut writer, &mut reader).await, "a");
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_was_live_and_does_not_load_after_a_restart_lets_nothing_through() {
+    let setup = Setup::open().guest("stamp-a").guest("keep").binding("keep", "topics = [\"guarded/#\"]\n");
+    let router = setup.start().await;
+    let mut client = router.client("device").await;
+    assert_eq!(client.publish("guarded/1", json!(1)).await["outcome"], "accepted");
+    let folders = router.stop().await;
+    folders.replace("keep.wasm", b"no component");
+    let router = Setup::over(&folders).start().await;
+    let listed = router.plugin("keep").await;
+    assert_eq!(listed["state"], "failed");
+    assert!(listed["reason"].as_str().unwrap().contains("refused"), "{listed}");
+    let mut client = router.client("device").await;
+    assert_eq!(client.publish("guarded/1", json!(1)).await["outcome"], "plugin-failed");
+    assert_eq!(client.publish("other", json!(1)).await["outcome"], "accepted");
+    // Taking it away is meant as such; a name that no plugin can have is told, not passed over.
+    folders.remove("keep.toml");
+    folders.remove("keep.wasm");
+    folders.replace("keep_2.wasm", b"whatever");
+    router
+        .until_plugin("keep_2", |plugin| {
+            plugin["reason"].as_str().is_some_and(|why| why.contains("rename the file"))
+        })
+        .await;
+    assert_eq!(client.publish("guarded/1", json!(1)).await["outcome"], "accepted");
+    router.stop().await;
+}

@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ const KEPT: usize = 8 * 1024;
 pub struct Console {
     tail: Arc<Mutex<Vec<u8>>>,
     line: Arc<Mutex<Vec<u8>>>,
+    written: Arc<AtomicBool>,
     from: Arc<Source>,
 }
 
@@ -41,6 +43,7 @@ impl Console {
         Self {
             tail: Arc::default(),
             line: Arc::default(),
+            written: Arc::default(),
             from: Arc::new(Source {
                 binding: Arc::clone(&shared.binding),
                 version: Arc::clone(&shared.version),
@@ -50,12 +53,20 @@ impl Console {
         }
     }
 
+    /// Forgets what was written, so that a failure is told in its own words and not in those of the call before.
+    pub fn clear(&self) {
+        if self.written.swap(false, Ordering::Relaxed) {
+            self.tail.lock().clear();
+        }
+    }
+
     /// What was written last, and forgets it.
     pub fn take_tail(&self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut *self.tail.lock())).trim().to_owned()
     }
 
     fn push(&self, bytes: &[u8]) {
+        self.written.store(true, Ordering::Relaxed);
         let mut tail = self.tail.lock();
         tail.extend_from_slice(bytes);
         let excess = tail.len().saturating_sub(KEPT);
@@ -69,7 +80,17 @@ impl Console {
                 let text = String::from_utf8_lossy(&line).into_owned();
                 line.clear();
                 let from = &self.from;
-                write_line(&from.gate, &from.binding, &from.version, from.kind, LogLevel::Info, &text, "");
+                if !text.trim().is_empty() {
+                    write_line(
+                        &from.gate,
+                        &from.binding,
+                        &from.version,
+                        from.kind,
+                        LogLevel::Info,
+                        &text,
+                        "",
+                    );
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Loads what the folder asks for and builds the next chain.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
 use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::ledger::Ledger;
 use super::wanted::{Wanted, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
-use crate::store::Table;
 
 /// What is live, what failed, and what the next scan is compared with.
 pub struct Loader {
@@ -28,8 +28,8 @@ pub struct Loader {
     live: BTreeMap<String, Live>,
     failed: BTreeMap<String, Failed>,
     spaces: HashMap<String, Arc<Space>>,
-    /// Auth bindings that were live once and were not forgotten: name → order.
-    auth: Table,
+    /// Bindings that were live once.
+    ledger: Ledger,
     /// Versions that the last swap took out: their counters go with the next one.
     retired: Vec<(String, Arc<str>)>,
     run: u64,
@@ -53,10 +53,10 @@ impl Loader {
     /// Nothing live yet.
     pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.file_bytes);
-        let auth = options.store.table("auth-plugins").map_err(|e| LoadError::State(e.to_string()))?;
+        let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        Ok(Self { options, engine, folder, live, failed, spaces, auth, retired, run: now_us() })
+        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, run: now_us() })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -70,18 +70,22 @@ impl Loader {
         let (wanted, broken) = wanted(self.folder.path(), &entries);
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
+        let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
         for (stem, error) in broken {
             self.fail(&stem, None, None, error);
         }
         for (name, wanted) in wanted {
             changed |= self.bind(&name, wanted);
         }
-        let closed = self.closed();
+        let is_live = |name: &str| self.live.contains_key(name);
+        let is_asked = |name: &str, stem: &str| asked.contains(name) || asked.contains(stem);
+        self.ledger.let_go(is_live, is_asked);
+        let closed = self.ledger.closed(is_live, is_asked);
         let bindings: Vec<_> = self.live.values().map(|live| Arc::clone(&live.binding)).collect();
         let mut next = Chain::build(&bindings, &closed);
         let old = chain.load();
         let same_auth = next.same_auth(&old);
-        if changed || !same_auth {
+        if changed || !same_auth || next.closed != old.closed {
             next.generation = old.generation + 1;
             next.authority = old.authority + u64::from(!same_auth);
             self.options.metrics.plugin_swaps.inc();
@@ -89,7 +93,7 @@ impl Loader {
             tracing::info!(generation = next.generation, plugins = bindings.len(), "plugin chain is live");
             chain.store(Arc::new(next));
         }
-        let failures = self.failed.iter().map(|(name, failed)| (name.as_str(), &failed.error));
+        let failures = self.failed.iter().map(|(name, f)| (name.as_str(), f.spec.as_ref(), &f.error));
         *status.lock() = status::list(&bindings, failures, &closed);
         Ok(())
     }
@@ -115,7 +119,7 @@ impl Loader {
         self.live.retain(|name, live| {
             let keep = wanted.contains_key(name) || broken.contains_key(&live.stem);
             if !keep {
-                tracing::info!(plugin = name, "plugin unbound: its file is gone");
+                tracing::info!(plugin = name, "plugin unbound: the folder no longer asks for it");
             }
             keep
         });
@@ -210,10 +214,7 @@ impl Loader {
             shared,
         };
         self.rehearse(stem, &binding)?;
-        if kind == Kind::Auth {
-            let order = spec.order.to_be_bytes();
-            self.auth.put(spec.name.as_bytes(), &order).map_err(|e| LoadError::State(e.to_string()))?;
-        }
+        self.ledger.note(stem, spec, kind)?;
         Ok(Arc::new(binding))
     }
 
@@ -269,30 +270,14 @@ impl Loader {
         blob
     }
 
-    /// Auth bindings that were live once and are not now: their places refuse everybody.
-    fn closed(&self) -> Vec<(Arc<str>, i64)> {
-        let known = self.auth.iter().unwrap_or_default();
-        let named = known.into_iter().filter_map(|(name, order)| {
-            let order = i64::from_be_bytes(order.try_into().ok()?);
-            Some((String::from_utf8(name).ok()?, order))
-        });
-        named
-            .filter(|(name, _)| self.live.get(name).is_none_or(|live| live.binding.kind() != Kind::Auth))
-            .map(|(name, order)| (name.into(), order))
-            .collect()
-    }
-
     /// Forgets an auth plugin that is not live.
     pub fn forget(&mut self, name: &str) -> Result<(), String> {
         if self.live.contains_key(name) {
             return Err(format!("{name} is live: remove its file from the plugins folder first"));
         }
-        match self.auth.remove(name.as_bytes()) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them"))
-            }
-            Err(error) => Err(error.to_string()),
+        match self.ledger.forget(name, Some(Kind::Auth))? {
+            true => Ok(()),
+            false => Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them")),
         }
     }
 }

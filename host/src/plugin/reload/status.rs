@@ -3,32 +3,50 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Binding, LoadError, PluginInfo, PluginState};
+use super::super::binding::Spec;
+use super::super::{Binding, Closed, Kind, LoadError, PluginInfo, PluginState};
 
 /// One line per binding, failed and vanished ones too.
 pub fn list<'a>(
     live: &[Arc<Binding>],
-    failed: impl Iterator<Item = (&'a str, &'a LoadError)>,
-    closed: &[(Arc<str>, i64)],
+    failed: impl Iterator<Item = (&'a str, Option<&'a Spec>, &'a LoadError)>,
+    closed: &[Closed],
 ) -> BTreeMap<String, PluginInfo> {
     let mut all: BTreeMap<String, PluginInfo> = BTreeMap::new();
     for binding in live {
         all.insert(binding.spec.name.clone(), active(binding));
     }
-    for (name, order) in closed {
-        let reason = format!(
-            "its file is gone: everybody who comes here is refused until `weir plugin forget {name}`"
-        );
-        all.insert(name.to_string(), absent(name, "auth", *order, PluginState::Tombstone, reason));
+    for closed in closed {
+        let (name, kind) = (&closed.name, closed.kind);
+        let reason = match kind {
+            Kind::Auth => format!(
+                "its file is gone: everybody who comes here is refused until `weir plugin forget {name}`"
+            ),
+            _ => "it does not load: messages of its topics are refused until it does, or its files are gone"
+                .into(),
+        };
+        let topics = closed.topics.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        let mut line = absent(name, closed.order, PluginState::Tombstone, reason);
+        (line.kind, line.topics) = (kind.to_string(), topics);
+        all.insert(name.to_string(), line);
     }
-    for (name, error) in failed {
-        let entry = all
+    for (name, spec, error) in failed {
+        let order = spec.map_or(0, |spec| spec.order);
+        let line = all
             .entry(name.to_owned())
-            .or_insert_with(|| absent(name, "", 0, PluginState::Failed, String::new()));
-        let serving = entry.state == PluginState::Active;
-        let note = if serving { format!(" (version {} serves on)", entry.version) } else { String::new() };
-        entry.state = PluginState::Failed;
-        entry.reason = Some(format!("{}: {error}{note}", error.stage()));
+            .or_insert_with(|| absent(name, order, PluginState::Failed, String::new()));
+        if let (Some(spec), "") = (spec, line.file.as_str()) {
+            line.file = spec.source.to_string();
+        }
+        let note = match line.state {
+            PluginState::Active => format!(" (version {} serves on)", line.version),
+            PluginState::Tombstone => {
+                " (it was live: until it loads again, what it should have seen is refused)".to_owned()
+            }
+            _ => String::new(),
+        };
+        line.state = PluginState::Failed;
+        line.reason = Some(format!("{}: {error}{note}", error.stage()));
     }
     all
 }
@@ -49,11 +67,11 @@ fn active(binding: &Binding) -> PluginInfo {
     }
 }
 
-fn absent(name: &str, kind: &str, order: i64, state: PluginState, reason: String) -> PluginInfo {
+fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginInfo {
     PluginInfo {
         name: name.to_owned(),
         file: String::new(),
-        kind: kind.to_owned(),
+        kind: String::new(),
         version: String::new(),
         order,
         topics: Vec::new(),
