@@ -105,7 +105,11 @@ impl Context {
 
 /// Makes a plugin from the texts that cross the boundary.
 pub(crate) fn from_json<P: Plugin>(config: &str, context: &Context) -> Result<P, ConfigError> {
-    let config = read_json(config.as_bytes()).map_err(|(path, reason)| ConfigError { path, reason })?;
+    let config = read_json(config.as_bytes()).map_err(|(path, reason)| {
+        // The deployer wrote TOML: a place in the JSON that the router made of it would mislead.
+        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
+        ConfigError { path, reason }
+    })?;
     P::new(config, context)
 }
 
