@@ -82,7 +82,7 @@ pub async fn run(
         ready: Arc::clone(&ready),
     };
     let closing = CancellationToken::new();
-    let background = Background::start(&router, &closing);
+    let background = Background::start(&router, &ready, &closing);
     ready.done("server");
     announce(&config, &listeners)?;
     let native = native::router(router.ingress.clone(), &config);

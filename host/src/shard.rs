@@ -190,7 +190,7 @@ impl Shard {
         self.commit_alone();
         match answer {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Outcome::Denied { reason: format!("not allowed to {action} {topic:?}") }),
+            Ok(false) => Err(Outcome::Denied { reason: format!("not allowed: {action} {topic:?}") }),
             Err(stop) => Err(stop.outcome()),
         }
     }

@@ -204,9 +204,13 @@ fn is_name(name: &str) -> bool {
 }
 
 fn logging(config: &Config) -> Result<(), Problem> {
-    match tracing_subscriber::EnvFilter::try_new(&config.logging.level) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Problem::new(
+    // A bare word that is no level would be taken for a module's name, and everything else silenced.
+    let level = |word: &str| matches!(word, "error" | "warn" | "info" | "debug" | "trace" | "off");
+    let text = &config.logging.level;
+    let sound = text.split(',').all(|part| part.contains('=') || level(part.trim()));
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) if sound => Ok(()),
+        _ => Err(Problem::new(
             &["logging", "level"],
             format!(
                 "found {:?}, expected error, warn, info, debug or trace, or per module as \"info,weir::plugin=debug\"",

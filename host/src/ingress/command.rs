@@ -97,8 +97,9 @@ pub struct HistoryRequest {
 pub struct HistoryPage {
     /// At most `limit`; 1 MiB of payload at most unless a single message is larger.
     pub messages: Vec<Stored>,
-    /// Where the next page goes on (`after`), whether or not messages are there yet.
-    pub next: Place,
+    /// Where the next page goes on (`after`), whether or not messages are there yet; none = the log has no
+    /// message so far, so the next page starts as this one did.
+    pub next: Option<Place>,
     /// More messages may follow at once.
     pub more: bool,
     /// False: `after` named a place whose successors are not all there; the page starts at the oldest that is.

@@ -124,8 +124,9 @@ fn page(log: &Log, pattern: &Pattern, request: &HistoryRequest) -> Result<Histor
         }
     };
     // `after` is exclusive: the last offset looked at, or, newest first, the first one.
-    let last = if request.reverse { at } else { at.saturating_sub(1) };
-    let next = Place { log: Arc::clone(log.name()), epoch: log.epoch(), offset: last };
+    let last = if request.reverse { Some(at) } else { at.checked_sub(1) };
+    let next =
+        last.map(|last| Place { log: Arc::clone(log.name()), epoch: log.epoch_of(last), offset: last });
     Ok(HistoryPage { messages, next, more, recovered })
 }
 

@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use crate::ingress::Ingress;
 use crate::message::now_us;
+use crate::metrics::Readiness;
+use crate::plugin::AuthSlot;
 
 /// How often sessions are looked at for their end, and the rates of quiet publishers are forgotten.
 const EXPIRY_LOOK: Duration = Duration::from_secs(1);
@@ -18,7 +20,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn start(parts: &Parts, closing: &CancellationToken) -> Self {
+    pub(super) fn start(parts: &Parts, ready: &Arc<Readiness>, closing: &CancellationToken) -> Self {
         let mut tasks = tokio::task::JoinSet::new();
         for log in parts.store.logs() {
             let (mut durable, consumers) = (log.durable_watch(), Arc::clone(&parts.consumers));
@@ -33,6 +35,7 @@ impl Background {
         tasks.spawn(until(closing.clone(), chain_changes(parts)));
         tasks.spawn(until(closing.clone(), account_changes(parts)));
         tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
+        tasks.spawn(until(closing.clone(), readiness(parts, Arc::clone(ready))));
         Self { tasks }
     }
 
@@ -94,5 +97,25 @@ async fn expiries(ingress: Ingress) {
             |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
         ingress.sessions().close_where(expired, 1008, "key expired");
         ingress.prune();
+    }
+}
+
+/// Keeps `/readyz` true: a store that takes nothing, or a door that nobody can pass, is not ready.
+fn readiness(parts: &Parts, ready: Arc<Readiness>) -> impl Future<Output = ()> + use<> {
+    let (store, chain) = (parts.store.clone(), Arc::clone(parts.plugins.chain()));
+    async move {
+        loop {
+            match store.writer().unavailable() {
+                Some(error) => ready.wait("store", error.to_string()),
+                None => ready.done("store"),
+            }
+            let auth = &chain.load().auth;
+            if !auth.is_empty() && !auth.iter().any(|slot| matches!(slot, AuthSlot::Live(_))) {
+                ready.wait("plugins", "no auth plugin is live: everybody is refused");
+            } else {
+                ready.done("plugins");
+            }
+            tokio::time::sleep(EXPIRY_LOOK).await;
+        }
     }
 }

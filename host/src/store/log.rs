@@ -146,6 +146,11 @@ impl Log {
         self.0.epoch.load(Ordering::Acquire)
     }
 
+    /// The life in which an offset was given; for one that is not given yet, the present one.
+    pub fn epoch_of(&self, offset: u64) -> u64 {
+        self.view().epochs.of(offset)
+    }
+
     /// The first offset that was free when the log was opened.
     pub fn next_offset(&self) -> u64 {
         self.0.opened_at

@@ -177,5 +177,18 @@ async fn who_saw_more_than_survived_is_told_so() {
     let beyond = json!({"epoch": last["epoch"], "offset": last["offset"].as_u64().unwrap() + 1_000});
     let (recovered, page) = after(&beyond).await;
     assert!(!recovered && page.first() == Some(&0), "it begins at the oldest: {page:?}");
+    // Page by page, over the seam of the two epochs.
+    let (mut paged, mut ask) = (Vec::new(), json!({"action": "history", "topic": "a", "limit": 1}));
+    loop {
+        let page = reader.ask(ask.clone()).await;
+        assert_eq!(page["recovered"], true, "{page}");
+        paged.extend(numbers(page["messages"].as_array().unwrap()));
+        assert!(paged.len() <= all.len() + 1, "it goes round in circles: {paged:?}");
+        if page["more"] == false {
+            break;
+        }
+        ask["after"] = json!({"epoch": page["next"]["epoch"], "offset": page["next"]["offset"]});
+    }
+    assert_eq!((paged[0], &paged[1..]), (0, &all[..]));
     child.kill();
 }

@@ -149,3 +149,36 @@ async fn a_filter_that_was_live_and_does_not_load_after_a_restart_lets_nothing_t
     assert_eq!(client.publish("guarded/1", json!(1)).await["outcome"], "accepted");
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_stays_with_the_file_that_has_it() {
+    let setup = Setup::keyed().guest("misbehave");
+    let router = setup.start().await;
+    let denied = router.http("POST", "/v1/publish", &[], r#"{"topic":"a","data":1}"#).await;
+    assert_eq!(denied.status, 401);
+    // Sorted before the owner, after it, over a bare component, and as another kind.
+    for (file, text) in [
+        ("aa.toml", "name = \"api-key\"\nplugin = \"stock:open\"\n"),
+        ("zz.toml", "name = \"misbehave\"\nplugin = \"stock:latest\"\n"),
+    ] {
+        router.folders.write(file, text);
+        let stem = file.trim_end_matches(".toml");
+        let listed = router.until_plugin(stem, |plugin| plugin["state"] == "failed").await;
+        assert!(listed["reason"].as_str().unwrap().contains("belongs to"), "{listed}");
+    }
+    router.folders.write("api-key.toml", "plugin = \"stock:latest\"\n");
+    router.until_plugin("api-key", |plugin| plugin["state"] == "failed").await;
+    for _ in 0..2 {
+        let denied = router.http("POST", "/v1/publish", &[], r#"{"topic":"a","data":1}"#).await;
+        assert_eq!(denied.status, 401, "{}", denied.text);
+        assert_eq!(router.plugin("misbehave").await["kind"], "filter");
+    }
+    // Nor does a restart hand it over.
+    router.folders.write("api-key.toml", "plugin = \"stock:api-key\"\n");
+    let folders = router.stop().await;
+    let router = Setup::over(&folders).start().await;
+    let denied = router.http("POST", "/v1/publish", &[], r#"{"topic":"a","data":1}"#).await;
+    assert_eq!(denied.status, 401, "{}", denied.text);
+    assert_eq!(router.plugin("misbehave").await["kind"], "filter");
+    router.stop().await;
+}

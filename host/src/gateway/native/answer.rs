@@ -98,9 +98,14 @@ pub(super) fn history(object: &mut Object<'_>, page: &HistoryPage) {
         put_message(&mut object, &stored.message, Some(&stored.place));
         object.end();
     });
-    let mut next = Object::begin(object.key("next"));
-    put_place(&mut next, Some(&page.next));
-    next.end();
+    match &page.next {
+        Some(place) => {
+            let mut next = Object::begin(object.key("next"));
+            put_place(&mut next, Some(place));
+            next.end();
+        }
+        None => object.raw("next", "null"),
+    }
     object.flag("more", page.more);
     object.flag("recovered", page.recovered);
 }

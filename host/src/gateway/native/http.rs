@@ -69,6 +69,21 @@ pub(super) fn bad_request(fault: &Fault) -> Response {
     reply::json(StatusCode::BAD_REQUEST, answer::body(|object| answer::fault(object, fault)))
 }
 
+/// Parameters of every request, which say who asks.
+const WHO: [&str; 3] = ["api_key", "client_id", "origin"];
+
+/// Refuses parameters that mean nothing here: a typo would otherwise silently be something else.
+fn only(parameters: &Parameters, accepted: &[&str]) -> Result<(), Fault> {
+    let known = |name: &str| accepted.contains(&name) || WHO.contains(&name);
+    match parameters.iter().find(|(name, _)| !known(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Fault::new(format!(
+            "the query parameter {name:?} is not known here: accepted are {}",
+            accepted.iter().chain(&WHO).copied().collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
 /// The value of a query parameter; an empty one is as good as none.
 fn parameter<'a>(parameters: &'a Parameters, wanted: &str) -> Option<&'a str> {
     let found = parameters.iter().find(|(name, _)| name == wanted);

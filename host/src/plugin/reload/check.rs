@@ -21,7 +21,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         Ok(entries) => entries,
         Err(error) => return at_folder(error),
     };
-    let (bindings, broken) = wanted(&config.plugins, &entries);
+    let (bindings, broken) = wanted(&config.plugins, &entries, |_| None);
     let mut problems: Vec<_> =
         broken.into_iter().map(|(stem, error)| problem(config, &format!("{stem}.toml"), error)).collect();
     for wanted in bindings.into_values() {

@@ -61,6 +61,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// The stem of the file that the name belonged to when it was last live.
+    pub fn stem(&self, name: &str) -> Option<&str> {
+        self.records.get(name).map(|record| record.stem.as_str())
+    }
+
+    /// Whether the name was an auth plugin's when it was last live.
+    pub fn was_auth(&self, name: &str) -> bool {
+        self.records.get(name).is_some_and(|record| record.kind == Kind::Auth.as_str())
+    }
+
     /// Forgets a binding. False: it was not known, or is of another kind than `kind`.
     pub fn forget(&mut self, name: &str, kind: Option<Kind>) -> Result<bool, String> {
         let known = self.records.get(name).is_some_and(|r| kind.is_none_or(|kind| r.kind == kind.as_str()));

@@ -67,7 +67,9 @@ impl Loader {
         settled: impl Fn(&Path) -> bool,
     ) -> Result<(), LoadError> {
         let entries = self.folder.scan(settled)?;
-        let (wanted, broken) = wanted(self.folder.path(), &entries);
+        let (wanted, broken) = wanted(self.folder.path(), &entries, |name| {
+            self.live.get(name).map(|live| live.stem.as_str()).or_else(|| self.ledger.stem(name))
+        });
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
         let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
@@ -189,6 +191,16 @@ impl Loader {
                 line: None,
                 message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in"
                     .into(),
+            }));
+        }
+        if kind != Kind::Auth && self.ledger.was_auth(&spec.name) {
+            return Err(LoadError::Binding(Problem {
+                file: self.folder.path().join(format!("{stem}.toml")),
+                line: None,
+                message: format!(
+                    "{} was an auth plugin and is now a {kind}: give it another name, so that no door opens unseen",
+                    spec.name
+                ),
             }));
         }
         let limits = self.options.limits.clone();

@@ -29,6 +29,9 @@ impl Settling {
             EventKind::Access(_) => return,
         };
         for path in paths {
+            // Nobody will ever close a link, a FIFO or a folder: it is looked at, and refused, soon.
+            let special = std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
+            let wait = if special { wait.min(QUIET) } else { wait };
             // Metadata of a file that is being written must not settle it.
             let weak = matches!(kind, EventKind::Modify(ModifyKind::Metadata(_)));
             if !(weak && self.waiting.contains_key(path)) {

@@ -1,6 +1,5 @@
 //! What the folder asks for: bindings by name, each with its component.
 
-use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -18,10 +17,12 @@ pub struct Wanted {
     pub file: Result<File, LoadError>,
 }
 
-/// Bindings by name, and files that say nothing usable by stem.
-pub fn wanted(
+/// Bindings by name, and files that say nothing usable by stem. `owner` is the stem of the file that a name has
+/// belonged to so far: while that file is there, no other can take the name.
+pub fn wanted<'o>(
     folder: &Path,
     entries: &BTreeMap<String, Entry>,
+    owner: impl Fn(&str) -> Option<&'o str>,
 ) -> (BTreeMap<String, Wanted>, BTreeMap<String, LoadError>) {
     let mut specs: Vec<(String, Spec)> = Vec::new();
     let mut broken = BTreeMap::new();
@@ -40,19 +41,20 @@ pub fn wanted(
         entry.toml.is_none() && entry.wasm.is_some() && !used.contains(&Source::File((*stem).clone()))
     });
     specs.extend(bare.map(|(stem, _)| (stem.clone(), Spec::bare(stem))).collect::<Vec<_>>());
-    let mut wanted = BTreeMap::new();
+    specs.sort_by_key(|(stem, spec)| (owner(&spec.name) != Some(stem), *stem != spec.name));
+    let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for (stem, spec) in specs {
-        let file = source(entries, &spec.source);
         let name = spec.name.clone();
-        match wanted.entry(name) {
-            Slot::Vacant(slot) => drop(slot.insert(Wanted { stem, spec, file })),
-            Slot::Occupied(slot) => {
-                let name = slot.key();
-                let message =
-                    format!("another binding has the name {name:?} too: names are unique in the folder");
-                let file = folder.join(format!("{stem}.toml"));
-                broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
-            }
+        let elder = owner(&name).filter(|elder| *elder != stem && entries.contains_key(*elder));
+        let holder = wanted.get(&name).map(|holder| holder.stem.as_str()).or(elder);
+        if let Some(holder) = holder {
+            let message =
+                format!("the name {name:?} belongs to the files {holder}.*: names are unique in the folder");
+            let file = folder.join(format!("{stem}.toml"));
+            broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
+        } else {
+            let file = source(entries, &spec.source);
+            wanted.insert(name, Wanted { stem, spec, file });
         }
     }
     (wanted, broken)

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::super::request::Fault;
 use super::super::{answer, router::App};
-use super::{Parameters, bad_request, enter, limit, parameter, required, status};
+use super::{Parameters, bad_request, enter, limit, only, parameter, required, status};
 use crate::gateway::reply;
 use crate::ingress::HistoryRequest;
 
@@ -33,6 +33,7 @@ pub(in super::super) async fn history(State(app): State<App>, request: Request) 
 }
 
 fn read(parameters: &Parameters) -> Result<HistoryRequest, Fault> {
+    only(parameters, &["topic", "log", "after", "limit", "reverse"])?;
     Ok(HistoryRequest {
         pattern: required(parameters, "topic")?.into(),
         log: parameter(parameters, "log").map(str::to_owned),

@@ -11,7 +11,7 @@ use super::super::keys::Keys;
 use super::super::message::{self, MESSAGE, Source};
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
-use super::{Parameters, bad_request, enter, parameter, status};
+use super::{Parameters, bad_request, enter, only, parameter, status};
 use crate::gateway::visit::Visit;
 use crate::gateway::{body, json, reply};
 use crate::ingress::Publish;
@@ -119,6 +119,7 @@ fn raw(
     let content_type =
         content_type.transpose().map_err(|_| Fault::new("`Content-Type` must be UTF-8".into()))?;
     fields::check_content_type(content_type.unwrap_or_default())?;
+    only(parameters, &["topic", "message_id", "level"])?;
     let message_id = same_id(idempotency_key, parameter(parameters, "message_id"))?;
     Ok(Publish {
         topic: parameter(parameters, "topic").unwrap_or_default().into(),
