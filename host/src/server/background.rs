@@ -11,8 +11,8 @@ use crate::message::now_us;
 use crate::metrics::Readiness;
 use crate::plugin::AuthSlot;
 
-/// How often sessions are looked at for their end, and the rates of quiet publishers are forgotten.
-const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+/// How often expired sessions are ended, the rates of quiet publishers forgotten, and readiness looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// All of them.
 pub(super) struct Background {
@@ -91,7 +91,7 @@ fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
 /// Sessions end when their grant does.
 async fn expiries(ingress: Ingress) {
     loop {
-        tokio::time::sleep(EXPIRY_LOOK).await;
+        tokio::time::sleep(LOOK).await;
         let now = now_us();
         let expired =
             |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
@@ -115,7 +115,7 @@ fn readiness(parts: &Parts, ready: Arc<Readiness>) -> impl Future<Output = ()> +
             } else {
                 ready.done("plugins");
             }
-            tokio::time::sleep(EXPIRY_LOOK).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
