@@ -54,6 +54,16 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
     for (name, value) in &publish.headers {
         put_named(&mut meta, tag::HEADER, name, value);
     }
+    if let Some(reply_to) = &publish.reply_to {
+        topic::check(reply_to).map_err(|error| invalid(format!("reply topic {reply_to:?}: {error}")))?;
+        put_text(&mut meta, tag::REPLY_TO, reply_to);
+    }
+    if publish.retain {
+        put(&mut meta, tag::RETAIN, &[1]);
+    }
+    if let Some(milliseconds) = publish.expires_in_ms {
+        put_u64(&mut meta, tag::EXPIRES_US, now_us().saturating_add(milliseconds.saturating_mul(1_000)));
+    }
     if let Some(id) = &publish.message_id {
         text("message id", id, MESSAGE_ID_BYTES)?;
         put(&mut meta, tag::DEDUP_ID, id.as_bytes());

@@ -6,7 +6,7 @@ use super::payload;
 use super::request::Fault;
 use crate::gateway::json::Object;
 use crate::gateway::ws::frame;
-use crate::message::{Outcome, Routed, now_us};
+use crate::message::{Mark, Outcome, Routed, now_us};
 use crate::session::Notice;
 
 /// Bytes around a payload in an ordinary delivery: a guess that spares most frames a second allocation.
@@ -20,6 +20,14 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
     frame::text(hint, |out| {
         let mut object = Object::begin(out);
         object.text("event", "message");
+        match &routed.mark {
+            Mark::Live => {}
+            Mark::Retained => object.flag("retained", true),
+            Mark::Consumer { name, shared, delivery } => {
+                object.text(if *shared { "group" } else { "consumer" }, name);
+                object.number("delivery", u64::from(*delivery));
+            }
+        }
         payload::put_message(&mut object, message, routed.place.as_ref());
         object.end();
     })

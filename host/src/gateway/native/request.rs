@@ -7,7 +7,7 @@ use super::keys::{Key, Keys};
 use super::message::{self, Source};
 use crate::ingress::{HistoryRequest, Publish, Query};
 
-const PUBLISH: [Key; 10] = [
+const PUBLISH: [Key; 13] = [
     Key::Action,
     Key::Id,
     Key::Topic,
@@ -18,6 +18,9 @@ const PUBLISH: [Key; 10] = [
     Key::Headers,
     Key::MessageId,
     Key::Level,
+    Key::Retain,
+    Key::ExpiresInMs,
+    Key::ReplyTo,
 ];
 const SUBSCRIBE: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
 const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::After, Key::Limit, Key::Reverse];
