@@ -49,6 +49,8 @@ pub struct Outbound {
     limits: OutboundLimits,
     queue: Mutex<Queue>,
     ready: Notify,
+    /// The writer has taken what waited, or the queue was closed.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ struct Queue {
 impl Outbound {
     /// An empty queue.
     pub fn new(limits: OutboundLimits) -> Self {
-        Self { limits, queue: Mutex::default(), ready: Notify::new() }
+        Self { limits, queue: Mutex::default(), ready: Notify::new(), taken: Notify::new() }
     }
 
     /// Enqueues a message.
@@ -96,6 +98,7 @@ impl Outbound {
             queue.items.push_back(Item::Close(1008, reason));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
             return Pushed::Overflowed;
         }
         queue.bytes += size;
@@ -117,6 +120,28 @@ impl Outbound {
             queue.items.push_back(Item::Close(code, reason.into()));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
+        }
+    }
+
+    /// Whether less than a quarter of its bounds waits, or it is closed: then whoever fills it can go on.
+    pub fn has_room(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed
+            || queue.items.is_empty()
+            || (queue.items.len() < self.limits.messages / 4 && queue.bytes < self.limits.bytes / 4)
+    }
+
+    /// Waits until [`has_room`](Self::has_room).
+    pub async fn room(&self) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            // Registered before looking, so that nothing is taken in between.
+            taken.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            taken.await;
         }
     }
 
@@ -154,6 +179,8 @@ impl Outbound {
         }
         queue.bytes = 0;
         std::mem::swap(&mut queue.items, into);
+        drop(queue);
+        self.taken.notify_waiters();
         true
     }
 }

@@ -16,13 +16,23 @@ impl Shard {
             return;
         }
         for pattern in session.subscriptions() {
-            let reason = match self.authorize(session, "subscribe", &pattern) {
-                Ok(()) => continue,
-                Err(Outcome::Denied { .. }) => "no longer allowed",
-                Err(_) => "permission could not be checked",
-            };
+            let Some(reason) = self.forbidden(session, &pattern) else { continue };
             self.context.router.unsubscribe(session, &pattern);
             session.notify(Notice::Unsubscribed { pattern: &pattern, reason });
+        }
+        for attached in self.context.durable.attached(session) {
+            if let Some(reason) = self.forbidden(session, attached.pattern()) {
+                self.context.durable.revoke(session, &attached, reason);
+            }
+        }
+    }
+
+    /// Why the session may not subscribe to a pattern any more; none if it may.
+    fn forbidden(&mut self, session: &Session, pattern: &str) -> Option<&'static str> {
+        match self.authorize(session, "subscribe", pattern) {
+            Ok(()) => None,
+            Err(Outcome::Denied { .. }) => Some("no longer allowed"),
+            Err(_) => Some("permission could not be checked"),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use serde_json::value::RawValue;
 
+use super::consume;
 use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
+use crate::durable::{Ack, Request as Consume};
 use crate::ingress::{HistoryRequest, Publish, Query};
 
 const PUBLISH: [Key; 13] = [
@@ -87,6 +89,9 @@ pub(super) enum Request {
     Publish(Publish),
     Subscribe(String),
     Unsubscribe(String),
+    Consume(Consume),
+    Leave(consume::Leave),
+    Ack(Ack),
     History(HistoryRequest),
     Query(Query),
     Ping,
@@ -115,6 +120,9 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
             keys.only(&PUBLISH)?;
             Ok(Request::Publish(message::publish(keys, source)?))
         }
+        "subscribe" if consume::is_meant(keys) => consume::subscribe(keys).map(Request::Consume),
+        "unsubscribe" if consume::is_meant(keys) => consume::unsubscribe(keys).map(Request::Leave),
+        "ack" => consume::ack(keys).map(Request::Ack),
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
             Ok(Request::Subscribe(fields::required(keys, Key::Topic)?.into_owned()))
@@ -135,7 +143,7 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         other => {
             let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();
             Err(Fault::new(format!(
-                "unknown action {shown:?}: accepted are history, ping, publish, query, subscribe, unsubscribe"
+                "unknown action {shown:?}: accepted are ack, history, ping, publish, query, subscribe, unsubscribe"
             )))
         }
     }

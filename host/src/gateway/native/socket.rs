@@ -50,9 +50,9 @@ pub(super) async fn open(
 }
 
 /// Turns frames into commands.
-struct Native {
-    visit: Visit,
-    connection: Arc<Connection>,
+pub(super) struct Native {
+    pub(super) visit: Visit,
+    pub(super) connection: Arc<Connection>,
     most_bytes: usize,
     /// The largest frame so far. The decoder reuses its memory, so a small frame may lie in as much.
     largest: usize,
@@ -64,7 +64,7 @@ impl Native {
         Self { visit, connection, most_bytes, largest: 4 * 1024 }
     }
 
-    fn say(&self, frame: Bytes) {
+    pub(super) fn say(&self, frame: Bytes) {
         self.connection.session().outbound.push_control(frame);
     }
 
@@ -128,6 +128,9 @@ impl Handler for Native {
             // What is rare is boxed: each connection has room for the largest of these futures.
             (id, Ok(Asked::Subscribe(pattern))) => Box::pin(self.subscribe(id, &pattern)).await,
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
+            (id, Ok(Asked::Consume(request))) => Box::pin(self.consume(id, &request)).await,
+            (id, Ok(Asked::Leave(leave))) => Box::pin(self.leave(id, &leave)).await,
+            (id, Ok(Asked::Ack(ack))) => self.ack(id, &ack),
             (Some(id), Ok(asked)) => Box::pin(self.ask(&id, asked)).await,
             (None, Ok(_)) => self.say(event::pong()),
             (Some(id), Err(fault)) => {
