@@ -6,12 +6,14 @@
 //! make the number of series grow.
 
 mod gateway;
+mod outbox;
 mod readiness;
 mod stage;
 mod tally;
 mod text;
 
 pub use gateway::{Decision, GatewayMetrics};
+pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
 pub use stage::{End, StageMetrics};
@@ -37,6 +39,7 @@ pub struct Metrics {
     gateways: Arc<Gateways>,
     known: Mutex<BTreeMap<&'static str, Arc<GatewayMetrics>>>,
     families: gateway::Families,
+    outboxes: outbox::Families,
     loads: Family<Labels<1>, Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
@@ -78,6 +81,7 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
         let families = gateway::Families::register(&mut registry);
+        let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
         let [plugin_swaps, plugin_rollbacks, dead_letters] = std::array::from_fn(|_| Counter::default());
         let failures = "Plugin versions that did not go live, by the step that failed";
@@ -95,6 +99,7 @@ impl Metrics {
             gateways,
             known,
             families,
+            outboxes,
             loads,
             appended,
             durable,
@@ -140,6 +145,16 @@ impl Metrics {
             appended: self.appended.get_or_create_owned(&labels),
             durable: self.durable.get_or_create_owned(&labels),
         }
+    }
+
+    /// What one outbox counts.
+    pub fn outbox(&self, name: &str) -> OutboxMetrics {
+        self.outboxes.outbox(name)
+    }
+
+    /// What one durable reader of the logs counts.
+    pub fn consumer(&self, name: &str) -> ConsumerMetrics {
+        self.outboxes.consumer(name)
     }
 
     /// Sets what the connections of each gateway hold; gateways left out hold nothing.
