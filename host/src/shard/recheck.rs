@@ -16,7 +16,8 @@ impl Shard {
             return;
         }
         for pattern in session.subscriptions() {
-            let reason = match self.authorize(session, "subscribe", &pattern) {
+            let presence = self.context.router.watches(session, &pattern);
+            let reason = match self.may_subscribe(session, &pattern, presence) {
                 Ok(()) => continue,
                 Err(Outcome::Denied { .. }) => "no longer allowed",
                 Err(_) => "permission could not be checked",
