@@ -3,12 +3,14 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod delivery;
 mod error;
 mod limits;
 mod source;
 pub(crate) mod unit;
 mod validate;
 
+pub use delivery::{DeliveryRule, Overflow};
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
 pub use source::Source;
@@ -45,6 +47,8 @@ pub struct Config {
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
+    /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
+    pub delivery: Vec<DeliveryRule>,
     /// What the router says about itself.
     pub logging: Logging,
 }
@@ -180,6 +184,7 @@ impl Default for Config {
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             logs: vec![LogRule::default()],
+            delivery: Vec::new(),
             logging: Logging::default(),
         }
     }

@@ -14,7 +14,7 @@ use background::Background;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, TokenError};
-use crate::config::{Config, LogRule};
+use crate::config::{Config, DeliveryRule, LogRule, Overflow};
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
 use crate::gateway::{listen, native};
@@ -159,8 +159,8 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             metrics: Arc::clone(&metrics),
         })?);
-        let router = Arc::new(Router::default());
-        let topics = config.logs.iter().map(topics).collect();
+        let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
+        let topics = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
@@ -247,7 +247,11 @@ fn log_options(rule: &LogRule) -> LogOptions {
     }
 }
 
+fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
+    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
+}
+
 /// The configuration has checked them.
-fn topics(rule: &LogRule) -> Vec<Pattern> {
-    rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
+fn patterns(topics: &[String]) -> Vec<Pattern> {
+    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }
