@@ -73,7 +73,9 @@ pub struct Load {
     pub connections: i64,
     /// Their subscriptions.
     pub subscriptions: i64,
-    /// Bytes that wait for them.
+    /// Messages and answers that wait for them.
+    pub queued_messages: i64,
+    /// Their bytes.
     pub queued_bytes: i64,
 }
 

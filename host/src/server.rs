@@ -16,7 +16,7 @@ use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, TokenError};
-use crate::config::{Config, LogRule};
+use crate::config::{Config, DeliveryRule, LogRule, Overflow};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
@@ -175,8 +175,8 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             metrics: Arc::clone(&metrics),
         })?);
-        let router = Arc::new(Router::default());
-        let topics: Vec<_> = config.logs.iter().map(topics).collect();
+        let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
+        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let most =
             Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
@@ -288,7 +288,11 @@ fn log_options(rule: &LogRule) -> LogOptions {
     }
 }
 
+fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
+    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
+}
+
 /// The configuration has checked them.
-fn topics(rule: &LogRule) -> Vec<Pattern> {
-    rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
+fn patterns(topics: &[String]) -> Vec<Pattern> {
+    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }

@@ -16,6 +16,7 @@ mod limits;
 mod misbehaviour;
 mod permissions;
 mod shutdown;
+mod slow_policies;
 mod slow_reader;
 mod swap;
 mod tidy;
