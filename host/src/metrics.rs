@@ -5,12 +5,14 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
+mod consumers;
 mod gateway;
 mod readiness;
 mod stage;
 mod tally;
 mod text;
 
+pub use consumers::ConsumerMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub dead_letters: Counter,
     /// Requests that wait for their reply.
     pub requests: Gauge,
+    /// Durable consumers.
+    pub consumers: ConsumerMetrics,
 }
 
 /// Counters of one log.
@@ -92,6 +96,7 @@ impl Metrics {
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let consumers = ConsumerMetrics::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -106,6 +111,7 @@ impl Metrics {
             plugin_rollbacks,
             dead_letters,
             requests,
+            consumers,
         }
     }
 
