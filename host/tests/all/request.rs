@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Client, Reach, Setup, eventually, within};
+use crate::harness::{Client, Reach, Setup, eventually, weir, within};
 
 fn outcome(answer: &Value) -> &str {
     answer["outcome"].as_str().unwrap_or_default()
@@ -317,5 +317,29 @@ async fn a_stopping_router_answers_what_waits() {
     assert_eq!(page.closed().await.0, 1001);
     let answer = http.await.unwrap();
     assert_eq!((answer.status, outcome(&answer.json)), (503, "shutting-down"), "{answer:?}");
+    router.stop().await;
+}
+
+/// Exit code, standard output and standard error of `weir request svc/add [1,2] MORE`.
+async fn command(router: &Reach, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = weir();
+    command.args(["request", "svc/add", "[1,2]", "--url", &format!("ws://{}", router.http)]).args(more);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_prints_the_reply() {
+    let router = Setup::open().start().await;
+    let mut calc = responder(&router).await;
+    let reach = router.reach.clone();
+    let asking = tokio::spawn(async move { command(&reach, &["--timeout", "60s"]).await });
+    let reply_to = asked(&mut calc).await;
+    calc.publish(&reply_to, json!({"sum": 3})).await;
+    assert_eq!(asking.await.unwrap(), (Some(0), "{\"sum\":3}\n".into(), String::new()));
+    let (code, out, error) = command(&router, &["--timeout", "1ms"]).await;
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains("unanswered: nobody replied within 1 ms"), "{error}");
     router.stop().await;
 }
