@@ -15,6 +15,8 @@ mod levels;
 mod limits;
 mod misbehaviour;
 mod permissions;
+mod presence;
+mod request;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;
