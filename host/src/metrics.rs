@@ -48,6 +48,8 @@ pub struct Metrics {
     pub plugin_rollbacks: Counter,
     /// Messages set aside.
     pub dead_letters: Counter,
+    /// Requests that wait for their reply.
+    pub requests: Gauge,
     /// Durable consumers.
     pub consumers: ConsumerMetrics,
 }
@@ -90,6 +92,8 @@ impl Metrics {
         let rollbacks = "Plugin versions taken back because they failed too often";
         registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
         registry.register("dead_letters", "Messages set aside", dead_letters.clone());
+        let requests = Gauge::default();
+        registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
         let consumers = ConsumerMetrics::register(&mut registry);
@@ -106,6 +110,7 @@ impl Metrics {
             plugin_swaps,
             plugin_rollbacks,
             dead_letters,
+            requests,
             consumers,
         }
     }

@@ -27,6 +27,22 @@ pub enum Notice<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A principal joined a topic that the session watches, or left it.
+    Presence {
+        /// Else it left.
+        joined: bool,
+        /// The topic.
+        topic: &'a str,
+        /// The principal's name.
+        name: &'a str,
+        /// Its origin.
+        origin: &'a str,
+        /// When, Unix microseconds.
+        time_us: u64,
+        /// Some: with this one the topic has more members than anybody is told of (true), or has not any
+        /// more (false).
+        more: Option<bool>,
+    },
     /// The connection does not read a durable consumer any more.
     ConsumerEnded {
         /// Its name.

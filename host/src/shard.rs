@@ -56,6 +56,8 @@ pub enum Command {
         session: Arc<Session>,
         /// Valid.
         pattern: String,
+        /// Also who joins and leaves.
+        presence: bool,
         /// Ok(new), or why not.
         answer: oneshot::Sender<Result<bool, Outcome>>,
     },
@@ -169,9 +171,11 @@ impl Shard {
                 self.publish(&session, message, level, reply, authority);
                 drop(permit);
             }
-            Command::Subscribe { session, pattern, answer } => {
-                let result = self.authorize(&session, "subscribe", &pattern);
-                let result = result.map(|()| self.context.router.subscribe(&session, &pattern));
+            Command::Subscribe { session, pattern, presence, answer } => {
+                let result = self.may_subscribe(&session, &pattern, presence).map(|()| {
+                    self.context.router.watch(&session, &pattern, presence);
+                    self.context.router.subscribe(&session, &pattern)
+                });
                 // A session that closed meanwhile must not stay in the index.
                 if session.outbound.is_closed() {
                     self.context.router.remove(&session);
@@ -184,6 +188,11 @@ impl Shard {
             Command::Recheck(session) => self.recheck(&session),
             Command::Stop => {}
         }
+    }
+
+    fn may_subscribe(&mut self, session: &Session, pattern: &str, presence: bool) -> Result<(), Outcome> {
+        self.authorize(session, "subscribe", pattern)?;
+        if presence { self.authorize(session, "presence", pattern) } else { Ok(()) }
     }
 
     /// Asks the session's auth plugin; its state changes are a transaction of their own.

@@ -49,7 +49,7 @@ pub struct Outbound {
     limits: OutboundLimits,
     queue: Mutex<Queue>,
     ready: Notify,
-    /// The writer has taken what waited, or the queue was closed.
+    /// The writer has taken something, or the session was closed.
     taken: Notify,
 }
 
@@ -124,27 +124,6 @@ impl Outbound {
         }
     }
 
-    /// Whether less than a quarter of its bounds waits, or it is closed: then whoever fills it can go on.
-    pub fn has_room(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.closed
-            || queue.items.is_empty()
-            || (queue.items.len() < self.limits.messages / 4 && queue.bytes < self.limits.bytes / 4)
-    }
-
-    /// Waits until [`has_room`](Self::has_room).
-    pub async fn room(&self) {
-        loop {
-            let mut taken = std::pin::pin!(self.taken.notified());
-            // Registered before looking, so that nothing is taken in between.
-            taken.as_mut().enable();
-            if self.has_room() {
-                return;
-            }
-            taken.await;
-        }
-    }
-
     /// Whether a close was asked for.
     pub fn is_closed(&self) -> bool {
         self.queue.lock().closed
@@ -182,5 +161,24 @@ impl Outbound {
         drop(queue);
         self.taken.notify_waiters();
         true
+    }
+
+    /// Whether less than a quarter of the bounds is taken up, or the session was closed.
+    pub fn has_room(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed
+            || (queue.items.len() <= self.limits.messages / 4 && queue.bytes <= self.limits.bytes / 4)
+    }
+
+    /// Waits until [`has_room`](Self::has_room): for those who have more to send than the queue holds, as a replay
+    /// of a log does. Any number may wait; what they push then must be far less than the rest of the bounds.
+    pub async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.has_room() {
+                return;
+            }
+            taken.await;
+        }
     }
 }

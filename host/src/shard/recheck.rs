@@ -16,23 +16,24 @@ impl Shard {
             return;
         }
         for pattern in session.subscriptions() {
-            let Some(reason) = self.forbidden(session, &pattern) else { continue };
+            let presence = self.context.router.watches(session, &pattern);
+            let Some(reason) = forbidden(self.may_subscribe(session, &pattern, presence)) else { continue };
             self.context.router.unsubscribe(session, &pattern);
             session.notify(Notice::Unsubscribed { pattern: &pattern, reason });
         }
         for attached in self.context.durable.attached(session) {
-            if let Some(reason) = self.forbidden(session, attached.pattern()) {
+            if let Some(reason) = forbidden(self.may_subscribe(session, attached.pattern(), false)) {
                 self.context.durable.revoke(session, &attached, reason);
             }
         }
     }
+}
 
-    /// Why the session may not subscribe to a pattern any more; none if it may.
-    fn forbidden(&mut self, session: &Session, pattern: &str) -> Option<&'static str> {
-        match self.authorize(session, "subscribe", pattern) {
-            Ok(()) => None,
-            Err(Outcome::Denied { .. }) => Some("no longer allowed"),
-            Err(_) => Some("permission could not be checked"),
-        }
+/// Why a session may not subscribe to a pattern any more; none if it may.
+fn forbidden(answer: Result<(), Outcome>) -> Option<&'static str> {
+    match answer {
+        Ok(()) => None,
+        Err(Outcome::Denied { .. }) => Some("no longer allowed"),
+        Err(_) => Some("permission could not be checked"),
     }
 }

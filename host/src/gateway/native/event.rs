@@ -41,6 +41,16 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text("topic", pattern);
             object.text("reason", reason);
         }
+        Notice::Presence { joined, topic, name, origin, time_us, more } => {
+            object.text("event", if joined { "join" } else { "leave" });
+            object.text("topic", topic);
+            object.text("name", name);
+            object.text("origin", origin);
+            object.number("time_us", time_us);
+            if let Some(more) = more {
+                object.flag("more", more);
+            }
+        }
         Notice::ConsumerEnded { name, shared, pattern, reason } => {
             object.text("event", "unsubscribed");
             object.text("topic", pattern);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
@@ -23,6 +24,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Messages of a history page, items of a query page.
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
+
+/// How long a request may wait for its reply, and how long it does unless it says.
+const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A string, if there is one.
 pub(super) fn text<'a>(keys: &Keys<'a>, key: Key) -> Result<Option<Cow<'a, str>>, Fault> {
@@ -51,6 +56,12 @@ pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Fault> {
         Some(limit @ 1..=MOST) => Ok(limit),
         Some(_) => Err(Fault::new("`limit` must be 1 to 1000".into())),
     }
+}
+
+/// `timeout_ms`: how long a reply is waited for.
+pub(super) fn timeout(keys: &Keys<'_>) -> Result<Duration, Fault> {
+    let milliseconds = number(keys, Key::TimeoutMs, TIMEOUT_MS)?;
+    Ok(milliseconds.map_or(TIMEOUT, Duration::from_millis))
 }
 
 /// `after`.
