@@ -35,7 +35,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
 
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::DurableMetrics;
 use crate::session::Session;
 use crate::store::{Log, Store, SubmitError};
 use consumer::Consumer;
@@ -149,7 +149,7 @@ pub struct Registry {
     /// The rules of the logs, in the order of `store.logs()`.
     topics: Vec<Vec<Pattern>>,
     most: Most,
-    metrics: ConsumerMetrics,
+    metrics: DurableMetrics,
     all: RwLock<HashMap<Key, Arc<Consumer>>>,
     /// What each session is attached to.
     sessions: Mutex<HashMap<Arc<str>, Vec<Arc<Consumer>>>>,

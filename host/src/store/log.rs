@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::epochs::{Carried, Epochs};
 use super::error::{Incidents, StoreError};
 use super::segment::{Sealed, Segment};
+use super::space::Cursor;
 
 pub(super) use append::Appender;
 pub(super) use open::open;
@@ -193,6 +194,15 @@ impl Log {
                 Resume::Recovered
             }
             _ => lost,
+        }
+    }
+
+    /// Where a consumer with this cursor goes on; without one, at the oldest message. Below the cursor's `next`: it
+    /// is beyond the log's end, so the log that it was in is lost, and this one was begun anew.
+    pub fn take_up(&self, cursor: Option<Cursor>) -> u64 {
+        match cursor {
+            Some(cursor) if cursor.next <= self.durable() => cursor.next,
+            _ => self.oldest(),
         }
     }
 
