@@ -4,15 +4,19 @@
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
 mod delivery;
+mod endpoint;
 mod error;
 mod limits;
+mod outbox;
 mod source;
 pub(crate) mod unit;
 mod validate;
 
 pub use delivery::{DeliveryRule, Overflow};
+pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
+pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
 pub use unit::parse_duration;
 
@@ -36,6 +40,9 @@ pub struct Config {
     /// Threads that run plugins; 0 = one per core.
     #[serde(deserialize_with = "unit::count")]
     pub shards: usize,
+    /// With less room on the disk nothing is accepted, in bytes.
+    #[serde(deserialize_with = "unit::size")]
+    pub free_floor: usize,
     /// The public listener.
     pub http: Http,
     /// The operator's listener.
@@ -49,6 +56,11 @@ pub struct Config {
     pub logs: Vec<LogRule>,
     /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
     pub delivery: Vec<DeliveryRule>,
+    /// How posts are sent.
+    pub outbox: Outbox,
+    /// Messages that are posted to a URL.
+    #[serde(rename = "webhook")]
+    pub webhooks: Vec<Webhook>,
     /// What the router says about itself.
     pub logging: Logging,
 }
@@ -93,6 +105,10 @@ pub struct LogRule {
     /// How many messages are kept; none = no such limit. Default none.
     #[serde(default, deserialize_with = "unit::optional_count")]
     pub max_messages: Option<u64>,
+    /// Bytes up to which the log grows for consumers that lag, against the limits above; none = without end.
+    /// Default 4 GiB.
+    #[serde(default = "LogRule::default_hold", deserialize_with = "unit::optional_size")]
+    pub hold_max_bytes: Option<u64>,
 }
 
 /// How the router's own log is written, to standard error.
@@ -142,8 +158,7 @@ impl Config {
             let set = config.apply(overrides);
             return validate::check(&config).map_err(|problem| problem.unplaced(&set));
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
+        let text = read_file(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
         let source = Source::parse(path, &text)?;
         let mut config: Self = source.read()?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -179,16 +194,36 @@ impl Default for Config {
             data: "data".into(),
             plugins: "plugins".into(),
             shards: 0,
+            free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             logs: vec![LogRule::default()],
             delivery: Vec::new(),
+            outbox: Outbox::default(),
+            webhooks: Vec::new(),
             logging: Logging::default(),
         }
     }
 }
+
+/// A regular file of at most [`FILE_BYTES`]: neither a FIFO, on which reading would wait for ever, nor a device
+/// that never ends.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let refused = |why: String| Err(std::io::Error::other(why));
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return refused("not a regular file".into());
+    }
+    if metadata.len() > FILE_BYTES {
+        return refused(format!("{} bytes: at most {FILE_BYTES} are accepted", metadata.len()));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Longest configuration: 1 MiB.
+const FILE_BYTES: u64 = 1 << 20;
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -214,6 +249,10 @@ impl LogRule {
     fn default_bytes() -> Option<u64> {
         Some(1 << 30)
     }
+
+    fn default_hold() -> Option<u64> {
+        Some(4 << 30)
+    }
 }
 
 impl Default for LogRule {
@@ -224,6 +263,7 @@ impl Default for LogRule {
             max_age: Self::default_age(),
             max_bytes: Self::default_bytes(),
             max_messages: None,
+            hold_max_bytes: Self::default_hold(),
         }
     }
 }
