@@ -54,13 +54,13 @@ pub struct Config {
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
-    /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
-    pub delivery: Vec<DeliveryRule>,
     /// How posts are sent.
     pub outbox: Outbox,
     /// Messages that are posted to a URL.
     #[serde(rename = "webhook")]
     pub webhooks: Vec<Webhook>,
+    /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
+    pub delivery: Vec<DeliveryRule>,
     /// What the router says about itself.
     pub logging: Logging,
 }
@@ -200,9 +200,9 @@ impl Default for Config {
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             logs: vec![LogRule::default()],
-            delivery: Vec::new(),
             outbox: Outbox::default(),
             webhooks: Vec::new(),
+            delivery: Vec::new(),
             logging: Logging::default(),
         }
     }

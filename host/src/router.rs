@@ -26,9 +26,9 @@ const REMEMBERED: usize = 4_096;
 pub struct Router {
     index: RwLock<Index>,
     generation: AtomicU64,
-    delivery: Vec<(Pattern, Overflow)>,
     /// Locked while the index is.
     presence: Mutex<Presence>,
+    delivery: Vec<(Pattern, Overflow)>,
 }
 
 /// The readers of recent topics, valid until any subscription changes. One per log, under its lock.

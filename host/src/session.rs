@@ -33,8 +33,6 @@ pub enum Notice<'a> {
         /// Why.
         reason: &'a str,
     },
-    /// Messages were not delivered.
-    Gap(&'a Gap),
     /// A principal joined a topic that the session watches, or left it.
     Presence {
         /// Else it left.
@@ -77,6 +75,8 @@ pub enum Notice<'a> {
         /// The last one.
         to: u64,
     },
+    /// Messages were not delivered.
+    Gap(&'a Gap),
 }
 
 /// How a gateway writes a [`Notice`].

@@ -50,10 +50,10 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     counts(config)?;
     times(config)?;
     logs(&config.logs)?;
+    webhooks(config)?;
     for (index, rule) in config.delivery.iter().enumerate() {
         patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;
     }
-    webhooks(config)?;
     logging(config)?;
     Ok(config.clone())
 }

@@ -41,16 +41,6 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text("topic", pattern);
             object.text("reason", reason);
         }
-        Notice::Gap(gap) => {
-            object.text("event", "gap");
-            if let Some(span) = &gap.span {
-                object.text("log", &span.log);
-                object.number("epoch", span.epoch);
-                object.number("from", span.from);
-                object.number("to", span.to);
-            }
-            object.number("lost", gap.lost);
-        }
         Notice::Presence { joined, topic, name, origin, time_us, more } => {
             object.text("event", if joined { "join" } else { "leave" });
             object.text("topic", topic);
@@ -74,6 +64,16 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.number("epoch", epoch);
             object.number("from", from);
             object.number("to", to);
+        }
+        Notice::Gap(gap) => {
+            object.text("event", "gap");
+            if let Some(span) = &gap.span {
+                object.text("log", &span.log);
+                object.number("epoch", span.epoch);
+                object.number("from", span.from);
+                object.number("to", span.to);
+            }
+            object.number("lost", gap.lost);
         }
     })
 }
