@@ -11,16 +11,23 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
+//! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
 mod guard;
 mod health;
 mod keys;
+mod logs;
 mod token;
 mod views;
 
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
+pub use logs::{
+    ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
+    LogInfo, LogList, LogStat, Logs, UnknownLog,
+};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
 
@@ -28,7 +35,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use crate::accounts::Accounts;
 use crate::metrics::{Metrics, Readiness};
@@ -50,6 +57,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The bindings.
     pub plugins: Arc<dyn PluginView>,
+    /// The logs.
+    pub logs: Logs,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -65,6 +74,10 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/logs", get(logs::list))
+        .route("/v1/logs/{name}", get(logs::stat))
+        .route("/v1/logs/{name}/export", get(logs::export))
+        .route("/v1/logs/{name}/import", post(logs::import))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

@@ -11,6 +11,7 @@ mod desk;
 mod dev;
 mod init;
 mod key;
+mod log;
 mod plugin;
 mod publish;
 mod run;
@@ -54,6 +55,9 @@ enum Verb {
     /// Show and forget the plugins of a running server
     #[command(subcommand)]
     Plugin(plugin::Verb),
+    /// Show the logs, and move messages out of them and into them
+    #[command(subcommand)]
+    Log(log::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -85,6 +89,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Pub(args) => publish::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
+        Verb::Log(verb) => log::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub plugin_rollbacks: Counter,
     /// Messages set aside.
     pub dead_letters: Counter,
+    /// Damage, loss and data set aside, as the store reports them.
+    pub store_incidents: Gauge,
 }
 
 /// Counters of one log.
@@ -85,6 +87,9 @@ impl Metrics {
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
         let rollbacks = "Plugin versions taken back because they failed too often";
         registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
+        let store_incidents = Gauge::default();
+        let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
+        registry.register("store_incidents", incidents, store_incidents.clone());
         registry.register("dead_letters", "Messages set aside", dead_letters.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
@@ -101,6 +106,7 @@ impl Metrics {
             plugin_swaps,
             plugin_rollbacks,
             dead_letters,
+            store_incidents,
         }
     }
 

@@ -13,7 +13,7 @@ use weir_contract::topic::Pattern;
 use background::Background;
 
 use crate::accounts::{self, Accounts, AccountsError};
-use crate::admin::{self, AdminState, AdminToken, TokenError};
+use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
 use crate::config::{Config, LogRule};
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
@@ -80,6 +80,7 @@ pub async fn run(
         metrics: Arc::clone(&router.metrics),
         plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
         ready: Arc::clone(&ready),
+        logs: Logs::new(router.store.clone(), &config.logs),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -143,8 +144,7 @@ struct Parts {
 impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
-        let logs = config.logs.iter().map(log_options).collect();
-        let store = Store::open(&config.data, StoreOptions { logs, ..StoreOptions::default() })?;
+        let store = Store::open(&config.data, store_options(config))?;
         let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -236,6 +236,11 @@ fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
         .create(&folder)
         .map_err(|error| system("making the folder of compiled plugins", error))?;
     std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
+}
+
+/// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions { logs: config.logs.iter().map(log_options).collect(), ..StoreOptions::default() }
 }
 
 fn log_options(rule: &LogRule) -> LogOptions {

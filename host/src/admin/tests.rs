@@ -55,6 +55,8 @@ impl PluginView for OnePlugin {
 
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
+    let store = store.unwrap();
     AdminState {
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],
@@ -63,6 +65,7 @@ fn state() -> AdminState {
         metrics: Arc::default(),
         plugins: Arc::new(OnePlugin),
         ready: Arc::default(),
+        logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }
 }
 

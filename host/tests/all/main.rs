@@ -13,6 +13,7 @@ mod gateway;
 mod keys;
 mod levels;
 mod limits;
+mod logs;
 mod misbehaviour;
 mod permissions;
 mod shutdown;
