@@ -11,15 +11,18 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
+mod consumers;
 mod guard;
 mod health;
 mod keys;
 mod token;
 mod views;
 
+pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use crate::accounts::Accounts;
 use crate::metrics::{Metrics, Readiness};
@@ -50,6 +53,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The bindings.
     pub plugins: Arc<dyn PluginView>,
+    /// Durable readers of the logs.
+    pub consumers: Arc<dyn ConsumerView>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -65,6 +70,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/consumers", get(consumers::list))
+        .route("/v1/consumers/{id}/reset", post(consumers::reset))
+        .route("/v1/consumers/{id}", delete(consumers::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

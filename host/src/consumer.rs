@@ -2,6 +2,7 @@
 //! commits the plugin's writes and posts together with its cursor.
 
 mod effects;
+mod list;
 mod progress;
 mod query;
 mod storage;

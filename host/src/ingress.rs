@@ -4,6 +4,7 @@
 
 mod admission;
 mod command;
+mod consume;
 mod login;
 mod presence;
 mod rate;
@@ -15,6 +16,7 @@ pub use crate::router::{Present, PresentMember};
 pub use command::{
     Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribed,
 };
+pub use consume::refused;
 pub use login::{Login, LoginContext};
 pub use request::{Asked, Unanswered};
 
@@ -30,6 +32,7 @@ use waiting::Waiting;
 use crate::accounts::Accounts;
 use crate::config::Limits;
 use crate::consumer::Consumers;
+use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::router::Router;
@@ -67,6 +70,8 @@ pub struct IngressParts {
     pub store: Store,
     /// Storage plugins, for queries.
     pub consumers: Arc<Consumers>,
+    /// Durable consumers.
+    pub durable: Arc<Registry>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Limits of sizes and rates.
@@ -179,6 +184,7 @@ impl Ingress {
         session.outbound.close(1000, "");
         self.0.parts.sessions.remove(&session.id);
         self.0.parts.router.remove(session);
+        self.0.parts.durable.close(session);
     }
 
     /// Asks for the standing subscriptions of all sessions again.

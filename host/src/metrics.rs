@@ -5,6 +5,7 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
+mod durable;
 mod gateway;
 mod outbox;
 mod readiness;
@@ -12,6 +13,7 @@ mod stage;
 mod tally;
 mod text;
 
+pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub dead_letters: Counter,
     /// Requests that wait for their reply.
     pub requests: Gauge,
+    /// Durable consumers.
+    pub consumers: DurableMetrics,
 }
 
 /// Counters of one log.
@@ -96,6 +100,7 @@ impl Metrics {
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let consumers = DurableMetrics::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -111,6 +116,7 @@ impl Metrics {
             plugin_rollbacks,
             dead_letters,
             requests,
+            consumers,
         }
     }
 

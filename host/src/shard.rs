@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::accounts::Accounts;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
+use crate::durable::Registry;
 use crate::message::{Level, Message, Outcome};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
@@ -116,6 +117,8 @@ pub struct ShardContext {
     pub router: Arc<Router>,
     /// Storage plugins' progress, for level `stored`.
     pub consumers: Arc<Consumers>,
+    /// Durable consumers, whose readers' rights may end.
+    pub durable: Arc<Registry>,
     /// For the revision.
     pub accounts: Arc<Accounts>,
     /// Messages set aside.

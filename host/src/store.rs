@@ -10,6 +10,7 @@
 //! All calls but [`Writer::submit`] may wait for the disk: keep them off async threads.
 
 mod checksum;
+mod chunk;
 mod database;
 mod epochs;
 mod error;
@@ -68,7 +69,8 @@ impl Default for StoreOptions {
             logs: vec![LogOptions::new("default")],
             queue_bytes: 64 << 20,
             queue_records: 1 << 18,
-            flush_every: Duration::from_millis(100),
+            // Half of what is promised (100 ms): a flush that has begun takes its time too.
+            flush_every: Duration::from_millis(50),
             free_floor_bytes: 64 << 20,
             cache_bytes: 16 << 20,
         }
@@ -231,6 +233,11 @@ fn check_format(dir: &Path, state: &Database) -> Result<(), StoreError> {
     let found = version.map_err(|_| StoreError::corrupt(state.dir(), "the format record"))?;
     if found > keys::FORMAT {
         return Err(StoreError::Newer { dir: dir.to_path_buf(), found, known: keys::FORMAT });
+    }
+    if found < keys::FORMAT {
+        // All that was written is read as it stands; an older weir would not see what is written from now on.
+        state.tree(keys::META, |tree| tree.insert(keys::FORMAT_KEY, &keys::FORMAT.to_le_bytes()))?;
+        state.sync()?;
     }
     Ok(())
 }

@@ -55,6 +55,22 @@ impl PluginView for OnePlugin {
     }
 }
 
+struct NoConsumer;
+
+impl ConsumerView for NoConsumer {
+    fn list(&self) -> Vec<crate::durable::ConsumerInfo> {
+        Vec::new()
+    }
+
+    fn reset(&self, id: &str, _: &crate::message::Since) -> Result<(), crate::durable::Refused> {
+        self.delete(id)
+    }
+
+    fn delete(&self, id: &str) -> Result<(), crate::durable::Refused> {
+        Err(crate::durable::Refused::Invalid(format!("there is no {id}")))
+    }
+}
+
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
     AdminState {
@@ -64,6 +80,7 @@ fn state() -> AdminState {
         sessions: Arc::default(),
         metrics: Arc::default(),
         plugins: Arc::new(OnePlugin),
+        consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
     }
 }

@@ -31,6 +31,13 @@ impl Progress {
         self.next.lock().insert(Arc::clone(log), next);
     }
 
+    /// Where it stands: log, and the first offset that is not committed.
+    pub fn places(&self) -> Vec<(Arc<str>, u64)> {
+        let mut all: Vec<_> = self.next.lock().iter().map(|(log, next)| (Arc::clone(log), *next)).collect();
+        all.sort();
+        all
+    }
+
     /// Offsets that are on the disk and not committed yet, in all logs.
     pub fn lag(&self, logs: &[Log]) -> u64 {
         let next = self.next.lock();

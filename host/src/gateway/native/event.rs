@@ -24,7 +24,7 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
             Mark::Live => {}
             Mark::Retained => object.flag("retained", true),
             Mark::Consumer { name, shared, delivery } => {
-                object.text(if *shared { "group" } else { "consumer" }, name);
+                object.text(consumer_key(*shared), name);
                 object.number("delivery", u64::from(*delivery));
             }
         }
@@ -51,7 +51,26 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
                 object.flag("more", more);
             }
         }
+        Notice::ConsumerEnded { name, shared, pattern, reason } => {
+            object.text("event", "unsubscribed");
+            object.text("topic", pattern);
+            object.text(consumer_key(shared), name);
+            object.text("reason", reason);
+        }
+        Notice::ConsumerGap { name, shared, log, epoch, from, to } => {
+            object.text("event", "gap");
+            object.text(consumer_key(shared), name);
+            object.text("log", log);
+            object.number("epoch", epoch);
+            object.number("from", from);
+            object.number("to", to);
+        }
     })
+}
+
+/// The key under which a durable consumer is named.
+pub(super) fn consumer_key(shared: bool) -> &'static str {
+    if shared { "group" } else { "consumer" }
 }
 
 /// A frame that could not be read, and had no `id`.

@@ -101,6 +101,11 @@ pub(super) fn number(keys: &Keys<'_>, key: Key, accepted: RangeInclusive<u64>) -
     parse_number(key, number.map(|number| number.to_string()).as_deref(), accepted)
 }
 
+/// Whole numbers, if they are given.
+pub(super) fn numbers(keys: &Keys<'_>, key: Key) -> Result<Option<Vec<u64>>, Fault> {
+    typed(keys, key, "an array of whole numbers")
+}
+
 /// The same, from a query parameter.
 pub(super) fn parse_number(
     key: Key,

@@ -1,12 +1,14 @@
 //! What a client asks for, read from a frame or from an HTTP body.
 
-use serde_json::value::RawValue;
-
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
+use super::consume;
 use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
+use crate::durable::{Ack, Request as Consume};
 use crate::ingress::{HistoryRequest, Publish, Query};
 
 const PUBLISH: [Key; 13] = [
@@ -107,6 +109,9 @@ pub(super) enum Request {
     Subscribe(String, bool),
     Unsubscribe(String),
     Presence(String),
+    Consume(Consume),
+    Leave(consume::Leave),
+    Ack(Ack),
     History(HistoryRequest),
     Query(Query),
     Ping,
@@ -135,6 +140,9 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
             keys.only(&PUBLISH)?;
             Ok(Request::Publish(message::publish(keys, source)?))
         }
+        "subscribe" if consume::is_meant(keys) => consume::subscribe(keys).map(Request::Consume),
+        "unsubscribe" if consume::is_meant(keys) => consume::unsubscribe(keys).map(Request::Leave),
+        "ack" => consume::ack(keys).map(Request::Ack),
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
             let presence = fields::flag(keys, Key::Presence)?;
@@ -164,8 +172,8 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         other => {
             let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();
             Err(Fault::new(format!(
-                "unknown action {shown:?}: accepted are history, ping, presence, publish, query, request, subscribe, \
-                 unsubscribe"
+                "unknown action {shown:?}: accepted are ack, history, ping, presence, publish, query, request, \
+                 subscribe, unsubscribe"
             )))
         }
     }

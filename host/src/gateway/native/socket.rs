@@ -52,9 +52,9 @@ pub(super) async fn open(
 }
 
 /// Turns frames into commands.
-struct Native {
-    visit: Visit,
-    connection: Arc<Connection>,
+pub(super) struct Native {
+    pub(super) visit: Visit,
+    pub(super) connection: Arc<Connection>,
     lease: Lease,
     /// Requests that wait for their reply; they end with the connection.
     requests: Option<JoinSet<()>>,
@@ -69,7 +69,7 @@ impl Native {
         Self { visit, connection, lease, requests: None, most_bytes, largest: 4 * 1024 }
     }
 
-    fn say(&self, frame: Bytes) {
+    pub(super) fn say(&self, frame: Bytes) {
         self.connection.session().outbound.push_control(frame);
     }
 
@@ -164,6 +164,9 @@ impl Handler for Native {
                 Box::pin(self.request(id, publish, timeout)).await;
             }
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
+            (id, Ok(Asked::Consume(request))) => Box::pin(self.consume(id, &request)).await,
+            (id, Ok(Asked::Leave(leave))) => Box::pin(self.leave(id, &leave)).await,
+            (id, Ok(Asked::Ack(ack))) => self.ack(id, &ack),
             (Some(id), Ok(asked)) => Box::pin(self.ask(&id, asked)).await,
             (None, Ok(_)) => self.say(event::pong()),
             (Some(id), Err(fault)) => {
