@@ -7,9 +7,11 @@ mod command;
 mod login;
 mod rate;
 mod read;
+mod replay;
 
 pub use command::{
-    Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribed,
+    Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribe,
+    Subscribed,
 };
 pub use login::{Login, LoginContext};
 
@@ -18,8 +20,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+use weir_contract::topic::Pattern;
 
 use rate::Rate;
+use replay::Replays;
 
 use crate::accounts::Accounts;
 use crate::config::Limits;
@@ -27,7 +31,7 @@ use crate::consumer::Consumers;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::router::Router;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
 use crate::shard::{Command, Reply, ShardQueue};
 use crate::store::Store;
@@ -39,6 +43,7 @@ pub struct Ingress(Arc<Inner>);
 struct Inner {
     parts: IngressParts,
     rate: Rate,
+    replays: Arc<Replays>,
     gateways: parking_lot::RwLock<HashMap<&'static str, Arc<GatewayMetrics>>>,
 }
 
@@ -70,7 +75,9 @@ impl Ingress {
     /// Opens the door.
     pub fn new(parts: IngressParts) -> Self {
         let rate = Rate::new(parts.limits.publishes_per_s);
-        Self(Arc::new(Inner { parts, rate, gateways: parking_lot::RwLock::default() }))
+        let replays =
+            Replays::new(Arc::clone(&parts.sequencer), Arc::clone(&parts.router), parts.store.clone());
+        Self(Arc::new(Inner { parts, rate, replays, gateways: parking_lot::RwLock::default() }))
     }
 
     /// Authenticates. `notices`: Some = a connection, which is listed and must be ended with
@@ -126,18 +133,25 @@ impl Ingress {
     }
 
     /// Subscribes once the session's auth plugin has allowed every topic that the pattern matches.
-    pub async fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> Result<Subscribed, Outcome> {
-        check_pattern(pattern)?;
+    /// What it begins with in the past is delivered from when the answer is dropped.
+    pub async fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        subscribe: Subscribe,
+    ) -> Result<Subscribed, Outcome> {
+        let Subscribe { pattern, since } = subscribe;
+        let pattern = parse_pattern(&pattern)?;
         let most = self.0.parts.limits.subscriptions_per_session;
-        if session.subscription_count() >= most {
+        if session.subscription_count() >= most && !session.is_subscribed(pattern.as_str()) {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         let (answer, answered) = oneshot::channel();
-        let command =
-            Command::Subscribe { session: Arc::clone(session), pattern: pattern.to_owned(), answer };
-        self.send(session, command).await?;
-        let new = answered.await.map_err(|_| Outcome::ShuttingDown)??;
-        Ok(Subscribed { new })
+        let wanted = Wanted { pattern, since };
+        self.send(session, Command::Subscribe { session: Arc::clone(session), wanted, answer }).await?;
+        let joined = answered.await.map_err(|_| Outcome::ShuttingDown)??;
+        let Joined { new, places, recovered, oldest, replay } = joined;
+        let go = replay.map(|replay| self.0.replays.start(session, replay));
+        Ok(Subscribed { new, places, recovered, oldest, _go: go })
     }
 
     /// False: it was not subscribed.
@@ -160,6 +174,11 @@ impl Ingress {
                 return;
             }
         }
+    }
+
+    /// Ends all replays of logs.
+    pub async fn end_replays(&self) {
+        self.0.replays.stop().await;
     }
 
     /// Ends shards and authenticator after what is queued now; later commands are answered `shutting-down`.
@@ -200,7 +219,7 @@ impl Ingress {
         action: &'static str,
         topic: &str,
     ) -> Result<(), Outcome> {
-        check_pattern(topic)?;
+        parse_pattern(topic)?;
         let (answer, answered) = oneshot::channel();
         let session = Arc::clone(session);
         let command =
@@ -221,9 +240,8 @@ impl Ingress {
     }
 }
 
-fn check_pattern(pattern: &str) -> Result<(), Outcome> {
-    weir_contract::topic::Pattern::check(pattern)
-        .map_err(|error| invalid(format!("topic pattern {pattern:?}: {error}")))
+fn parse_pattern(pattern: &str) -> Result<Pattern, Outcome> {
+    Pattern::parse(pattern).map_err(|error| invalid(format!("topic pattern {pattern:?}: {error}")))
 }
 
 fn invalid(reason: String) -> Outcome {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::message::Routed;
-use crate::session::{Pushed, Session};
+use crate::session::{Offer, Pushed, Session, Subscription};
 use index::Index;
 
 /// Topics whose readers a [`Readers`] remembers; beyond it the memory starts anew.
@@ -26,7 +26,16 @@ pub struct Router {
 #[derive(Default)]
 pub struct Readers {
     generation: u64,
-    by_topic: HashMap<Arc<str>, Arc<[Arc<Session>]>>,
+    by_topic: HashMap<Arc<str>, Arc<[Reader]>>,
+}
+
+/// A session that reads a topic.
+#[derive(Debug)]
+struct Reader {
+    session: Arc<Session>,
+    /// Empty: it gets messages as they are published. Else all of its matching subscriptions began with a replay,
+    /// which may not have come to the present.
+    replays: Box<[Arc<Subscription>]>,
 }
 
 /// One line of `weir subscription list`.
@@ -39,16 +48,18 @@ pub struct SubscriptionInfo {
 }
 
 impl Router {
-    /// Adds a subscription. False: the session had it.
-    pub fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
-        let pattern: Arc<str> = pattern.into();
+    /// Adds a subscription; it takes the place of one of the same pattern, which has ended. False: there was one.
+    pub fn subscribe(&self, session: &Arc<Session>, subscription: &Arc<Subscription>) -> bool {
         let mut index = self.index.write();
-        let new = session.note_subscribed(&pattern);
-        if new {
-            index.insert(&pattern, session);
-            self.generation.fetch_add(1, Ordering::Release);
-        }
-        new
+        let replaced = session.note_subscribed(subscription);
+        index.insert(session, subscription);
+        self.generation.fetch_add(1, Ordering::Release);
+        replaced.is_none()
+    }
+
+    /// A replay has come to the present: readers that are remembered are looked up again.
+    pub fn caught_up(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Takes a subscription away. False: the session did not have it.
@@ -69,13 +80,17 @@ impl Router {
         }
     }
 
-    /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
-    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
-        let sessions = self.readers(readers, &routed.message.topic);
-        sessions.iter().filter(|session| session.outbound.push_message(routed) == Pushed::Queued).count()
+    /// Enqueues to every session that has a matching subscription, once each. `log`: the position of the log that
+    /// the message went to, under whose lock this is called. Returns how many sessions got it.
+    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>, log: Option<usize>) -> usize {
+        let readers = self.readers(readers, &routed.message.topic);
+        let push = |reader: &&Reader| {
+            reader.is_live(log, routed) && reader.session.outbound.push_message(routed) == Pushed::Queued
+        };
+        readers.iter().filter(push).count()
     }
 
-    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a [Arc<Session>] {
+    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a [Reader] {
         let generation = self.generation.load(Ordering::Acquire);
         if readers.generation != generation || readers.by_topic.len() >= REMEMBERED {
             readers.by_topic.clear();
@@ -87,5 +102,15 @@ impl Router {
     /// All patterns with their number of sessions, in order.
     pub fn list(&self) -> Vec<SubscriptionInfo> {
         self.index.read().list()
+    }
+}
+
+impl Reader {
+    /// Whether the message goes to the session now. Else it is held or comes from the log.
+    fn is_live(&self, log: Option<usize>, routed: &Arc<Routed>) -> bool {
+        let Some(log) = log.filter(|_| !self.replays.is_empty()) else { return true };
+        // Of one session's replays only one may hold messages, or have come to the present in some logs.
+        let taken = self.replays.iter().map(|replay| replay.offer(log, routed));
+        taken.into_iter().find(|offer| *offer != Offer::Later) == Some(Offer::Live)
     }
 }

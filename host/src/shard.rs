@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
 use crate::plugin::{Chain, Engine};
 use crate::router::Router;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::Session;
 
 /// Commands that may wait in a shard's queue. A gateway that meets a full one stops reading its socket.
@@ -53,10 +53,10 @@ pub enum Command {
     Subscribe {
         /// Who.
         session: Arc<Session>,
-        /// Valid.
-        pattern: String,
-        /// Ok(new), or why not.
-        answer: oneshot::Sender<Result<bool, Outcome>>,
+        /// What to.
+        wanted: Wanted,
+        /// What it got, or why not.
+        answer: oneshot::Sender<Result<Joined, Outcome>>,
     },
     /// Authorize only.
     Authorize {
@@ -166,9 +166,9 @@ impl Shard {
                 self.publish(&session, message, level, reply, authority);
                 drop(permit);
             }
-            Command::Subscribe { session, pattern, answer } => {
-                let result = self.authorize(&session, "subscribe", &pattern);
-                let result = result.map(|()| self.context.router.subscribe(&session, &pattern));
+            Command::Subscribe { session, wanted, answer } => {
+                let allowed = self.authorize(&session, "subscribe", wanted.pattern.as_str());
+                let result = allowed.and_then(|()| self.context.sequencer.join(&session, wanted));
                 // A session that closed meanwhile must not stay in the index.
                 if session.outbound.is_closed() {
                     self.context.router.remove(&session);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::message::{Level, Place, Stored};
+use crate::message::{Level, Place, Places, Since, Stored};
 
 /// What a client presents. All of it is a claim, but `gateway` and `address`.
 #[derive(Clone, Default)]
@@ -76,11 +77,30 @@ pub struct Publish {
     pub level: Level,
 }
 
-/// A subscription that stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a session wants to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Subscribe {
+    /// Topic or pattern.
+    pub pattern: String,
+    /// Where it begins; none: now, and a pattern that the session holds stays as it is.
+    pub since: Option<Since>,
+}
+
+/// A subscription that stands. What it begins with in the past comes when this is dropped, so that the answer
+/// can be given before.
+#[derive(Debug)]
 pub struct Subscribed {
     /// False: the session had it before.
     pub new: bool,
+    /// Of every log whose topics the pattern may meet, the message behind which deliveries begin; a log that
+    /// never had one is left out.
+    pub places: Places,
+    /// If it begins in the past: whether nothing is missing.
+    pub recovered: Option<bool>,
+    /// Of the logs where something is missing, the first place that comes.
+    pub oldest: Places,
+    /// Nothing is sent by it: the replay waits until it is dropped.
+    pub(super) _go: Option<oneshot::Sender<()>>,
 }
 
 /// A page of messages of a log, oldest first unless `reverse`.

@@ -49,6 +49,8 @@ pub struct Outbound {
     limits: OutboundLimits,
     queue: Mutex<Queue>,
     ready: Notify,
+    /// The writer has taken something, or the session was closed.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ struct Queue {
 impl Outbound {
     /// An empty queue.
     pub fn new(limits: OutboundLimits) -> Self {
-        Self { limits, queue: Mutex::default(), ready: Notify::new() }
+        Self { limits, queue: Mutex::default(), ready: Notify::new(), taken: Notify::new() }
     }
 
     /// Enqueues a message.
@@ -96,6 +98,7 @@ impl Outbound {
             queue.items.push_back(Item::Close(1008, reason));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
             return Pushed::Overflowed;
         }
         queue.bytes += size;
@@ -117,6 +120,7 @@ impl Outbound {
             queue.items.push_back(Item::Close(code, reason.into()));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
         }
     }
 
@@ -154,6 +158,30 @@ impl Outbound {
         }
         queue.bytes = 0;
         std::mem::swap(&mut queue.items, into);
+        drop(queue);
+        self.taken.notify_waiters();
         true
+    }
+
+    /// Waits until less than a quarter of the bounds is taken up and so many bytes more leave another quarter
+    /// free, or nothing waits, or the session was closed: for those who have more to send than the queue
+    /// holds, as a replay of a log does.
+    pub async fn room_for(&self, bytes: usize) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            // Registered before looking, so that nothing that is taken falls between.
+            taken.as_mut().enable();
+            if self.has_room_for(bytes) {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let queue = self.queue.lock();
+        let few = queue.items.len() <= self.limits.messages / 4 && queue.bytes <= self.limits.bytes / 4;
+        let fits = queue.bytes + bytes <= self.limits.bytes / 4 * 3;
+        queue.closed || queue.items.is_empty() || (few && fits)
     }
 }

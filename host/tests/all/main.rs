@@ -15,6 +15,7 @@ mod levels;
 mod limits;
 mod misbehaviour;
 mod permissions;
+mod resume;
 mod shutdown;
 mod slow_reader;
 mod swap;

@@ -41,6 +41,17 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text("topic", pattern);
             object.text("reason", reason);
         }
+        Notice::CaughtUp { pattern } => {
+            object.text("event", "caught-up");
+            object.text("topic", pattern);
+        }
+        Notice::Missing { log, epoch, from, to } => {
+            object.text("event", "gap");
+            object.text("log", log);
+            object.number("epoch", epoch);
+            object.number("from", from);
+            object.number("to", to);
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
-use crate::ingress::{HistoryRequest, Publish, Query};
+use crate::ingress::{HistoryRequest, Publish, Query, Subscribe};
 
 const PUBLISH: [Key; 13] = [
     Key::Action,
@@ -22,7 +22,8 @@ const PUBLISH: [Key; 13] = [
     Key::ExpiresInMs,
     Key::ReplyTo,
 ];
-const SUBSCRIBE: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
+const SUBSCRIBE: [Key; 4] = [Key::Action, Key::Id, Key::Topic, Key::Since];
+const UNSUBSCRIBE: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
 const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::After, Key::Limit, Key::Reverse];
 const QUERY: [Key; 7] = [Key::Action, Key::Id, Key::Plugin, Key::Topic, Key::Params, Key::Cursor, Key::Limit];
 const PING: [Key; 2] = [Key::Action, Key::Id];
@@ -85,7 +86,7 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) enum Request {
     Publish(Publish),
-    Subscribe(String),
+    Subscribe(Subscribe),
     Unsubscribe(String),
     History(HistoryRequest),
     Query(Query),
@@ -117,10 +118,11 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         }
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
-            Ok(Request::Subscribe(fields::required(keys, Key::Topic)?.into_owned()))
+            let pattern = fields::required(keys, Key::Topic)?.into_owned();
+            Ok(Request::Subscribe(Subscribe { pattern, since: fields::since(keys)? }))
         }
         "unsubscribe" => {
-            keys.only(&SUBSCRIBE)?;
+            keys.only(&UNSUBSCRIBE)?;
             Ok(Request::Unsubscribe(fields::required(keys, Key::Topic)?.into_owned()))
         }
         "ping" => {
