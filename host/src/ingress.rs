@@ -4,9 +4,10 @@
 
 mod admission;
 mod command;
+mod history;
 mod login;
+mod query;
 mod rate;
-mod read;
 mod replay;
 
 pub use command::{

@@ -10,6 +10,7 @@ mod crash;
 mod folder;
 mod frames;
 mod gateway;
+mod history;
 mod keys;
 mod levels;
 mod limits;

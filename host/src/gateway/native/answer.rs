@@ -122,16 +122,9 @@ pub(super) fn history(object: &mut Object<'_>, page: &HistoryPage) {
         put_message(&mut object, &stored.message, Some(&stored.place));
         object.end();
     });
-    match &page.next {
-        Some(place) => {
-            let mut next = Object::begin(object.key("next"));
-            put_place(&mut next, Some(place));
-            next.end();
-        }
-        None => object.raw("next", "null"),
-    }
+    put_places(object, "next", &page.next);
     object.flag("more", page.more);
-    object.flag("recovered", page.recovered);
+    put_recovered(object, page.recovered, &page.oldest);
 }
 
 /// A storage plugin's answer.

@@ -53,12 +53,6 @@ pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Fault> {
     }
 }
 
-/// `after`.
-pub(super) fn after(keys: &Keys<'_>) -> Result<Option<(u64, u64)>, Fault> {
-    let place = typed::<After>(keys, Key::After, r#"like {"epoch":1,"offset":7}"#)?;
-    Ok(place.map(|place| (place.epoch, place.offset)))
-}
-
 /// `since`: where reading begins, if it is said.
 pub(super) fn since(keys: &Keys<'_>) -> Result<Option<Since>, Fault> {
     let accepted = r#""now", "start" or an object like {"LOG":{"epoch":1,"offset":7}}"#;
@@ -188,7 +182,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+struct At {
     epoch: u64,
     offset: u64,
 }
@@ -197,7 +191,7 @@ struct After {
 #[serde(untagged)]
 enum Begin {
     Word(Word),
-    Places(BTreeMap<String, After>),
+    Places(BTreeMap<String, At>),
 }
 
 #[derive(Deserialize)]

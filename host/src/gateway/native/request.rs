@@ -6,6 +6,7 @@ use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
 use crate::ingress::{HistoryRequest, Publish, Query, Subscribe};
+use crate::message::Since;
 
 const PUBLISH: [Key; 13] = [
     Key::Action,
@@ -24,7 +25,7 @@ const PUBLISH: [Key; 13] = [
 ];
 const SUBSCRIBE: [Key; 4] = [Key::Action, Key::Id, Key::Topic, Key::Since];
 const UNSUBSCRIBE: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
-const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::After, Key::Limit, Key::Reverse];
+const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::Since, Key::Limit, Key::Reverse];
 const QUERY: [Key; 7] = [Key::Action, Key::Id, Key::Plugin, Key::Topic, Key::Params, Key::Cursor, Key::Limit];
 const PING: [Key; 2] = [Key::Action, Key::Id];
 
@@ -148,7 +149,7 @@ fn history(keys: &Keys<'_>) -> Result<HistoryRequest, Fault> {
     Ok(HistoryRequest {
         pattern: fields::required(keys, Key::Topic)?.into_owned(),
         log: fields::text(keys, Key::Log)?.map(Into::into),
-        after: fields::after(keys)?,
+        since: fields::since(keys)?.unwrap_or(Since::Start),
         limit: fields::limit(keys)?,
         reverse: fields::flag(keys, Key::Reverse)?,
     })
@@ -210,7 +211,7 @@ mod tests {
         #[test]
         fn any_frame_is_read_or_refused(
             action in prop_oneof![Just("publish"), Just("subscribe"), Just("history"), Just("query"), Just("ping")],
-            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|after|params|cursor)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
+            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|since|params|cursor)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
         ) {
             let frame = read(&format!("{{\"action\":\"{action}\"{rest}}}"));
             if let Err(fault) = frame.request {
