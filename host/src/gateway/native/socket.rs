@@ -160,7 +160,7 @@ impl Handler for Native {
             (id, Ok(Asked::Subscribe(pattern, presence))) => {
                 Box::pin(self.subscribe(id, &pattern, presence)).await;
             }
-            (Some(id), Ok(Asked::Request(publish, timeout))) => {
+            (Some(id), Ok(Asked::Ask(publish, timeout))) => {
                 Box::pin(self.request(id, publish, timeout)).await;
             }
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
