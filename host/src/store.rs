@@ -10,6 +10,7 @@
 //! All calls but [`Writer::submit`] may wait for the disk: keep them off async threads.
 
 mod checksum;
+mod chunk;
 mod database;
 mod epochs;
 mod error;
@@ -68,7 +69,8 @@ impl Default for StoreOptions {
             logs: vec![LogOptions::new("default")],
             queue_bytes: 64 << 20,
             queue_records: 1 << 18,
-            flush_every: Duration::from_millis(100),
+            // Half of what is promised (100 ms): a flush that has begun takes its time too.
+            flush_every: Duration::from_millis(50),
             free_floor_bytes: 64 << 20,
             cache_bytes: 16 << 20,
         }
@@ -147,6 +149,11 @@ impl Store {
     /// What went wrong since start, oldest first, at most 100: damage, loss, data set aside.
     pub fn incidents(&self) -> Vec<Incident> {
         self.0.incidents.list()
+    }
+
+    /// How many incidents there were since start.
+    pub fn incident_count(&self) -> u64 {
+        self.0.incidents.count()
     }
 
     /// All of a plugin's state, in order of keys. Expired pairs are left out and deleted.
@@ -231,6 +238,11 @@ fn check_format(dir: &Path, state: &Database) -> Result<(), StoreError> {
     let found = version.map_err(|_| StoreError::corrupt(state.dir(), "the format record"))?;
     if found > keys::FORMAT {
         return Err(StoreError::Newer { dir: dir.to_path_buf(), found, known: keys::FORMAT });
+    }
+    if found < keys::FORMAT {
+        // All that was written is read as it stands; an older weir would not see what is written from now on.
+        state.tree(keys::META, |tree| tree.insert(keys::FORMAT_KEY, &keys::FORMAT.to_le_bytes()))?;
+        state.sync()?;
     }
     Ok(())
 }

@@ -12,7 +12,8 @@
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
 //! DIR/log/NAME/FIRST/       one database per segment; FIRST = its first offset, 20 decimal digits
-//!   tree "packs"            first offset u64, part u16 → part of a pack (pack.rs)
+//!   tree "packs" CHUNK      first offset u64, part u16 → part of a pack (pack.rs); CHUNK = first offset u64 of
+//!                           the packs in this tree (chunk.rs), nothing for offset 0; format 1 had but one tree
 //!   tree "meta"
 //!     "f"                   → first offset u64, created u64 (Unix µs)
 //!     "c"                   → next offset u64; present only after a clean close
@@ -35,14 +36,14 @@
 //! ```
 
 /// Version of everything above. A store with a higher one is refused.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Most bytes of a key-value pair's value in one database value; the rest goes into further parts.
 pub(super) const INLINE_BYTES: usize = 24 * 1024;
 
 /// Tree with the format record (state) or a segment's own records.
 pub(super) const META: &str = "meta";
-/// Tree with a segment's packs.
+/// Begins the names of the trees with a segment's packs.
 pub(super) const PACKS: &str = "packs";
 /// Key of the format record.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -81,6 +82,23 @@ pub(super) fn parse_space_tree(tree: &[u8]) -> Option<String> {
 /// The tree of a plain table.
 pub(super) fn table_tree(name: &str) -> String {
     format!("t/{name}")
+}
+
+/// The tree of a chunk. That of offset 0 has the name of the only tree of format 1, which is read as such.
+pub(super) fn chunk(first: u64) -> Vec<u8> {
+    let mut name = PACKS.as_bytes().to_vec();
+    if first > 0 {
+        name.extend_from_slice(&first.to_be_bytes());
+    }
+    name
+}
+
+/// The first offset in the name of a chunk's tree.
+pub(super) fn parse_chunk(name: &[u8]) -> Option<u64> {
+    match name.strip_prefix(PACKS.as_bytes())? {
+        [] => Some(0),
+        first => Some(u64::from_be_bytes(first.try_into().ok()?)),
+    }
 }
 
 /// Key of a part of a pack.
@@ -180,6 +198,8 @@ mod tests {
         assert_eq!(parse_pack(&pack(300, 4)), Some((300, 4)));
         assert_eq!(parse_pack(b"short"), None);
         assert_eq!(parse_post(&post(300, 4)), Some((300, 4)));
+        assert_eq!([0, 7].map(|first| parse_chunk(&chunk(first))), [Some(0), Some(7)]);
+        assert_eq!((parse_chunk(b"meta"), parse_chunk(b"packs-"), chunk(0)), (None, None, b"packs".to_vec()));
         assert_eq!(parse_expiry(&expiry(5, b"key")), Some((5, b"key".as_slice())));
     }
 
