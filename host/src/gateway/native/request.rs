@@ -105,7 +105,7 @@ pub(super) struct Frame {
 pub(super) enum Request {
     Publish(Publish),
     /// With the time to wait for the reply.
-    Request(Publish, Duration),
+    Ask(Publish, Duration),
     Subscribe(Subscribe),
     Unsubscribe(String),
     Presence(String),
@@ -168,7 +168,7 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         }
         "request" => {
             keys.only(&REQUEST)?;
-            Ok(Request::Request(message::publish(keys, source)?, fields::timeout(keys)?))
+            Ok(Request::Ask(message::publish(keys, source)?, fields::timeout(keys)?))
         }
         other => {
             let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();

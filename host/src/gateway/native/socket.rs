@@ -159,7 +159,7 @@ impl Handler for Native {
             (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
             // What is rare is boxed: each connection has room for the largest of these futures.
             (id, Ok(Asked::Subscribe(subscribe))) => Box::pin(self.subscribe(id, subscribe)).await,
-            (Some(id), Ok(Asked::Request(publish, timeout))) => {
+            (Some(id), Ok(Asked::Ask(publish, timeout))) => {
                 Box::pin(self.request(id, publish, timeout)).await;
             }
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
