@@ -8,12 +8,13 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use weir_contract::topic::Pattern;
 
 use super::*;
 use crate::accounts::Records;
 use crate::message::{Grant, Principal};
 use crate::plugin::{PluginInfo, PluginState};
-use crate::session::{Item, OutboundLimits, Session};
+use crate::session::{Item, OutboundLimits, Session, Subscription};
 
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
@@ -73,6 +74,8 @@ impl ConsumerView for NoConsumer {
 
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
+    let store = store.unwrap();
     AdminState {
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],
@@ -82,6 +85,7 @@ fn state() -> AdminState {
         plugins: Arc::new(OnePlugin),
         consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
+        logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }
 }
 
@@ -124,7 +128,8 @@ fn connect(state: &AdminState, id: &str, account: &str) -> Arc<Session> {
     let principal = Principal::new(grant, "api-key".into(), "http", id).unwrap();
     let limits = OutboundLimits { messages: 8, bytes: 1 << 20 };
     let session = Arc::new(Session::new(id.into(), principal, "http", "10.0.0.7".into(), limits, None));
-    session.note_subscribed(&Arc::from("rooms/+"));
+    let pattern = Pattern::parse("rooms/+").unwrap();
+    session.note_subscribed(&Subscription::new(pattern, 1, &[(0, 0)], false));
     state.sessions.insert(&session);
     session
 }

@@ -9,6 +9,7 @@ mod retain;
 mod take;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,6 +158,17 @@ impl Log {
         self.0.opened_at
     }
 
+    /// The offset that the next message gets. Exact only for who keeps others from submitting to this log.
+    pub fn assigned(&self) -> u64 {
+        self.0.assigned.load(Ordering::Acquire)
+    }
+
+    /// The place (epoch, offset) of the last message before `offset` that is known to be kept; none if there
+    /// never was one, or nothing is known of it any more.
+    pub fn place_before(&self, offset: u64) -> Option<(u64, u64)> {
+        self.view().epochs.last_before(offset)
+    }
+
     /// The oldest retained offset; the next one to be given when the log is empty.
     pub fn oldest(&self) -> u64 {
         self.view().oldest()
@@ -216,6 +228,20 @@ impl Log {
             },
             None => drop(holds.remove(consumer)),
         }
+    }
+
+    /// Who keeps segments from retention, and from which offset on; by name.
+    pub fn holds(&self) -> Vec<(String, u64)> {
+        let mut all: Vec<_> =
+            self.0.holds.lock().iter().map(|(name, offset)| (name.clone(), *offset)).collect();
+        all.sort();
+        all
+    }
+
+    /// The lives of which something is kept, oldest first, with their offsets; the present one ends with
+    /// `u64::MAX`.
+    pub fn epochs(&self) -> Vec<(u64, Range<u64>)> {
+        self.view().epochs.0.iter().map(|span| (span.epoch, span.first..span.next)).collect()
     }
 
     /// What it holds now.
