@@ -14,6 +14,7 @@ mod keys;
 mod levels;
 mod limits;
 mod misbehaviour;
+mod outbox;
 mod permissions;
 mod shutdown;
 mod slow_reader;
