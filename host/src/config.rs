@@ -3,6 +3,7 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod delivery;
 mod endpoint;
 mod error;
 mod limits;
@@ -11,6 +12,7 @@ mod source;
 pub(crate) mod unit;
 mod validate;
 
+pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
@@ -57,6 +59,8 @@ pub struct Config {
     /// Messages that are posted to a URL.
     #[serde(rename = "webhook")]
     pub webhooks: Vec<Webhook>,
+    /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
+    pub delivery: Vec<DeliveryRule>,
     /// What the router says about itself.
     pub logging: Logging,
 }
@@ -198,6 +202,7 @@ impl Default for Config {
             logs: vec![LogRule::default()],
             outbox: Outbox::default(),
             webhooks: Vec::new(),
+            delivery: Vec::new(),
             logging: Logging::default(),
         }
     }

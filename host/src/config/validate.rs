@@ -51,6 +51,9 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     times(config)?;
     logs(&config.logs)?;
     webhooks(config)?;
+    for (index, rule) in config.delivery.iter().enumerate() {
+        patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;
+    }
     logging(config)?;
     Ok(config.clone())
 }
@@ -172,17 +175,24 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
             let message = format!("a second log is named {:?}: names must differ", rule.name);
             return Err(Problem::new(&["log", &at, "name"], message));
         }
-        if rule.topics.is_empty() {
-            let message = "expected at least one pattern, for example [\"sensors/#\"]";
-            return Err(Problem::new(&["log", &at, "topics"], message));
-        }
-        for (nth, topic) in rule.topics.iter().enumerate() {
-            if let Err(error) = Pattern::check(topic) {
-                let message = format!("pattern {topic:?} cannot be used: {error}");
-                return Err(Problem::new(&["log", &at, "topics", &nth.to_string()], message));
-            }
-        }
+        patterns("log", index, &rule.topics, "[\"sensors/#\"]")?;
         limits_of(rule, &at)?;
+    }
+    Ok(())
+}
+
+/// The `topics` of the rule with this index.
+fn patterns(table: &str, index: usize, topics: &[String], example: &str) -> Result<(), Problem> {
+    let at = index.to_string();
+    if topics.is_empty() {
+        let message = format!("expected at least one pattern, for example {example}");
+        return Err(Problem::new(&[table, &at, "topics"], message));
+    }
+    for (nth, topic) in topics.iter().enumerate() {
+        if let Err(error) = Pattern::check(topic) {
+            let message = format!("pattern {topic:?} cannot be used: {error}");
+            return Err(Problem::new(&[table, &at, "topics", &nth.to_string()], message));
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod retain;
 mod take;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -218,6 +219,20 @@ impl Log {
         }
     }
 
+    /// Who keeps segments from retention, and from which offset on; by name.
+    pub fn holds(&self) -> Vec<(String, u64)> {
+        let mut all: Vec<_> =
+            self.0.holds.lock().iter().map(|(name, offset)| (name.clone(), *offset)).collect();
+        all.sort();
+        all
+    }
+
+    /// The lives of which something is kept, oldest first, with their offsets; the present one ends with
+    /// `u64::MAX`.
+    pub fn epochs(&self) -> Vec<(u64, Range<u64>)> {
+        self.view().epochs.0.iter().map(|span| (span.epoch, span.first..span.next)).collect()
+    }
+
     /// What it holds now.
     pub fn usage(&self) -> LogUsage {
         let view = self.view();
@@ -230,8 +245,11 @@ impl Log {
         }
     }
 
-    /// Bytes on the disk of the segments that hold `offset` and later ones.
+    /// Bytes on the disk of the segments that hold `offset` and later ones; 0 when there is none yet.
     pub fn bytes_from(&self, offset: u64) -> u64 {
+        if offset >= self.durable() {
+            return 0;
+        }
         let view = self.view();
         let kept = view.sealed.iter().filter(|(_, sealed)| sealed.next > offset);
         kept.map(|(_, sealed)| sealed.bytes).sum::<u64>() + view.active.bytes()
