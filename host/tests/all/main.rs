@@ -17,6 +17,7 @@ mod levels;
 mod limits;
 mod logs;
 mod misbehaviour;
+mod outbox;
 mod permissions;
 mod presence;
 mod request;
