@@ -22,6 +22,7 @@ mod request;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;
+mod sse;
 mod swap;
 mod tidy;
 mod transactions;
