@@ -25,6 +25,7 @@ mod resume;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;
+mod sse;
 mod swap;
 mod tidy;
 mod transactions;

@@ -177,7 +177,7 @@ impl Handler for Native {
 }
 
 /// One frame per message, whoever reads it first.
-fn shared_delivery(routed: &Routed) -> Bytes {
+pub(super) fn shared_delivery(routed: &Routed) -> Bytes {
     routed.frame(Wire::Native, event::delivery)
 }
 
