@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod clients;
 mod crash;
 mod folder;
 mod frames;
