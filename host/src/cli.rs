@@ -1,6 +1,6 @@
 //! The command line: one file per verb.
 //!
-//! `serve` and `dev` run the router; `init` and `check` prepare it; `pub` and `sub` are clients of its public
+//! `serve` and `dev` run the router; `init` and `check` prepare it; `pub`, `request` and `sub` are clients of its public
 //! listener; the others ask the admin listener of a running server. Results go to standard output, everything
 //! else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by a second signal.
 
@@ -14,6 +14,7 @@ mod init;
 mod key;
 mod plugin;
 mod publish;
+mod request;
 mod run;
 mod serve;
 mod settings;
@@ -50,6 +51,8 @@ enum Verb {
     Key(key::Verb),
     /// Publish one message
     Pub(publish::Args),
+    /// Publish one message and wait for the reply
+    Request(request::Args),
     /// Watch messages as they come
     Sub(subscribe::Args),
     /// Show and forget the plugins of a running server
@@ -87,6 +90,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Check(args) => check::run(&args),
         Verb::Key(verb) => key::run(&verb),
         Verb::Pub(args) => publish::run(&args),
+        Verb::Request(args) => request::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
         Verb::Consumer(verb) => consumer::run(&verb),

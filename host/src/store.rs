@@ -10,6 +10,7 @@
 //! All calls but [`Writer::submit`] may wait for the disk: keep them off async threads.
 
 mod checksum;
+mod chunk;
 mod database;
 mod epochs;
 mod error;
@@ -17,6 +18,7 @@ mod keys;
 mod log;
 mod pack;
 mod pairs;
+mod posts;
 mod queue;
 mod segment;
 mod space;
@@ -29,6 +31,7 @@ mod tests;
 pub use error::{Incident, StoreError, SubmitError};
 pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
+pub use posts::WaitingPost;
 pub use queue::{OnDurable, Queue, StateValue};
 pub use space::{Cursor, StorageSpace, Write};
 pub use table::{Rows, Table};
@@ -66,7 +69,8 @@ impl Default for StoreOptions {
             logs: vec![LogOptions::new("default")],
             queue_bytes: 64 << 20,
             queue_records: 1 << 18,
-            flush_every: Duration::from_millis(100),
+            // Half of what is promised (100 ms): a flush that has begun takes its time too.
+            flush_every: Duration::from_millis(50),
             free_floor_bytes: 64 << 20,
             cache_bytes: 16 << 20,
         }
@@ -165,6 +169,12 @@ impl Store {
         StorageSpace::open(self.0.storage.clone(), name)
     }
 
+    /// Names of all key spaces of storage plugins, also of those that are bound no more.
+    pub fn storage_spaces(&self) -> Result<Vec<String>, StoreError> {
+        let trees = self.0.storage.with(|db| Ok(db.tree_names()))?;
+        Ok(trees.iter().filter_map(|tree| keys::parse_space_tree(tree)).collect())
+    }
+
     /// Deletes the key space of a storage plugin, with its cursors.
     pub fn drop_storage_space(&self, name: &str) -> Result<(), StoreError> {
         check_name(name)?;
@@ -223,6 +233,11 @@ fn check_format(dir: &Path, state: &Database) -> Result<(), StoreError> {
     let found = version.map_err(|_| StoreError::corrupt(state.dir(), "the format record"))?;
     if found > keys::FORMAT {
         return Err(StoreError::Newer { dir: dir.to_path_buf(), found, known: keys::FORMAT });
+    }
+    if found < keys::FORMAT {
+        // All that was written is read as it stands; an older weir would not see what is written from now on.
+        state.tree(keys::META, |tree| tree.insert(keys::FORMAT_KEY, &keys::FORMAT.to_le_bytes()))?;
+        state.sync()?;
     }
     Ok(())
 }

@@ -49,6 +49,8 @@ impl PluginView for OnePlugin {
             loaded_us: None,
             calls: 3,
             failures: 0,
+            lag: None,
+            missed: None,
         }]
     }
 }

@@ -7,6 +7,7 @@
 mod harness;
 
 mod clients;
+mod consumers;
 mod crash;
 mod folder;
 mod frames;
@@ -16,7 +17,10 @@ mod levels;
 mod limits;
 mod misbehaviour;
 mod permissions;
+mod presence;
+mod request;
 mod shutdown;
+mod slow_policies;
 mod slow_reader;
 mod swap;
 mod tidy;
