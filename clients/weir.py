@@ -23,9 +23,24 @@ import sys
 import threading
 import time
 import traceback
+import types
 import urllib.parse
 from concurrent.futures import Future
 
+DEFAULTS = {
+    "key": None,  # API key, or a function that gives one for every connection.
+    "client_id": None,
+    "origin": None,
+    "on_state": None,  # (state, detail): connecting, open, waiting, refused, closed.
+    "on_error": None,  # (error, message): what a handler raised, or the router complains of; None: standard error.
+    "on_gap": None,  # (gap): messages are missing, for those without an `on_gap` of their own.
+    "max_pending": 1_000,  # Calls that wait for a connection or an answer; more are refused.
+    "ping_every": 15.0,  # Seconds of silence after which the connection is tested,
+    "timeout": 10.0,  # and how long that, and a handshake, may take.
+    "retry_min": 0.25,  # The wait before a reconnect is random, below a bound that doubles
+    "retry_max": 30.0,  # from the first of these to the second.
+    "ssl_context": None,
+}
 BLAMED = {1002, 1003, 1007, 1009, 1011}  # Close codes that blame what was sent: it is not sent again.
 REMEMBERED = 1_000  # Message ids that a subscription remembers, to know what a publisher had to send twice.
 BACKLOG = 10_000  # Messages that wait for handlers; above it subscriptions pause, and go on where they were.
@@ -130,13 +145,11 @@ class _Socket:
 
     def receive(self):
         """The texts that have arrived; `_Lost` at the end."""
+        more = b"?"
         with contextlib.suppress(*BUSY):
-            while more := self.raw.recv(65_536):
+            while more and len(self.read) < 1 << 20:
+                more = self.raw.recv(65_536)
                 self.read += more
-                if len(self.read) > 1 << 20:
-                    break
-            else:
-                raise _Lost(1006, "the connection was cut")
         while (frame := self._frame()) is not None:
             final, opcode, data = frame
             if opcode == 8:
@@ -150,6 +163,8 @@ class _Socket:
                 if final:
                     text, self.parts = b"".join(self.parts), []
                     yield text
+        if not more:
+            raise _Lost(1006, "the connection was cut")
 
     def _frame(self):
         short = self.read[1] & 127 if len(self.read) > 1 else 127
@@ -187,10 +202,10 @@ class _Reader:
 class Subscription(_Reader):
     """A standing subscription: each new connection goes on where the last one broke."""
 
-    # None until the router has answered: so long it begins as `since` says.
-    places = None
-    # The places of the answer hold at once, or when all that was missed has come.
-    goal = {}
+    def __init__(self, *given):
+        super().__init__(*given)
+        # No places until the router has answered: so long it begins as `since` says.
+        self.places, self.goal, self.ids = None, {}, {}
 
     def request(self):
         if self.places is not None:
@@ -199,7 +214,8 @@ class Subscription(_Reader):
         return {"retained": since == "now", **self.frame, "since": since}
 
     def begin(self, answer, frame):
-        self.places, self.goal, self.ids = self.places or {}, answer.get("places", {}), getattr(self, "ids", {})
+        """The places of the answer hold at once, or when all that was missed has come."""
+        self.places, self.goal = self.places or {}, answer.get("places", {})
         if frame["since"] == "now":
             self.advance(self.goal)
 
@@ -270,14 +286,13 @@ class Consumer(_Reader):
             self._ack({**self.who, "log": log, "epoch": epoch, "offsets": offsets})
 
     def _ack(self, frame):
-        def known(_):
-            self.handled.difference_update((frame["log"], frame["epoch"], offset) for offset in frame["offsets"])
+        def done(answer):
+            if answer["ok"]:
+                self.handled.difference_update((frame["log"], frame["epoch"], offset) for offset in frame["offsets"])
+            else:
+                self.weir._report(WeirError(**answer))
 
-        def failed(error):
-            if error.outcome != "unknown":
-                self.weir._report(error)
-
-        self.weir._send("ack", frame, "now", known, failed)
+        self.weir._send("ack", frame, "now", done)
 
     def delete(self):
         """Stops reading, and the router forgets it."""
@@ -285,30 +300,24 @@ class Consumer(_Reader):
 
 
 class Weir:
-    """A connection that is made again whenever it breaks. Times are in seconds.
+    """A connection that is made again whenever it breaks. The options are those of `DEFAULTS`."""
 
-    `key`: API key, or a function that gives one for every connection. `on_state(state, detail)`: connecting, open, waiting,
-    refused, closed. `on_error(error, message)`: what handlers raise. `on_gap(gap)`: what is missing. At most
-    `max_pending` calls wait for a connection or an answer; more are refused.
-    """
-
-    def __init__(self, url, key=None, client_id=None, origin=None, on_state=None, on_error=None, on_gap=None,
-                 max_pending=1_000, ping_every=15.0, timeout=10.0, retry_min=0.25, retry_max=30.0, ssl_context=None):
-        self._options = {"key": key, "client_id": client_id, "origin": origin, "on_error": on_error, "on_gap": on_gap,
-                         "max_pending": max_pending, "ping_every": ping_every, "timeout": timeout,
-                         "retry_min": retry_min, "retry_max": retry_max, "ssl_context": ssl_context}
-        # For patterns that overlap: the router sends a message once to each connection.
-        self._patterns, self._other, self._address = [], None, url
+    def __init__(self, url, **options):
+        if unknown := options.keys() - DEFAULTS.keys():
+            raise TypeError(f"unknown options {sorted(unknown)}: accepted are {sorted(DEFAULTS)}")
+        self._given, self._options = (url, options), types.SimpleNamespace(**{**DEFAULTS, **options})
         url = urllib.parse.urlsplit(url)
-        said = urllib.parse.urlencode({k: v for k, v in (("client_id", client_id), ("origin", origin)) if v})
-        self._url = url._replace(path=url.path.strip("/") and url.path or "/v1/ws", query=url.query or said)
-        self._key, self._context, self._timeout, self._ping_every = key, ssl_context, timeout, ping_every
-        self._on_state, self._on_error, self._on_gap = on_state, on_error, on_gap
-        self._max_pending, self._retry_min, self._retry_max, self._attempt = max_pending, retry_min, retry_max, 0
-        self.state, self._socket, self._heard, self._pinged = "connecting", None, 0.0, 0.0
-        self._pending, self._readers, self._name, self._count = {}, [], os.urandom(12).hex(), 0
-        # Shared between the threads: calls to the socket's, jobs for the handlers', calls without an answer.
-        self._lock, self._calls, self._jobs, self._waiting = threading.Condition(), collections.deque(), collections.deque(), 0
+        said = {name: options[name] for name in ("client_id", "origin") if options.get(name)}
+        query = "&".join(filter(None, (url.query, urllib.parse.urlencode(said))))
+        self._url = url._replace(path=url.path.rstrip("/") or "/v1/ws", query=query)
+        # Of the socket's thread.
+        self.state, self._socket, self._heard, self._pinged, self._attempt = "connecting", None, 0.0, 0.0, 0
+        self._pending, self._readers, self._name = {}, [], os.urandom(12).hex()
+        # Of all threads, under the lock: calls to the socket's, jobs for the handlers', calls without an answer.
+        self._lock, self._calls, self._jobs = threading.Condition(), collections.deque(), collections.deque()
+        self._waiting, self._count, self._ended, self._patterns = 0, 0, False, []
+        # For patterns that overlap: the router sends a message once to each connection.
+        self._other = None
         self._woken, self._wake = socket.socketpair()
         self._wake.setblocking(False)
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._work)]
@@ -345,7 +354,7 @@ class Weir:
             if not overlaps:
                 self._patterns.append(reader.pattern)
             elif self._other is None:
-                self._other = Weir(self._address, **self._options)
+                self._other = Weir(self._given[0], **{**self._given[1], "on_state": None})
         if overlaps:
             return self._other.subscribe(topic, handler, timeout, on_gap, on_end, on_presence, **frame)
         return self._add(reader, timeout)
@@ -378,7 +387,7 @@ class Weir:
         while page["more"]:
             page = self._ask("history", {"topic": topic, **frame}, "again").result(timeout)
             if page.get("recovered") is False:
-                self._tell(on_gap or self._on_gap, {"topic": topic, "oldest": page.get("oldest")})
+                self._tell(on_gap or self._options.on_gap, {"topic": topic, "oldest": page.get("oldest")})
             yield from page["messages"]
             frame["since"] = page["next"]
 
@@ -392,17 +401,21 @@ class Weir:
         """Ends the connection for good; what was sent is still sent."""
         if self._other is not None:
             self._other.close()
-        self._post(lambda: self._stop("closed", "the client was closed"))
+        self._post(lambda: (self._flush_acks(), self._stop("closed", "the client was closed")))
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(self._timeout)
+                thread.join(self._options.timeout)
 
     # What other threads ask of the socket's.
 
     def _post(self, call):
-        self._calls.append(call)
-        with contextlib.suppress(OSError):
-            self._wake.send(b"!")
+        with self._lock:
+            if not self._ended:
+                self._calls.append(call)
+                with contextlib.suppress(OSError):
+                    self._wake.send(b"!")
+                return
+        call()
 
     def _next(self):
         with self._lock:
@@ -413,14 +426,21 @@ class Weir:
         if "payload" in frame:
             frame["base64"] = base64.b64encode(frame.pop("payload")).decode()
         with self._lock:
-            if self._waiting >= self._max_pending:
-                reason = f"{self._max_pending} calls wait for an answer: max_pending allows no more"
+            if self._waiting >= self._options.max_pending:
+                reason = f"{self._options.max_pending} calls wait for an answer: max_pending allows no more"
                 raise WeirError("overloaded", reason)
             self._waiting += 1
         answer = Future()
         answer.set_running_or_notify_cancel()  # From here on it cannot be cancelled.
         answer.add_done_callback(self._answered)
-        self._post(lambda: self._send(action, frame, kind, answer.set_result, answer.set_exception))
+
+        def done(frame):
+            if frame["ok"]:
+                answer.set_result(frame)
+            else:
+                answer.set_exception(WeirError(**frame))
+
+        self._post(lambda: self._send(action, frame, kind, done, answer.set_exception))
         return answer
 
     def _answered(self, _):
@@ -462,8 +482,8 @@ class Weir:
             self._handle(lambda: hearer(*what))
 
     def _report(self, error, message=None):
-        if self._on_error is not None:
-            self._on_error(error, message)
+        if self._options.on_error is not None:
+            self._options.on_error(error, message)
         else:
             traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
 
@@ -483,11 +503,17 @@ class Weir:
                 if not isinstance(error, OSError):
                     self._report(error)
                 self._lost(1006, str(error))
+        with self._lock:
+            self._ended = True
+        while self._calls:
+            self._calls.popleft()()
         self._woken.close()
+        self._wake.close()
 
     def _connect(self):
-        key = self._key() if callable(self._key) else self._key
-        self._socket = _Socket(self._url, {"X-API-Key": key} if key else {}, self._timeout, self._context)
+        key = self._options.key() if callable(self._options.key) else self._options.key
+        headers = {"X-API-Key": key} if key else {}
+        self._socket = _Socket(self._url, headers, self._options.timeout, self._options.ssl_context)
         self._heard, self._pinged = time.monotonic(), 0.0
         self._enter("open")
         self._subscribe_all()
@@ -496,36 +522,38 @@ class Weir:
 
     def _turn(self):
         """Sends, receives, and does what other threads have asked for, once."""
-        link, now = self._socket, time.monotonic()
-        if link is None:
-            wait = max(0.0, self._retry_at - now) if self.state == "waiting" else None
-        else:
-            wait = min(self._ping_every, self._timeout) / 2
+        link, wait, ready = self._socket, None, False
+        if link is not None:
             link.flush()
-        waiting = [self._woken] + ([link.raw] if link else [])
-        pending = link is not None and getattr(link.raw, "pending", int)() > 0
-        readable, _, _ = select.select(waiting, [link.raw] if link and link.unsent else [], [], 0 if pending else wait)
+            ready = getattr(link.raw, "pending", int)() > 0
+            wait = 0 if ready else min(self._options.ping_every, self._options.timeout) / 2
+        elif self.state == "waiting":
+            wait = max(0.0, self._retry_at - time.monotonic())
+        raw = [link.raw] if link else []
+        readable, _, _ = select.select([self._woken, *raw], raw if link and link.unsent else [], [], wait)
         if self._woken in readable:
             self._woken.recv(4096)
         while self._calls:
             self._calls.popleft()()
-        if link is None:
+        if self._socket is None:
             if self.state == "waiting" and time.monotonic() >= self._retry_at:
                 self._enter("connecting")
             return
-        if link.raw in readable or pending:
+        if ready or link.raw in readable:
             for text in link.receive():
                 self._receive(json.loads(text))
-        for reader in self._readers:
-            if reader.durable:
-                reader.flush()
+        self._flush_acks()
         self._beat(time.monotonic())
+
+    def _flush_acks(self):
+        for consumer in [reader for reader in self._readers if reader.durable]:
+            consumer.flush()
 
     def _beat(self, now):
         """A half-open connection looks as a quiet one does, until it is asked."""
-        if self._pinged and now - self._pinged > self._timeout:
+        if self._pinged and now - self._pinged > self._options.timeout:
             raise _Lost(1006, "the router fell silent")
-        if not self._pinged and now - self._heard > self._ping_every:
+        if not self._pinged and now - self._heard > self._options.ping_every:
             self._pinged = now
             self._socket.send(b'{"action":"ping"}')
 
@@ -550,9 +578,9 @@ class Weir:
                 del self._pending[call.id]
                 call.fail(WeirError("unknown", f"the connection broke before the answer: {code} {reason}"))
             call.sent = False
-        if code == 1008 and reason in ("key revoked", "key expired") and not callable(self._key):
+        if code == 1008 and reason in ("key revoked", "key expired") and not callable(self._options.key):
             return self._stop("refused", reason)
-        bound = min(self._retry_max, self._retry_min * 2 ** min(self._attempt, 30))
+        bound = min(self._options.retry_max, self._options.retry_min * 2 ** min(self._attempt, 30))
         self._attempt, self._retry_at = self._attempt + 1, time.monotonic() + random.random() * bound
         self._enter("waiting", reason)
 
@@ -573,11 +601,11 @@ class Weir:
 
     def _enter(self, state, detail=None):
         self.state = state
-        self._tell(self._on_state, state, detail)
+        self._tell(self._options.on_state, state, detail)
         with self._lock:
             self._lock.notify()
 
-    def _send(self, action, frame, kind, done, fail):
+    def _send(self, action, frame, kind, done=lambda answer: None, fail=lambda error: None):
         if self.state == "refused":
             return fail(WeirError("unauthenticated", "the router has refused this client"))
         if self.state == "closed" or (kind == "now" and self.state != "open"):
@@ -603,10 +631,7 @@ class Weir:
             call.sent = False
             return
         del self._pending[call.id]
-        if frame["ok"]:
-            call.done(frame)
-        else:
-            call.fail(WeirError(**frame))
+        call.done(frame)
 
     def _event(self, frame):
         event, who = frame["event"], {key: frame[key] for key in ("consumer", "group") if key in frame}
@@ -620,7 +645,7 @@ class Weir:
             elif event == "unsubscribed":
                 self._end(reader, WeirError(**frame))
             elif event == "gap":
-                self._tell(reader.on_gap or self._on_gap, frame)
+                self._tell(reader.on_gap or self._options.on_gap, frame)
             elif event in ("join", "leave"):
                 self._tell(reader.on_presence, frame)
 
@@ -636,7 +661,7 @@ class Weir:
             return reader.take(message)
         # This message and what follows come again, when the handlers have caught up.
         reader.state = "waiting"
-        self._send("unsubscribe", {"topic": reader.frame["topic"]}, "now", lambda _: None, lambda _: None)
+        self._send("unsubscribe", {"topic": reader.frame["topic"]}, "now")
 
     def _join(self, reader):
         if self.state in ("closed", "refused"):
@@ -648,34 +673,32 @@ class Weir:
         if reader in self._readers:
             self._forget(reader)
             kind = "again" if "delete" in frame else "now"
-            self._send("unsubscribe", frame, kind, lambda _: None, lambda _: None)
+            self._send("unsubscribe", frame, kind)
 
     def _subscribe_all(self):
         """Those who wait; while the handlers have too much to do, nobody."""
         for reader in self._readers if self.state == "open" and len(self._jobs) < BACKLOG else []:
             if reader.state == "waiting":
                 frame, reader.state = reader.request(), "asked"
-                self._send("subscribe", frame, "now", self._begun(reader, frame), self._unwanted(reader))
+                self._send("subscribe", frame, "now", self._begun(reader, frame))
 
     def _begun(self, reader, frame):
         def begun(answer):
+            if not answer["ok"]:
+                return self._unwanted(reader, WeirError(**answer))
             if answer.get("recovered") is False:
-                self._tell(reader.on_gap or self._on_gap, {"topic": answer["topic"], "oldest": answer.get("oldest")})
+                gap = {"topic": answer["topic"], "oldest": answer.get("oldest")}
+                self._tell(reader.on_gap or self._options.on_gap, gap)
             reader.state = "live"
             reader.begin(answer, frame)
             if not reader.ready.done():
                 reader.ready.set_result(reader)
         return begun
 
-    def _unwanted(self, reader):
-        def unwanted(error):
-            if error.outcome == "unknown":
-                return
-            if not reader.ready.done() or error.outcome in ("denied", "invalid"):
-                self._end(reader, error)
-            else:
-                raise _Lost(1008, f"a subscription could not be resumed: {error}")
-        return unwanted
+    def _unwanted(self, reader, error):
+        if reader.ready.done() and error.outcome not in ("denied", "invalid"):
+            raise _Lost(1008, f"a subscription could not be resumed: {error}")
+        self._end(reader, error)
 
     def _end(self, reader, error):
         self._forget(reader)
