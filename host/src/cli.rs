@@ -12,6 +12,7 @@ mod desk;
 mod dev;
 mod init;
 mod key;
+mod log;
 mod plugin;
 mod publish;
 mod request;
@@ -61,6 +62,9 @@ enum Verb {
     /// Show, move and delete the durable readers of a running server's logs
     #[command(subcommand)]
     Consumer(consumer::Verb),
+    /// Show the logs, and move messages out of them and into them
+    #[command(subcommand)]
+    Log(log::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -94,6 +98,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
         Verb::Consumer(verb) => consumer::run(&verb),
+        Verb::Log(verb) => log::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

@@ -55,6 +55,8 @@ pub struct Metrics {
     pub requests: Gauge,
     /// Durable consumers.
     pub consumers: DurableMetrics,
+    /// Damage, loss and data set aside, as the store reports them.
+    pub store_incidents: Gauge,
 }
 
 /// Counters of one log.
@@ -97,6 +99,9 @@ impl Metrics {
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
         let rollbacks = "Plugin versions taken back because they failed too often";
         registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
+        let store_incidents = Gauge::default();
+        let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
+        registry.register("store_incidents", incidents, store_incidents.clone());
         registry.register("dead_letters", "Messages set aside", dead_letters.clone());
         let requests = Gauge::default();
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
@@ -119,6 +124,7 @@ impl Metrics {
             dead_letters,
             requests,
             consumers,
+            store_incidents,
         }
     }
 

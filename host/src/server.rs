@@ -15,7 +15,7 @@ use background::Background;
 use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
-use crate::admin::{self, AdminState, AdminToken, TokenError};
+use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
 use crate::config::{Config, DeliveryRule, LogRule, Overflow};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
@@ -91,6 +91,7 @@ pub async fn run(
             storage: Arc::clone(&router.consumers),
         }),
         ready: Arc::clone(&ready),
+        logs: Logs::new(router.store.clone(), &config.logs),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -156,10 +157,7 @@ struct Parts {
 impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
-        let logs = config.logs.iter().map(log_options).collect();
-        let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
-        let options = StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() };
-        let store = Store::open(&config.data, options)?;
+        let store = Store::open(&config.data, store_options(config))?;
         consumer::hold_all(&store)?;
         let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
         let shards = match config.shards {
@@ -276,6 +274,13 @@ fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
         .create(&folder)
         .map_err(|error| system("making the folder of compiled plugins", error))?;
     std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
+}
+
+/// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
+    let logs = config.logs.iter().map(log_options).collect();
+    let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
+    StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() }
 }
 
 fn log_options(rule: &LogRule) -> LogOptions {

@@ -151,6 +151,11 @@ impl Store {
         self.0.incidents.list()
     }
 
+    /// How many incidents there were since start.
+    pub fn incident_count(&self) -> u64 {
+        self.0.incidents.count()
+    }
+
     /// All of a plugin's state, in order of keys. Expired pairs are left out and deleted.
     pub fn load_space(&self, name: &str) -> Result<Vec<Pair>, StoreError> {
         check_name(name)?;

@@ -26,6 +26,7 @@ pub(super) async fn readyz(State(state): State<Arc<AdminState>>) -> impl IntoRes
 
 pub(super) async fn metrics(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
     state.metrics.set_load(&load(&state.sessions));
+    state.metrics.store_incidents.set(i64::try_from(state.logs.incident_count()).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, TEXT)], state.metrics.encode())
 }
 

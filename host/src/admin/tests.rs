@@ -73,6 +73,8 @@ impl ConsumerView for NoConsumer {
 
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
+    let store = store.unwrap();
     AdminState {
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],
@@ -82,6 +84,7 @@ fn state() -> AdminState {
         plugins: Arc::new(OnePlugin),
         consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
+        logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }
 }
 

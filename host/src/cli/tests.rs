@@ -31,6 +31,10 @@ fn every_verb_of_the_manual_is_understood() {
         "weir sub a/+ b/# --json --count 3",
         "weir plugin list",
         "weir plugin forget api-key",
+        "weir log list --json",
+        "weir log stat default",
+        "weir log export default --since 3 --until 9 --topic a/# --out f",
+        "weir log import default f",
         "weir connection list",
         "weir subscription list --admin 127.0.0.1:3",
     ] {

@@ -9,6 +9,7 @@ mod retain;
 mod take;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,6 +217,20 @@ impl Log {
             },
             None => drop(holds.remove(consumer)),
         }
+    }
+
+    /// Who keeps segments from retention, and from which offset on; by name.
+    pub fn holds(&self) -> Vec<(String, u64)> {
+        let mut all: Vec<_> =
+            self.0.holds.lock().iter().map(|(name, offset)| (name.clone(), *offset)).collect();
+        all.sort();
+        all
+    }
+
+    /// The lives of which something is kept, oldest first, with their offsets; the present one ends with
+    /// `u64::MAX`.
+    pub fn epochs(&self) -> Vec<(u64, Range<u64>)> {
+        self.view().epochs.0.iter().map(|span| (span.epoch, span.first..span.next)).collect()
     }
 
     /// What it holds now.

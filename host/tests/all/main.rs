@@ -15,6 +15,7 @@ mod gateway;
 mod keys;
 mod levels;
 mod limits;
+mod logs;
 mod misbehaviour;
 mod permissions;
 mod presence;
