@@ -42,6 +42,7 @@ async fn serve_page(listener: TcpListener, router: SocketAddr, report: Report) {
         .route("/weir.js", get(async || ([script], module)))
         .route("/report", post(take_report))
         .with_state(report);
+    #[expect(clippy::disallowed_methods, reason = "nobody but our own browser calls it")]
     axum::serve(listener, site).await.expect("the page's server goes on");
 }
 
@@ -120,7 +121,7 @@ async fn a_page_misses_nothing_through_ten_restarts() {
     }
     let before = told().seen.len();
     eventually("the page sees more", async || (told().seen.len() >= before + BETWEEN).then_some(())).await;
-    drop(stop.send(true));
+    stop.send(true).expect("the publisher listens");
     let published = within("the publisher's end", publisher).await.expect("it did not panic");
     eventually("the page sees the last number", async || {
         (told().seen.last() >= Some(&(published - 1))).then_some(())
