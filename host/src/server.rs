@@ -104,12 +104,15 @@ pub async fn run(
         listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
     });
     let stopping = shutdown.clone();
+    let ingress = router.ingress.clone();
     let unready = tokio::spawn(async move {
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
     listen::serve(listeners.http, native, &config.limits, shutdown).await;
     unready.abort();
+    ingress.end_replays().await;
+    drop(ingress);
     let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
     closing.cancel();
     background.end().await;
