@@ -30,7 +30,8 @@ usage: cargo xtask COMMAND
 
 environment:
   WEIR_GUESTS=rustup   build guests with the active rustup toolchain only
-  WEIR_GUESTS=debian   build guests with Debian's rustc-web only";
+  WEIR_GUESTS=debian   build guests with Debian's rustc-web only
+  CHROME=PATH          the browser for tests, where it is not found as chromium or google-chrome";
 
 /// What the command line asked for.
 #[derive(Debug, PartialEq)]

@@ -1,12 +1,22 @@
 //! Every test, from nothing: guests, the workspace, the crate outside it, and the slow campaigns on demand.
 
+use std::env;
+
 use anyhow::Result;
 
 use crate::command::{self, cargo, host_target, root};
 use crate::{debian, plugins};
 
-/// Debian packages that tests start programs of. Whoever writes such a test adds its package here.
-const PACKAGES: [&str; 0] = [];
+/// Programs that tests start, by any of their names, and the Debian package that brings one. Whoever writes such a
+/// test adds its program here.
+const PROGRAMS: [(&[&str], &str); 3] = [
+    (&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], "chromium"),
+    (&["node", "nodejs"], "nodejs"),
+    (&["python3"], "python3"),
+];
+
+/// Names a browser that is on no PATH, or under another name.
+const CHROME: &str = "CHROME";
 
 /// The crate that shows how an integrator works: its own workspace, its own lock file.
 const CUSTOM: &str = "examples/custom-plugin";
@@ -32,7 +42,7 @@ const CAMPAIGNS: [Campaign; 1] = [Campaign {
 
 /// `cargo xtask test`: stops at the first step that fails.
 pub(crate) fn test(all: bool) -> Result<()> {
-    debian::install(&PACKAGES)?;
+    debian::install(&missing())?;
     plugins::plugins()?;
     let mut workspace = cargo(&root());
     workspace.args(["test", "--workspace", "--target-dir"]).arg(host_target());
@@ -44,6 +54,15 @@ pub(crate) fn test(all: bool) -> Result<()> {
     }
     command::step("every test passed");
     Ok(())
+}
+
+/// The packages of the programs that are not here, wherever those that are came from.
+fn missing() -> Vec<&'static str> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_here = |name: &&str| env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let named = |package: &str| package == "chromium" && env::var_os(CHROME).is_some();
+    let wanted = PROGRAMS.iter().filter(|(names, package)| !names.iter().any(is_here) && !named(package));
+    wanted.map(|(_, package)| *package).collect()
 }
 
 fn custom_plugin() -> Result<()> {

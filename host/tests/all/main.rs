@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod clients;
 mod consumers;
 mod crash;
 mod folder;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
 use super::{Folders, LOOK, PATIENCE, Reach, Setup, eventually};
@@ -88,8 +88,23 @@ impl Child {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        let _ = self.signal(Signal::TERM);
+    }
+
+    /// It stands still, and its connections with it, until it is thawed.
+    pub fn freeze(&self) {
+        let pid = self.signal(Signal::STOP);
+        waitpid(Some(pid), WaitOptions::UNTRACED).expect("all of its threads stand still");
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) -> Pid {
         let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("its id");
-        kill_process(pid, Signal::TERM).expect("it gets the signal");
+        kill_process(pid, signal).expect("it gets the signal");
+        pid
     }
 
     /// Waits for its end.

@@ -1,0 +1,111 @@
+//! Programs that are no part of this repository: Node, Python and Chromium.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::LOOK;
+
+/// A whole file of tests takes no longer, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A program to be started, with its output in a file.
+pub struct Program {
+    command: Command,
+    folder: tempfile::TempDir,
+}
+
+/// A program that runs; it ends with this.
+pub struct Running {
+    process: Child,
+    folder: tempfile::TempDir,
+}
+
+/// Where the clients are.
+pub fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients")
+}
+
+/// Node's tests in a file of `clients/test`.
+pub fn node(file: &str) -> Program {
+    let mut program = Program::new(&["node", "nodejs"], "nodejs");
+    program.command.arg("--test").arg(clients().join("test").join(file));
+    program
+}
+
+/// Python's tests in a file of `clients/test`.
+pub fn python(file: &str) -> Program {
+    let mut program = Program::new(&["python3"], "python3");
+    program.command.arg(clients().join("test").join(file)).arg("--verbose");
+    program
+}
+
+/// A browser without a window, at this address.
+pub fn chromium(url: &str) -> Program {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let mut program = match std::env::var_os("CHROME") {
+        Some(path) => Program::of(path),
+        None => Program::new(&names, "chromium"),
+    };
+    let profile = program.folder.path().join("profile");
+    program.command.arg(format!("--user-data-dir={}", profile.display()));
+    program.command.args(["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+    program.command.args(["--disable-background-networking", "--disable-extensions", "--no-proxy-server"]);
+    // Its sandbox does not start for root, and the only page that it opens is ours.
+    program.command.args(["--no-sandbox", url]);
+    program
+}
+
+impl Program {
+    fn new(names: &[&str], package: &str) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = names.iter().find_map(|name| {
+            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+        });
+        let list = names.join(" or ");
+        Self::of(found.unwrap_or_else(|| panic!("there is no {list} here: install the Debian package {package}, or run `cargo xtask test`")).into())
+    }
+
+    fn of(program: OsString) -> Self {
+        Self { command: Command::new(program), folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn start(mut self) -> Running {
+        let output = File::create(self.folder.path().join("output")).expect("a file for its output");
+        let errors = output.try_clone().expect("the same file");
+        self.command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        let process = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        Running { process, folder: self.folder }
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub async fn run(mut self, environment: &[(&str, String)]) {
+        self.command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let mut running = self.start();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match running.process.try_wait().expect("its status") {
+                Some(status) if status.success() => return,
+                Some(status) => panic!("{status}:\n{}", running.output()),
+                None => assert!(Instant::now() < deadline, "not done in time:\n{}", running.output()),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Running {
+    /// All that it has said.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}

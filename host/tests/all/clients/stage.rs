@@ -1,0 +1,103 @@
+//! A router that has one address in all its lives, and somebody who ends them when asked to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Child, Setup};
+
+pub struct Stage {
+    setup: Setup,
+    address: SocketAddr,
+    router: Option<Child>,
+}
+
+impl Stage {
+    /// `http` is more of the section `[http]`.
+    pub async fn new(setup: Setup, http: &str) -> Self {
+        let address = free_address();
+        let config = format!(
+            "shards = 2\n[http]\nlisten = \"{address}\"\n{http}\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+        );
+        std::fs::write(setup.folders.root().join("weir.toml"), config).expect("write weir.toml");
+        let mut stage = Self { setup, address, router: None };
+        stage.up().await;
+        stage
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub async fn up(&mut self) {
+        self.router = Some(self.setup.spawn().await);
+    }
+
+    pub fn kill(&mut self) {
+        self.router.take().expect("it runs").kill();
+    }
+
+    pub async fn stop(&mut self) {
+        let mut router = self.router.take().expect("it runs");
+        router.terminate();
+        let status = router.ended().await;
+        assert!(status.success(), "{status}: {}", router.log());
+    }
+
+    /// Obeys those who connect, for ever: one line is a command, one line its answer.
+    pub async fn obey_all(&mut self, listener: TcpListener) {
+        while let Ok((caller, _)) = listener.accept().await {
+            self.answer(caller).await;
+        }
+    }
+
+    /// The answer comes when it has happened.
+    async fn answer(&mut self, caller: TcpStream) {
+        let mut caller = BufReader::new(caller);
+        let mut line = String::new();
+        if caller.read_line(&mut line).await.is_ok() {
+            let answer = self.obey(line.trim()).await;
+            // A test that has failed does not wait for it.
+            drop(caller.write_all(format!("{answer}\n").as_bytes()).await);
+        }
+    }
+
+    async fn obey(&mut self, line: &str) -> String {
+        let (command, argument) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "kill" => self.kill(),
+            "stop" => self.stop().await,
+            "up" => self.up().await,
+            "freeze" => self.router.as_ref().expect("it runs").freeze(),
+            "thaw" => self.router.as_ref().expect("it runs").thaw(),
+            "key" => {
+                let reach = &self.router.as_ref().expect("it runs").reach;
+                let (key, id) = reach.key(argument, &["#"], &["#"], "").await;
+                return format!("{key} {id}");
+            }
+            "revoke" => {
+                let reach = &self.router.as_ref().expect("it runs").reach;
+                let answer = reach.admin("DELETE", &format!("/v1/keys/{argument}"), "").await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+            _ => panic!("{line:?} is no command: kill, stop, up, freeze, thaw, key NAME, revoke ID"),
+        }
+        "done".to_owned()
+    }
+}
+
+/// Below the ports that the system gives to connections, or one of them might hold it while the router is down.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..10_000 {
+        let own = u16::try_from(std::process::id() % 10_000).expect("less than 10,000");
+        let port = 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port from 20,000 to 29,999 is free");
+}
