@@ -334,7 +334,10 @@ async fn the_example_on_the_page_is_true() {
             _ => {}
         }
         let event = events.next().await;
-        assert_eq!((&event.name, event.retry, event.id.is_some()), (&wanted.name, wanted.retry, wanted.id.is_some()));
+        assert_eq!(
+            (&event.name, event.retry, event.id.is_some()),
+            (&wanted.name, wanted.retry, wanted.id.is_some())
+        );
         assert_eq!(keys(&event.data), keys(&wanted.data));
     }
     assert_eq!(events.try_next().await, None);
