@@ -8,7 +8,7 @@ mod http;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};
-pub use events::{Event, Events};
+pub use events::{Events, parse_event};
 pub use http::{Answer, request};
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir::config::{DeliveryRule, Overflow};
 
-use crate::harness::{API_KEY, Events, Router, Setup, eventually};
+use crate::harness::{API_KEY, Events, Router, Setup, eventually, parse_event as parse};
 
 async fn connections(router: &Router) -> Vec<Value> {
     let listed = router.admin("GET", "/v1/connections", "").await.json;
@@ -192,5 +192,154 @@ async fn a_slow_reader_is_cut_off_or_told_of_the_gap() {
         }
     }
     assert_eq!(listed("lossy").await["lost"], lost);
+    router.stop().await;
+}
+
+/// Reads messages, and nothing else, until the payload is `last`; returns payloads and the last id.
+async fn read_to(events: &mut Events, last: u64) -> (Vec<u64>, String) {
+    let mut seen = Vec::new();
+    loop {
+        let event = events.next().await;
+        if event.name == "caught-up" {
+            continue;
+        }
+        assert_eq!(event.name, "message", "{event:?}");
+        seen.push(event.data["data"].as_u64().unwrap());
+        if seen.last() == Some(&last) {
+            return (seen, event.id.unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_cut_goes_on_where_it_was() {
+    let router = Setup::open().start().await;
+    let mut writer = router.client("writer").await;
+    let reach = router.reach.clone();
+    let publishing = tokio::spawn(async move {
+        for n in 0..2_000 {
+            assert_eq!(writer.publish(["a/1", "a/2"][n % 2], json!(n)).await["outcome"], "accepted");
+        }
+    });
+    let mut id = String::new();
+    let mut seen = Vec::new();
+    for last in [0, 1, 300, 777, 1_500, 1_999] {
+        let mut headers = Vec::new();
+        if !id.is_empty() {
+            headers.push(("last-event-id", &*id));
+        }
+        // The header wins, as it does when a page's EventSource comes back with the address that it has.
+        let mut events = Events::open(reach.http, "?topic=a/%2B&since=start", &headers).await;
+        let opening = events.event("subscribed").await;
+        assert_eq!(opening.data["recovered"], true, "{opening:?}");
+        let (more, at) = read_to(&mut events, last).await;
+        seen.extend(more);
+        id = at;
+    }
+    publishing.await.unwrap();
+    assert_eq!(seen, (0..2_000).collect::<Vec<_>>(), "no gap and no double");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_while_nobody_reads_is_not_missed() {
+    let router = Setup::open().start().await;
+    let mut writer = router.client("writer").await;
+    // No message so far: even then there is a place to come back to.
+    let mut events = Events::open(router.http, "?topic=a", &[]).await;
+    let id = events.event("subscribed").await.id.unwrap();
+    assert_eq!(id, "start");
+    drop(events);
+    for n in 0..3 {
+        writer.publish_at("logged", "a", json!(n)).await;
+    }
+    let mut events = Events::open(router.http, "?topic=a", &[("last-event-id", &id)]).await;
+    events.event("subscribed").await;
+    assert_eq!(read_to(&mut events, 2).await.0, [0, 1, 2]);
+    // Now there is one, and a stream that begins now says it at once.
+    let opening = Events::open(router.http, "?topic=a", &[]).await.event("subscribed").await;
+    let place = &opening.data["places"]["default"];
+    assert_eq!(opening.id.unwrap(), format!("default:{}:{}", place["epoch"], place["offset"]));
+    assert_eq!((&place["offset"], opening.data.get("recovered")), (&json!(2), None));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_topics_an_id_passes_nothing() {
+    let router = Setup::open().start().await;
+    let mut writer = router.client("writer").await;
+    for n in 0..20 {
+        writer.publish_at("logged", ["a", "b"][n % 2], json!(n)).await;
+    }
+    let mut events = Events::open(router.http, "?topic=a&topic=b&since=start", &[]).await;
+    let begin = events.event("subscribed").await.id;
+    let (mut behind, mut seen) = (2, Vec::new());
+    while behind > 0 {
+        let event = events.next().await;
+        if event.name == "caught-up" {
+            behind -= 1;
+        } else {
+            assert_eq!((&*event.name, &event.id), ("message", &begin), "{event:?}");
+            seen.push(event.data["data"].as_u64().unwrap());
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
+    writer.publish_at("logged", "b", json!(20)).await;
+    let (_, id) = read_to(&mut events, 20).await;
+    writer.publish_at("logged", "a", json!(21)).await;
+    let mut again = Events::open(router.http, "?topic=a&topic=b", &[("last-event-id", &id)]).await;
+    again.event("subscribed").await;
+    assert_eq!(read_to(&mut again, 21).await.0, [21]);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_is_none_is_said() {
+    let router = Setup::open().start().await;
+    let mut writer = router.client("writer").await;
+    writer.publish_at("logged", "a", json!(0)).await;
+    for (query, headers) in [
+        ("?topic=a&since=yesterday", vec![]),
+        ("?topic=a&since=now", vec![("last-event-id", "7")]),
+        ("?topic=a", vec![("last-event-id", "nowhere:1:2")]),
+    ] {
+        let answer = router.http("GET", &format!("/v1/subscribe{query}"), &headers, "").await;
+        assert_eq!((answer.status, &answer.json["outcome"]), (400, &json!("invalid")), "{query} {headers:?}");
+    }
+    let mut events = Events::open(router.http, "?topic=a&since=default:1:99", &[]).await;
+    let opening = events.event("subscribed").await;
+    assert_eq!(opening.data["recovered"], false, "{opening:?}");
+    assert_eq!(opening.data["oldest"]["default"]["offset"], 0, "{opening:?}");
+    assert_eq!(read_to(&mut events, 0).await.0, [0]);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_on_the_page_is_true() {
+    let page = include_str!("../../../docs/protocol.md");
+    let example = page.split("```events\n").nth(1).unwrap().split("```").next().unwrap();
+    let expected: Vec<_> = example.split("\n\n").filter_map(parse).collect();
+    assert_eq!(expected.len(), 4, "{expected:?}");
+    let router = Setup::open().start().await;
+    let mut events = Events::open(router.http, "?topic=news/%23", &[]).await;
+    let mut writer = router.client("writer").await;
+    let keys = |data: &Value| data.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for wanted in &expected {
+        match &*wanted.name {
+            "message" => drop(writer.publish("news/a", json!(7)).await),
+            "close" => router.begin_stop(),
+            // Shown by a_slow_reader_is_cut_off_or_told_of_the_gap.
+            "gap" => continue,
+            _ => {}
+        }
+        let event = events.next().await;
+        assert_eq!(
+            (&event.name, event.retry, event.id.is_some()),
+            (&wanted.name, wanted.retry, wanted.id.is_some())
+        );
+        assert_eq!(keys(&event.data), keys(&wanted.data));
+    }
+    assert_eq!(events.try_next().await, None);
     router.stop().await;
 }

@@ -82,7 +82,7 @@ pub(super) fn subscribed(object: &mut Object<'_>, pattern: &str, subscribed: &Su
 }
 
 /// Where a reader stands: `{"LOG":{"epoch":1,"offset":7}}`.
-fn put_places(object: &mut Object<'_>, key: &'static str, places: &Places) {
+pub(super) fn put_places(object: &mut Object<'_>, key: &'static str, places: &Places) {
     let mut of_logs = Object::begin(object.key(key));
     for (log, (epoch, offset)) in &places.0 {
         let mut place = Object::begin(of_logs.any_key(log));
@@ -94,7 +94,7 @@ fn put_places(object: &mut Object<'_>, key: &'static str, places: &Places) {
 }
 
 /// Whether nothing is missing behind the places that were asked for; if not, where reading begins.
-fn put_recovered(object: &mut Object<'_>, recovered: bool, oldest: &Places) {
+pub(super) fn put_recovered(object: &mut Object<'_>, recovered: bool, oldest: &Places) {
     object.flag("recovered", recovered);
     if !recovered {
         put_places(object, "oldest", oldest);

@@ -87,7 +87,7 @@ impl Events {
             }
             self.take_chunks();
             while let Some((block, rest)) = self.text.split_once("\n\n") {
-                match parse(block) {
+                match parse_event(block) {
                     Some(event) => self.waiting.push_back(event),
                     None => self.comments += 1,
                 }
@@ -128,8 +128,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// None: a comment.
-fn parse(block: &str) -> Option<Event> {
+/// What stands between two empty lines. None: a comment.
+pub fn parse_event(block: &str) -> Option<Event> {
     let mut event = Event { name: "message".into(), id: None, retry: None, data: Value::Null };
     let mut data = Vec::new();
     for line in block.lines().filter(|line| !line.starts_with(':')) {

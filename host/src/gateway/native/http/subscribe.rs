@@ -7,15 +7,17 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::Response;
 
 use super::super::request::Fault;
-use super::super::{answer, router::App, sse};
+use super::super::{answer, fields, router::App, sse};
 use super::feed::{Feed, Ids};
-use super::{Parameters, bad_request, enter, only, status};
+use super::{Parameters, bad_request, enter, only, parameter, status};
 use crate::gateway::lease::Lease;
 use crate::gateway::{json, reply};
-use crate::message::{Outcome, Places};
+use crate::ingress::{Subscribe, Subscribed};
+use crate::message::{Outcome, Places, Since};
 
 /// Asks nginx, which would hold events back, not to.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers with a stream of events that ends with the session.
 pub(in super::super) async fn subscribe(
@@ -23,25 +25,36 @@ pub(in super::super) async fn subscribe(
     Extension(lease): Extension<Lease>,
     request: Request,
 ) -> Response {
+    let last_event_id = last_event_id(&request);
     let (visit, parameters) = match enter(&app, &request, Some(sse::notice)).await {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let topics = match topics(&parameters) {
-        Ok(topics) => topics,
+    let (topics, since) = match asked(&parameters, last_event_id.as_deref()) {
+        Ok(asked) => asked,
         Err(fault) => return bad_request(&fault),
     };
+    let mut all = Vec::with_capacity(topics.len());
     for topic in &topics {
-        if let Err(outcome) = visit.ingress().subscribe(visit.session(), topic, false).await {
-            return refused(&outcome, topic);
+        let subscribe = Subscribe { pattern: topic.clone(), since: since.clone(), ..Subscribe::default() };
+        match visit.ingress().subscribe(visit.session(), subscribe).await {
+            Ok(subscribed) => all.push(subscribed),
+            Err(outcome) => return refused(&outcome, topic),
         }
     }
-    let ids = Ids::new(Places::default(), 0);
-    let opening = sse::opening(ids.text(), |object| {
+    let whole = Whole::of(&all, since);
+    let opening = sse::opening(whole.ids.text(), |object| {
         object.flag("ok", true);
         json::put_array(object.key("topics"), &topics, |out, topic| json::put_text(out, topic));
+        answer::put_places(object, "places", &whole.places);
+        if let Some(recovered) = whole.recovered {
+            answer::put_recovered(object, recovered, &whole.oldest);
+        }
     });
-    let mut response = Response::new(Feed::new(visit, lease, ids, opening).into_body());
+    let feed = Feed::new(visit, lease, whole.ids, opening);
+    // What begins in the past begins now: the stream has its opening.
+    drop(all);
+    let mut response = Response::new(feed.into_body());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -54,17 +67,69 @@ fn refused(outcome: &Outcome, topic: &str) -> Response {
     reply::json(status::of_reading(outcome, topic), body)
 }
 
-/// The patterns, each once.
-fn topics(parameters: &Parameters) -> Result<Vec<&str>, Fault> {
-    only(parameters, &["topic"])?;
-    let mut topics: Vec<&str> = Vec::new();
+/// The patterns, each once, and where they begin.
+fn asked(
+    parameters: &Parameters,
+    last_event_id: Option<&str>,
+) -> Result<(Vec<String>, Option<Since>), Fault> {
+    only(parameters, &["topic", "since"])?;
+    let mut topics: Vec<String> = Vec::new();
     for (_, topic) in parameters.iter().filter(|(name, _)| name == "topic") {
-        if !topics.contains(&topic.as_str()) {
-            topics.push(topic);
+        if !topics.contains(topic) {
+            topics.push(topic.clone());
         }
     }
     if topics.is_empty() {
         return Err(Fault::new("the query parameter `topic` is missing: one or more are accepted".into()));
     }
-    Ok(topics)
+    let since = match last_event_id {
+        Some(id) => fields::check_since(Some(id)).map_err(|fault| {
+            Fault::new(format!("`Last-Event-ID` is no id that was given: {}", fault.reason))
+        })?,
+        None => fields::check_since(parameter(parameters, "since"))?,
+    };
+    Ok((topics, since))
+}
+
+/// The id of the last event that a client has seen before, if it says so.
+fn last_event_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(LAST_EVENT_ID)?;
+    Some(String::from_utf8_lossy(id.as_bytes()).into_owned()).filter(|id| !id.is_empty())
+}
+
+/// What several subscriptions are together.
+struct Whole {
+    places: Places,
+    recovered: Option<bool>,
+    oldest: Places,
+    ids: Ids,
+}
+
+impl Whole {
+    fn of(all: &[Subscribed], since: Option<Since>) -> Self {
+        let (mut places, mut oldest) = (Places::default(), Places::default());
+        for subscribed in all {
+            earliest(&mut places, &subscribed.places);
+            earliest(&mut oldest, &subscribed.oldest);
+        }
+        // Logs of which nothing comes are remembered for the next time.
+        let mut seen = match since {
+            Some(Since::Places(since)) => since,
+            _ => Places::default(),
+        };
+        for (log, place) in &places.0 {
+            seen.saw(log, place.0, place.1);
+        }
+        let replays: Vec<bool> = all.iter().filter_map(|subscribed| subscribed.recovered).collect();
+        let recovered = (!replays.is_empty()).then(|| replays.iter().all(|recovered| *recovered));
+        Self { places, recovered, oldest, ids: Ids::new(seen, replays.len()) }
+    }
+}
+
+/// Of each log the place that comes first: what is behind it for one subscription may be before it for another.
+fn earliest(places: &mut Places, more: &Places) {
+    for (log, place) in &more.0 {
+        let known = places.0.entry(log.clone()).or_insert(*place);
+        *known = (*known).min(*place);
+    }
 }
