@@ -169,24 +169,11 @@ impl Registry {
 
     /// The logs that may keep messages of such topics.
     fn logs_of(&self, pattern: &Pattern) -> Vec<Log> {
+        // No log keeps the router's own topics, whatever its rules say.
+        let own = weir_contract::topic::is_reserved(pattern.as_str());
         let logs = self.store.logs().iter().zip(&self.topics);
-        let met = logs.filter(|(_, topics)| topics.iter().any(|topic| may_meet(pattern, topic)));
+        let met = logs.filter(|(_, topics)| !own && topics.iter().any(|topic| topic.overlaps(pattern)));
         met.map(|(log, _)| log.clone()).collect()
-    }
-}
-
-/// Whether there may be a topic that matches both. No log keeps topics that begin with `$`.
-fn may_meet(one: &Pattern, other: &Pattern) -> bool {
-    if one.as_str().starts_with('$') || other.as_str().starts_with('$') {
-        return false;
-    }
-    let (mut one, mut other) = (one.as_str().split('/'), other.as_str().split('/'));
-    loop {
-        match (one.next(), other.next()) {
-            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
-            (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
-            _ => return false,
-        }
     }
 }
 
