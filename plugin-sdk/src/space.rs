@@ -18,13 +18,13 @@ pub(crate) enum Write {
     Post(Post),
 }
 
-/// One HTTP POST to the world outside, sent after the batch is committed: at least once, with backoff, only
-/// to hosts that the binding grants. A router without an outbox refuses the batch, and says so.
+/// One HTTP POST to the world outside, sent after the batch is committed: at least once, in order for each
+/// destination, with backoff, only to URLs that the binding grants with `post = [..]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     /// `https://` or `http://`, at most 2 KiB.
     pub url: String,
-    /// At most 32.
+    /// At most 32 and 8 KiB. `host`, `content-length` and the like are the router's.
     pub headers: Vec<Attribute>,
     /// At most 256 KiB.
     pub body: Vec<u8>,
@@ -58,7 +58,7 @@ impl Space {
         self.write(Write::Delete { key: key.as_ref().to_vec() });
     }
 
-    /// Puts a request into the outbox, if the router has one.
+    /// Puts a request into the outbox.
     pub fn post(&mut self, post: Post) {
         self.writes.push(Write::Post(post));
     }

@@ -55,6 +55,8 @@ struct Plugin {
     calls: u64,
     #[serde(default)]
     failures: u64,
+    lag: Option<u64>,
+    missed: Option<u64>,
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
@@ -78,8 +80,9 @@ async fn show(args: &List) -> anyhow::Result<()> {
         return print(&answer.to_string());
     }
     let plugins = Plugins::deserialize(answer)?.plugins;
-    let reasons: Vec<String> = plugins.iter().filter_map(reason).collect();
-    let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "TOPICS"];
+    let mut reasons: Vec<String> = plugins.iter().filter_map(reason).collect();
+    reasons.extend(plugins.iter().filter_map(missed));
+    let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "LAG", "TOPICS"];
     let mut text = table(heading, plugins.into_iter().map(row));
     for reason in reasons {
         text.push('\n');
@@ -93,9 +96,15 @@ fn reason(plugin: &Plugin) -> Option<String> {
     Some(format!("{}: {}", escape(&plugin.name), escape(reason)))
 }
 
-fn row(plugin: Plugin) -> [String; 9] {
-    let Plugin { name, file, kind, version, order, topics, state, calls, failures, .. } = plugin;
+fn missed(plugin: &Plugin) -> Option<String> {
+    let missed = plugin.missed.filter(|missed| *missed > 0)?;
+    Some(format!("{}: retention took {missed} messages before they were stored", escape(&plugin.name)))
+}
+
+fn row(plugin: Plugin) -> [String; 10] {
+    let Plugin { name, file, kind, version, order, topics, state, calls, failures, lag, .. } = plugin;
     let numbers = [order.to_string(), calls.to_string(), failures.to_string()];
     let [order, calls, failures] = numbers;
-    [kind, order, name, state, file, version, calls, failures, list(&topics)]
+    let lag = lag.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
+    [kind, order, name, state, file, version, calls, failures, lag, list(&topics)]
 }

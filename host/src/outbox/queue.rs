@@ -129,14 +129,13 @@ impl Queue {
 
     /// Numbers posts and encodes them, to be committed and then [added](Self::committed).
     pub fn number(&self, posts: &[Post]) -> Numbered {
-        let mut next = self.0.waiting.lock().next;
+        let next = self.0.waiting.lock().next;
         let mut numbered = Numbered { waiters: Vec::new(), writes: Vec::new() };
-        for post in posts {
+        for (number, post) in (next..).zip(posts) {
             let bytes = post.encode();
-            let waiter = Waiter { number: next, bytes: bytes.len(), attempts: 0 };
+            let waiter = Waiter { number, bytes: bytes.len(), attempts: 0 };
             numbered.waiters.push((post.endpoint.destination(), waiter));
-            numbered.writes.push(Write::Post { number: next, bytes });
-            next += 1;
+            numbered.writes.push(Write::Post { number, bytes });
         }
         numbered
     }

@@ -118,6 +118,26 @@ async fn posts_survive_kill_9() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_certificates_of_known_authorities_are_trusted() {
+    let receiver = Receiver::start_tls(|_, _| (200, Vec::new())).await;
+    let url = format!("https://{}/", receiver.address);
+    let setup = posting(&[url.clone()]);
+    setup.write_config("[outbox]\nfirst_pause = \"5ms\"\nlongest_pause = \"50ms\"\nmax_attempts = 2\n");
+    let child = setup.spawn().await;
+    ask_for(&child.reach, [(1, url.clone())]).await;
+    until_metric(&child.reach, "weir_outbox_dead_total", 1.0).await;
+    assert!(
+        receiver.seen().is_empty() && child.log().contains("invalid peer certificate"),
+        "{}",
+        child.log()
+    );
+    child.kill();
+    let child = setup.spawn_with("SSL_CERT_FILE", receiver::tls("ca.pem").as_os_str()).await;
+    ask_for(&child.reach, [(2, url)]).await;
+    eventually("the second post", async || Some(receiver.numbers()).filter(|seen| seen.contains(&2))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_destination_delays_no_other() {
     let (dead, alive) = (Receiver::always(200).await, Receiver::always(200).await);
     dead.set_open(false);

@@ -1,5 +1,6 @@
 //! `weir serve` in a process of its own, for what only a process can do: be killed, get signals, exit.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -36,6 +37,13 @@ impl Setup {
             self.write_config("");
         }
         Child::spawn(&self.folders, &config, weir()).await
+    }
+
+    /// As [`spawn`](Self::spawn), with a variable in its environment.
+    pub async fn spawn_with(&self, variable: &str, value: &OsStr) -> Child {
+        let mut program = weir();
+        program.env(variable, value);
+        Child::spawn(&self.folders, &self.folders.root().join("weir.toml"), program).await
     }
 
     /// As [`spawn`](Self::spawn), with so many KiB of address space.

@@ -1,6 +1,7 @@
 //! An HTTP server that remembers what it was sent, and answers as the test wants.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -10,8 +11,13 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::harness::eventually;
 
@@ -47,6 +53,24 @@ pub type Reply = (u16, Vec<(&'static str, String)>);
 impl Receiver {
     /// `answer` gets the number of requests before this one, and the request.
     pub async fn start(answer: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serve(None, answer).await
+    }
+
+    /// The same over TLS, with a certificate for this machine of the authority in `fixtures/tls/ca.pem`.
+    pub async fn start_tls(answer: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
+        let chain = CertificateDer::pem_file_iter(tls("server.pem")).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(tls("server.key")).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+        Self::serve(Some(TlsAcceptor::from(Arc::new(config))), answer).await
+    }
+
+    async fn serve(
+        tls: Option<TlsAcceptor>,
+        answer: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Received>>>::default();
@@ -76,10 +100,19 @@ impl Receiver {
                         Ok::<_, hyper::Error>(response.body(Full::new(Bytes::from("an answer"))).unwrap())
                     }
                 });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(socket), service),
-                );
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let socket: Box<dyn Socket> = match tls {
+                        None => Box::new(socket),
+                        // Who does not trust the certificate hangs up.
+                        Some(tls) => match tls.accept(socket).await {
+                            Ok(socket) => Box::new(socket),
+                            Err(_) => return,
+                        },
+                    };
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    drop(connection.serve_connection(TokioIo::new(socket), service).await);
+                });
             }
         });
         Self { address, seen, gate }
@@ -115,4 +148,13 @@ impl Receiver {
         })
         .await
     }
+}
+
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// A file of the authority that only tests trust.
+pub fn tls(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
