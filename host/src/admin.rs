@@ -13,9 +13,11 @@
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
+//! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
+mod consumers;
 mod guard;
 mod health;
 mod keys;
@@ -23,6 +25,7 @@ mod logs;
 mod token;
 mod views;
 
+pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
@@ -59,6 +62,8 @@ pub struct AdminState {
     pub plugins: Arc<dyn PluginView>,
     /// The logs.
     pub logs: Logs,
+    /// Durable readers of the logs.
+    pub consumers: Arc<dyn ConsumerView>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -78,6 +83,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/logs/{name}", get(logs::stat))
         .route("/v1/logs/{name}/export", get(logs::export))
         .route("/v1/logs/{name}/import", post(logs::import))
+        .route("/v1/consumers", get(consumers::list))
+        .route("/v1/consumers/{id}/reset", post(consumers::reset))
+        .route("/v1/consumers/{id}", delete(consumers::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod connection;
+mod consumer;
 mod desk;
 mod dev;
 mod init;
@@ -58,6 +59,9 @@ enum Verb {
     /// Show the logs, and move messages out of them and into them
     #[command(subcommand)]
     Log(log::Verb),
+    /// Show, move and delete the durable readers of a running server's logs
+    #[command(subcommand)]
+    Consumer(consumer::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -90,6 +94,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
         Verb::Log(verb) => log::run(&verb),
+        Verb::Consumer(verb) => consumer::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

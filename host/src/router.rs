@@ -1,16 +1,22 @@
-//! Who gets a message: the index of subscriptions, and the hand-over to session queues.
+//! Who gets a message: the index of subscriptions, and the hand-over to session queues. And who is present:
+//! subscribed to just one topic.
 
 mod index;
+mod presence;
+
+pub use presence::{Present, PresentMember};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::message::Routed;
-use crate::session::{Pushed, Session};
+use crate::session::{Overflow, Pushed, Session};
 use index::Index;
+use presence::Presence;
+use weir_contract::topic::Pattern;
 
 /// Topics whose readers a [`Readers`] remembers; beyond it the memory starts anew.
 const REMEMBERED: usize = 4_096;
@@ -20,13 +26,22 @@ const REMEMBERED: usize = 4_096;
 pub struct Router {
     index: RwLock<Index>,
     generation: AtomicU64,
+    /// Locked while the index is.
+    presence: Mutex<Presence>,
+    delivery: Vec<(Pattern, Overflow)>,
 }
 
 /// The readers of recent topics, valid until any subscription changes. One per log, under its lock.
 #[derive(Default)]
 pub struct Readers {
     generation: u64,
-    by_topic: HashMap<Arc<str>, Arc<[Arc<Session>]>>,
+    by_topic: HashMap<Arc<str>, OfTopic>,
+}
+
+/// The readers of one topic.
+struct OfTopic {
+    overflow: Overflow,
+    sessions: Arc<[Arc<Session>]>,
 }
 
 /// One line of `weir subscription list`.
@@ -39,6 +54,12 @@ pub struct SubscriptionInfo {
 }
 
 impl Router {
+    /// No subscriptions yet. `delivery`: the overflow policies of topics, the first pattern that matches wins, else
+    /// it is `disconnect`.
+    pub fn new(delivery: Vec<(Pattern, Overflow)>) -> Self {
+        Self { delivery, ..Self::default() }
+    }
+
     /// Adds a subscription. False: the session had it.
     pub fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
         let pattern: Arc<str> = pattern.into();
@@ -47,6 +68,9 @@ impl Router {
         if new {
             index.insert(&pattern, session);
             self.generation.fetch_add(1, Ordering::Release);
+            let mut presence = self.presence.lock();
+            drop(index);
+            presence.subscribed(session, &pattern);
         }
         new
     }
@@ -58,6 +82,9 @@ impl Router {
         if had {
             index.remove(pattern, &session.id);
             self.generation.fetch_add(1, Ordering::Release);
+            let mut presence = self.presence.lock();
+            drop(index);
+            presence.unsubscribed(session, pattern);
         }
         had
     }
@@ -69,19 +96,48 @@ impl Router {
         }
     }
 
-    /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
-    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
-        let sessions = self.readers(readers, &routed.message.topic);
-        sessions.iter().filter(|session| session.outbound.push_message(routed) == Pushed::Queued).count()
+    /// Whether the session is told who joins and leaves the topics that this pattern of its matches. To be
+    /// said before it subscribes: then it hears of itself, too.
+    pub fn watch(&self, session: &Arc<Session>, pattern: &str, watch: bool) {
+        self.presence.lock().watch(session, &pattern.into(), watch);
     }
 
-    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a [Arc<Session>] {
+    /// Whether [`watch`](Self::watch) was said of this pattern.
+    pub fn watches(&self, session: &Session, pattern: &str) -> bool {
+        self.presence.lock().watches(session, pattern)
+    }
+
+    /// Shows `see` who is present at a topic. Nobody joins or leaves meanwhile, so what `see` puts into a
+    /// session's queue stands there among the session's events in the order in which it happened.
+    pub fn present<R>(&self, topic: &str, see: impl FnOnce(&Present) -> R) -> R {
+        let presence = self.presence.lock();
+        see(&presence.at(topic))
+    }
+
+    /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
+    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
+        let OfTopic { overflow, sessions } = self.readers(readers, &routed.message.topic);
+        let push = |session: &Session| session.outbound.push_message(routed, *overflow);
+        sessions.iter().filter(|session| push(session) == Pushed::Queued).count()
+    }
+
+    /// What is done with a message of this topic when its reader's queue is full.
+    pub fn overflow(&self, topic: &str) -> Overflow {
+        let rule = self.delivery.iter().find(|(pattern, _)| pattern.matches(topic));
+        rule.map(|(_, overflow)| *overflow).unwrap_or_default()
+    }
+
+    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a OfTopic {
         let generation = self.generation.load(Ordering::Acquire);
         if readers.generation != generation || readers.by_topic.len() >= REMEMBERED {
             readers.by_topic.clear();
             readers.generation = generation;
         }
-        readers.by_topic.entry(Arc::clone(topic)).or_insert_with(|| self.index.read().matching(topic).into())
+        let find = || {
+            let sessions = self.index.read().matching(topic).into();
+            OfTopic { overflow: self.overflow(topic), sessions }
+        };
+        readers.by_topic.entry(Arc::clone(topic)).or_insert_with(find)
     }
 
     /// All patterns with their number of sessions, in order.

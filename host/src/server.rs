@@ -1,6 +1,7 @@
 //! Wires everything together, and takes it apart in the right order.
 
 mod background;
+mod consumers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,16 +12,19 @@ use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
 
 use background::Background;
+use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
-use crate::config::{Config, LogRule};
-use crate::consumer::Consumers;
+use crate::config::{Config, DeliveryRule, LogRule, Overflow};
+use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
+use crate::durable::{Most, Registry};
 use crate::gateway::{listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
-use crate::plugin::{LoadError, Plugins, PluginsOptions};
+use crate::outbox::{Outbox, WebhookError, Webhooks};
+use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
 use crate::router::Router;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
@@ -50,6 +54,9 @@ pub enum ServerError {
     /// The plugins folder.
     #[error(transparent)]
     Plugins(#[from] LoadError),
+    /// A webhook's header.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The system.
     #[error("{what}: {error}")]
     System {
@@ -78,7 +85,11 @@ pub async fn run(
         accounts: Arc::clone(&router.accounts),
         sessions: Arc::clone(router.ingress.sessions()),
         metrics: Arc::clone(&router.metrics),
-        plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
+        plugins: Arc::clone(&router.plugins) as Arc<dyn PluginView>,
+        consumers: Arc::new(AllConsumers {
+            durable: Arc::clone(&router.durable),
+            storage: Arc::clone(&router.consumers),
+        }),
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
     };
@@ -137,6 +148,8 @@ struct Parts {
     accounts: Arc<Accounts>,
     plugins: Arc<Plugins>,
     consumers: Arc<Consumers>,
+    durable: Arc<Registry>,
+    outbox: Arc<Outbox>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -145,6 +158,7 @@ impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.data, store_options(config))?;
+        consumer::hold_all(&store)?;
         let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -159,14 +173,34 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             metrics: Arc::clone(&metrics),
         })?);
-        let router = Arc::new(Router::default());
-        let topics = config.logs.iter().map(topics).collect();
+        let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
+        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
+        let most =
+            Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
+        let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
-        let consumers =
-            Arc::new(Consumers::new(store.clone(), Arc::clone(&metrics), Arc::clone(&dead_letters)));
+        let outbox = Outbox::new(
+            config.outbox.clone(),
+            Arc::clone(&dead_letters),
+            Arc::clone(&metrics),
+            tokio::runtime::Handle::current(),
+        );
+        let outbox =
+            Arc::new(outbox.map_err(|error| system("setting up TLS", std::io::Error::other(error)))?);
+        let webhooks = Webhooks::open(&outbox, &store, &config.webhooks)?;
+        let consumers = Arc::new(Consumers::new(
+            store.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&dead_letters),
+            Arc::clone(&outbox),
+        ));
         consumers.adopt(&plugins.chain().load());
+        let failed: Vec<_> =
+            plugins.list().into_iter().filter(|info| info.state == PluginState::Failed).collect();
+        consumers.let_go(|name| failed.iter().any(|info| info.name == name))?;
+        webhooks.run();
         let chain: &Arc<ArcSwap<_>> = plugins.chain();
         let context = ShardContext {
             chain: Arc::clone(chain),
@@ -174,6 +208,7 @@ impl Parts {
             sequencer: Arc::clone(&sequencer),
             router: Arc::clone(&router),
             consumers: Arc::clone(&consumers),
+            durable: Arc::clone(&durable),
             accounts: Arc::clone(&accounts),
             dead_letters,
             metrics: Arc::clone(&metrics),
@@ -207,10 +242,11 @@ impl Parts {
             sequencer,
             store: store.clone(),
             consumers: Arc::clone(&consumers),
+            durable: Arc::clone(&durable),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),
         });
-        Ok(Self { store, metrics, accounts, plugins, consumers, ingress, threads })
+        Ok(Self { store, metrics, accounts, plugins, consumers, durable, outbox, ingress, threads })
     }
 
     /// Lets the queues run dry, then flushes. Blocks.
@@ -222,6 +258,8 @@ impl Parts {
             drop(thread.join());
         }
         self.consumers.stop();
+        self.durable.stop();
+        self.outbox.stop();
         Ok(self.store.close()?)
     }
 }
@@ -240,7 +278,9 @@ fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
 
 /// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
 pub(crate) fn store_options(config: &Config) -> StoreOptions {
-    StoreOptions { logs: config.logs.iter().map(log_options).collect(), ..StoreOptions::default() }
+    let logs = config.logs.iter().map(log_options).collect();
+    let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
+    StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() }
 }
 
 fn log_options(rule: &LogRule) -> LogOptions {
@@ -248,11 +288,16 @@ fn log_options(rule: &LogRule) -> LogOptions {
         max_age: rule.max_age,
         max_bytes: rule.max_bytes,
         max_messages: rule.max_messages,
+        hold_max_bytes: rule.hold_max_bytes.unwrap_or(u64::MAX),
         ..LogOptions::new(rule.name.as_str())
     }
 }
 
+fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
+    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
+}
+
 /// The configuration has checked them.
-fn topics(rule: &LogRule) -> Vec<Pattern> {
-    rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
+fn patterns(topics: &[String]) -> Vec<Pattern> {
+    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }

@@ -18,6 +18,7 @@ mod keys;
 mod log;
 mod pack;
 mod pairs;
+mod posts;
 mod queue;
 mod segment;
 mod space;
@@ -30,6 +31,7 @@ mod tests;
 pub use error::{Incident, StoreError, SubmitError};
 pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
+pub use posts::WaitingPost;
 pub use queue::{OnDurable, Queue, StateValue};
 pub use space::{Cursor, StorageSpace, Write};
 pub use table::{Rows, Table};
@@ -170,6 +172,12 @@ impl Store {
     pub fn storage_space(&self, name: &str) -> Result<StorageSpace, StoreError> {
         check_name(name)?;
         StorageSpace::open(self.0.storage.clone(), name)
+    }
+
+    /// Names of all key spaces of storage plugins, also of those that are bound no more.
+    pub fn storage_spaces(&self) -> Result<Vec<String>, StoreError> {
+        let trees = self.0.storage.with(|db| Ok(db.tree_names()))?;
+        Ok(trees.iter().filter_map(|tree| keys::parse_space_tree(tree)).collect())
     }
 
     /// Deletes the key space of a storage plugin, with its cursors.

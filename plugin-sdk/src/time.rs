@@ -23,6 +23,11 @@ impl Time {
         weir_contract::time::rfc3339(self.0)
     }
 
+    /// Reads RFC 3339 text of the years 1970 to 9999, with any offset: `2026-11-21T09:00:00+01:00`.
+    pub fn parse(rfc3339: &str) -> Option<Self> {
+        weir_contract::time::parse_rfc3339(rfc3339).map(Self)
+    }
+
     /// This much later; never wraps.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
@@ -67,5 +72,6 @@ mod tests {
         assert_eq!(time.bucket(Duration::ZERO), time);
         assert_eq!(time.after(Duration::MAX).micros(), u64::MAX);
         assert_eq!(time.before(Duration::MAX).micros(), 0);
+        assert_eq!(Time::parse(&time.rfc3339()), Some(time));
     }
 }

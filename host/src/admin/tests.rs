@@ -49,7 +49,25 @@ impl PluginView for OnePlugin {
             loaded_us: None,
             calls: 3,
             failures: 0,
+            lag: None,
+            missed: None,
         }]
+    }
+}
+
+struct NoConsumer;
+
+impl ConsumerView for NoConsumer {
+    fn list(&self) -> Vec<crate::durable::ConsumerInfo> {
+        Vec::new()
+    }
+
+    fn reset(&self, id: &str, _: &crate::message::Since) -> Result<(), crate::durable::Refused> {
+        self.delete(id)
+    }
+
+    fn delete(&self, id: &str) -> Result<(), crate::durable::Refused> {
+        Err(crate::durable::Refused::Invalid(format!("there is no {id}")))
     }
 }
 
@@ -64,6 +82,7 @@ fn state() -> AdminState {
         sessions: Arc::default(),
         metrics: Arc::default(),
         plugins: Arc::new(OnePlugin),
+        consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
         logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }

@@ -6,6 +6,7 @@ use weir_contract::packed::{self, put, put_named, put_text, put_u64, tag};
 use weir_contract::topic;
 
 use super::rate::Rate;
+use super::waiting::is_reply;
 use super::{Publish, invalid};
 use crate::config::Limits;
 use crate::message::{Message, Outcome, now_us};
@@ -24,7 +25,7 @@ pub fn admit(session: &Session, publish: Publish, limits: &Limits, rate: &Rate) 
         return Err(Outcome::RateLimited { retry_after_ms });
     }
     topic::check(&publish.topic).map_err(|error| invalid(format!("topic {:?}: {error}", publish.topic)))?;
-    if topic::is_reserved(&publish.topic) {
+    if topic::is_reserved(&publish.topic) && !is_reply(&publish.topic) {
         let reason = "topics beginning with $ are the router's own".to_owned();
         return Err(Outcome::Denied { reason });
     }

@@ -31,6 +31,8 @@
 //! "p" key-length u16, key, part u16 → a further part, counted from 1
 //! "x" expires u64, key      → empty: what expires, in order of time
 //! "c" log name              → epoch u64, next offset u64: a storage plugin's cursor
+//! "o" number u64, part u16  → a post that waits in the outbox; part 0 begins with the length of the whole, u32
+//! "a" number u64            → u64: how often sending that post has failed
 //! ```
 
 /// Version of everything above. A store with a higher one is refused.
@@ -62,9 +64,19 @@ pub(super) const EXPIRY: u8 = b'x';
 /// Prefix of cursors in a space.
 pub(super) const CURSOR: u8 = b'c';
 
+/// Prefix of waiting posts in a space.
+pub(super) const POST: u8 = b'o';
+/// Prefix of posts' failed attempts in a space.
+pub(super) const ATTEMPTS: u8 = b'a';
+
 /// The tree of a key-value space.
 pub(super) fn space_tree(name: &str) -> String {
     format!("s/{name}")
+}
+
+/// The space in a tree's name; none when it is another tree.
+pub(super) fn parse_space_tree(tree: &[u8]) -> Option<String> {
+    Some(std::str::from_utf8(tree).ok()?.strip_prefix("s/")?.to_owned())
 }
 
 /// The tree of a plain table.
@@ -115,6 +127,18 @@ pub(super) fn numbered(prefix: u8, number: u64) -> Vec<u8> {
 pub(super) fn parse_numbered(key: &[u8]) -> Option<u64> {
     let (_, number) = key.split_first()?;
     Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+/// Key of a part of a post.
+pub(super) fn post(number: u64, part: u16) -> Vec<u8> {
+    let mut key = numbered(POST, number);
+    key.extend_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// The number and part in a post's key.
+pub(super) fn parse_post(key: &[u8]) -> Option<(u64, u16)> {
+    parse_pack(key.get(1..)?)
 }
 
 /// Numbers in a value, one after the other.
@@ -173,6 +197,7 @@ mod tests {
         assert!(expiry(9, b"z") < expiry(256, b"a"));
         assert_eq!(parse_pack(&pack(300, 4)), Some((300, 4)));
         assert_eq!(parse_pack(b"short"), None);
+        assert_eq!(parse_post(&post(300, 4)), Some((300, 4)));
         assert_eq!([0, 7].map(|first| parse_chunk(&chunk(first))), [Some(0), Some(7)]);
         assert_eq!((parse_chunk(b"meta"), parse_chunk(b"packs-"), chunk(0)), (None, None, b"packs".to_vec()));
         assert_eq!(parse_expiry(&expiry(5, b"key")), Some((5, b"key".as_slice())));

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::epochs::{Carried, Epochs};
 use super::error::{Incidents, StoreError};
 use super::segment::{Sealed, Segment};
+use super::space::Cursor;
 
 pub(super) use append::Appender;
 pub(super) use open::open;
@@ -197,6 +198,15 @@ impl Log {
         }
     }
 
+    /// Where a consumer with this cursor goes on; without one, at the oldest message. Below the cursor's `next`: it
+    /// is beyond the log's end, so the log that it was in is lost, and this one was begun anew.
+    pub fn take_up(&self, cursor: Option<Cursor>) -> u64 {
+        match cursor {
+            Some(cursor) if cursor.next <= self.durable() => cursor.next,
+            _ => self.oldest(),
+        }
+    }
+
     /// Keeps segments with `offset` and later ones from retention, up to `hold_max_bytes`; none lets go.
     pub fn set_hold(&self, consumer: &str, offset: Option<u64>) {
         let mut holds = self.0.holds.lock();
@@ -233,6 +243,13 @@ impl Log {
             oldest: view.oldest(),
             next: self.durable(),
         }
+    }
+
+    /// Bytes on the disk of the segments that hold `offset` and later ones.
+    pub fn bytes_from(&self, offset: u64) -> u64 {
+        let view = self.view();
+        let kept = view.sealed.iter().filter(|(_, sealed)| sealed.next > offset);
+        kept.map(|(_, sealed)| sealed.bytes).sum::<u64>() + view.active.bytes()
     }
 
     fn view(&self) -> Arc<View> {

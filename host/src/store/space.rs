@@ -9,6 +9,7 @@ use super::database::{Database, SharedDatabase};
 use super::error::StoreError;
 use super::keys;
 use super::pairs::{self, MOST_BYTES, Pair};
+use super::posts;
 use super::queue::StateValue;
 use crate::message::now_us;
 
@@ -38,6 +39,13 @@ pub enum Write {
         /// The key.
         key: Vec<u8>,
     },
+    /// Puts something into the outbox, where it stays until [`StorageSpace::remove_post`].
+    Post {
+        /// Its place in the queue: above all that wait.
+        number: u64,
+        /// What is to be sent, as the sender encodes it.
+        bytes: Vec<u8>,
+    },
 }
 
 /// How far a storage plugin has come in a log.
@@ -52,8 +60,8 @@ pub struct Cursor {
 /// The key space of one storage plugin. Clones share it; one thread commits, others may read.
 #[derive(Clone, Debug)]
 pub struct StorageSpace {
-    database: SharedDatabase,
-    tree: Arc<str>,
+    pub(super) database: SharedDatabase,
+    pub(super) tree: Arc<str>,
 }
 
 impl StorageSpace {
@@ -89,7 +97,7 @@ impl StorageSpace {
         })
     }
 
-    /// Applies writes, in order, and moves cursors, all in one atomic step. On the disk within a second: a
+    /// Applies writes and posts, in order, and moves cursors, all in one atomic step. On the disk within a second: a
     /// crash may take the last commits back, writes and cursor together, so that they are made again.
     pub fn commit(&self, writes: &[Write], cursors: &[(&str, Cursor)]) -> Result<(), StoreError> {
         let last = last_of_each_key(writes)?;
@@ -102,6 +110,12 @@ impl StorageSpace {
                         pairs::put(tree, &mut batch, key, value, *expires_us)?;
                     }
                     Write::Delete { key } => drop(pairs::remove(tree, &mut batch, key)?),
+                    Write::Post { .. } => {}
+                }
+            }
+            for write in writes {
+                if let Write::Post { number, bytes } = write {
+                    posts::put(&mut batch, *number, bytes)?;
                 }
             }
             for (log, cursor) in cursors {
@@ -142,6 +156,7 @@ fn last_of_each_key(writes: &[Write]) -> Result<HashMap<&[u8], &Write>, StoreErr
                 key
             }
             Write::Delete { key } => key,
+            Write::Post { .. } => continue,
         };
         last.insert(key.as_slice(), write);
     }

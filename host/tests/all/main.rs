@@ -17,6 +17,7 @@ mod logs;
 mod misbehaviour;
 mod permissions;
 mod shutdown;
+mod slow_policies;
 mod slow_reader;
 mod swap;
 mod tidy;

@@ -24,7 +24,7 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
             Mark::Live => {}
             Mark::Retained => object.flag("retained", true),
             Mark::Consumer { name, shared, delivery } => {
-                object.text(if *shared { "group" } else { "consumer" }, name);
+                object.text(consumer_key(*shared), name);
                 object.number("delivery", u64::from(*delivery));
             }
         }
@@ -41,7 +41,46 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text("topic", pattern);
             object.text("reason", reason);
         }
+        Notice::Presence { joined, topic, name, origin, time_us, more } => {
+            object.text("event", if joined { "join" } else { "leave" });
+            object.text("topic", topic);
+            object.text("name", name);
+            object.text("origin", origin);
+            object.number("time_us", time_us);
+            if let Some(more) = more {
+                object.flag("more", more);
+            }
+        }
+        Notice::ConsumerEnded { name, shared, pattern, reason } => {
+            object.text("event", "unsubscribed");
+            object.text("topic", pattern);
+            object.text(consumer_key(shared), name);
+            object.text("reason", reason);
+        }
+        Notice::ConsumerGap { name, shared, log, epoch, from, to } => {
+            object.text("event", "gap");
+            object.text(consumer_key(shared), name);
+            object.text("log", log);
+            object.number("epoch", epoch);
+            object.number("from", from);
+            object.number("to", to);
+        }
+        Notice::Gap(gap) => {
+            object.text("event", "gap");
+            if let Some(span) = &gap.span {
+                object.text("log", &span.log);
+                object.number("epoch", span.epoch);
+                object.number("from", span.from);
+                object.number("to", span.to);
+            }
+            object.number("lost", gap.lost);
+        }
     })
+}
+
+/// The key under which a durable consumer is named.
+pub(super) fn consumer_key(shared: bool) -> &'static str {
+    if shared { "group" } else { "consumer" }
 }
 
 /// A frame that could not be read, and had no `id`.

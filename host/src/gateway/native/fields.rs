@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
@@ -23,6 +24,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Messages of a history page, items of a query page.
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
+
+/// How long a request may wait for its reply, and how long it does unless it says.
+const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A string, if there is one.
 pub(super) fn text<'a>(keys: &Keys<'a>, key: Key) -> Result<Option<Cow<'a, str>>, Fault> {
@@ -51,6 +56,12 @@ pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Fault> {
         Some(limit @ 1..=MOST) => Ok(limit),
         Some(_) => Err(Fault::new("`limit` must be 1 to 1000".into())),
     }
+}
+
+/// `timeout_ms`: how long a reply is waited for.
+pub(super) fn timeout(keys: &Keys<'_>) -> Result<Duration, Fault> {
+    let milliseconds = number(keys, Key::TimeoutMs, TIMEOUT_MS)?;
+    Ok(milliseconds.map_or(TIMEOUT, Duration::from_millis))
 }
 
 /// `after`.
@@ -88,6 +99,11 @@ pub(super) fn check_since(text: Option<&str>) -> Result<Option<Since>, Fault> {
 pub(super) fn number(keys: &Keys<'_>, key: Key, accepted: RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
     let number: Option<u64> = typed(keys, key, &shown(&accepted))?;
     parse_number(key, number.map(|number| number.to_string()).as_deref(), accepted)
+}
+
+/// Whole numbers, if they are given.
+pub(super) fn numbers(keys: &Keys<'_>, key: Key) -> Result<Option<Vec<u64>>, Fault> {
+    typed(keys, key, "an array of whole numbers")
 }
 
 /// The same, from a query parameter.

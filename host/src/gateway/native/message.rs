@@ -25,6 +25,19 @@ pub(super) const MESSAGE: [Key; 11] = [
     Key::ReplyTo,
 ];
 
+/// Keys of a request's body over HTTP.
+pub(super) const REQUEST: [Key; 9] = [
+    Key::Topic,
+    Key::Data,
+    Key::Text,
+    Key::Base64,
+    Key::ContentType,
+    Key::Headers,
+    Key::MessageId,
+    Key::ExpiresInMs,
+    Key::TimeoutMs,
+];
+
 /// Milliseconds after which a message may expire: as far as numbers are exact in JavaScript.
 pub(super) const EXPIRES_IN_MS: std::ops::RangeInclusive<u64> = 1..=(1 << 53);
 
