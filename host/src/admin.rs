@@ -11,9 +11,9 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
-//! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -60,10 +60,10 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The bindings.
     pub plugins: Arc<dyn PluginView>,
-    /// The logs.
-    pub logs: Logs,
     /// Durable readers of the logs.
     pub consumers: Arc<dyn ConsumerView>,
+    /// The logs.
+    pub logs: Logs,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -79,13 +79,13 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/consumers", get(consumers::list))
+        .route("/v1/consumers/{id}/reset", post(consumers::reset))
+        .route("/v1/consumers/{id}", delete(consumers::delete))
         .route("/v1/logs", get(logs::list))
         .route("/v1/logs/{name}", get(logs::stat))
         .route("/v1/logs/{name}/export", get(logs::export))
         .route("/v1/logs/{name}/import", post(logs::import))
-        .route("/v1/consumers", get(consumers::list))
-        .route("/v1/consumers/{id}/reset", post(consumers::reset))
-        .route("/v1/consumers/{id}", delete(consumers::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

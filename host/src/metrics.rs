@@ -51,12 +51,12 @@ pub struct Metrics {
     pub plugin_rollbacks: Counter,
     /// Messages set aside.
     pub dead_letters: Counter,
-    /// Damage, loss and data set aside, as the store reports them.
-    pub store_incidents: Gauge,
     /// Requests that wait for their reply.
     pub requests: Gauge,
     /// Durable consumers.
     pub consumers: DurableMetrics,
+    /// Damage, loss and data set aside, as the store reports them.
+    pub store_incidents: Gauge,
 }
 
 /// Counters of one log.
@@ -122,9 +122,9 @@ impl Metrics {
             plugin_swaps,
             plugin_rollbacks,
             dead_letters,
-            store_incidents,
             requests,
             consumers,
+            store_incidents,
         }
     }
 

@@ -79,6 +79,7 @@ impl Registry {
             all: RwLock::default(),
             sessions: Mutex::default(),
             changed: Mutex::default(),
+            behind: Notify::new(),
             reads: Semaphore::new(READS),
             closing: CancellationToken::new(),
         };

@@ -181,6 +181,7 @@ impl Pump {
             };
             let routed = Routed::marked(stored.message.clone(), Some(stored.place.clone()), mark);
             state.keeping.changes += 1;
+            // It waits for the acknowledgement, so no policy of its topic may lose it.
             if session.outbound.push_message(&Arc::new(routed), Overflow::Disconnect) == Pushed::Queued {
                 consumer.metrics.delivered.inc();
                 if delivery > 1 {

@@ -4,6 +4,8 @@
 //! Everything here is done under the lock of a log's lane, so that every push costs the same on average however
 //! much waits: a message that is lost leaves its slot empty, and empty slots are swept out all together.
 
+mod sweep;
+
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
@@ -23,10 +25,6 @@ const ITEM_BYTES: usize = 64;
 const TAKE: usize = 64;
 /// Bytes beyond which nothing more is taken at once.
 const TAKE_BYTES: usize = 256 * 1024;
-
-/// Empty slots that are left beside a quarter of the full ones. More than any router has logs, since as many gaps
-/// may be left after a sweep.
-const SPARE: usize = if cfg!(test) { 8 } else { 512 };
 
 /// Slots that an empty queue keeps. A burst leaves it large, and an idle connection should hold no memory for the
 /// bursts of its past.
@@ -358,58 +356,6 @@ impl Queue {
                 gather(&mut self.before, *gap);
             }
             self.first += 1;
-        }
-    }
-
-    fn sweep_if_due(&mut self) {
-        let most = self.full.items / 4 + SPARE;
-        if self.slots.len() - self.full.items > most {
-            self.sweep();
-            // Gaps between messages that must not be lost: then each log's become one, told at once.
-            if self.slots.len() - self.full.items > most / 2 {
-                self.gather_all();
-            }
-            self.renumber();
-        }
-    }
-
-    /// Closes the holes, and makes one gap per log of those with no message in between.
-    fn sweep(&mut self) {
-        let mut gaps = Vec::new();
-        for slot in mem::take(&mut self.slots) {
-            match slot {
-                Slot::Hole => {}
-                Slot::Lost(gap) => gather(&mut gaps, *gap),
-                full => {
-                    self.slots.extend(gaps.drain(..).map(|gap| Slot::Lost(Box::new(gap))));
-                    self.slots.push_back(full);
-                }
-            }
-        }
-        self.slots.extend(gaps.into_iter().map(|gap| Slot::Lost(Box::new(gap))));
-    }
-
-    fn gather_all(&mut self) {
-        let before = &mut self.before;
-        self.slots.retain_mut(|slot| match mem::replace(slot, Slot::Hole) {
-            Slot::Hole => false,
-            Slot::Lost(gap) => {
-                gather(before, *gap);
-                false
-            }
-            full => {
-                *slot = full;
-                true
-            }
-        });
-    }
-
-    fn renumber(&mut self) {
-        self.searched = self.first;
-        for (slot, number) in self.slots.iter().zip(self.first..) {
-            if let Slot::Message(routed, Overflow::LatestOnly) = slot {
-                self.latest.insert(Arc::clone(&routed.message.topic), number);
-            }
         }
     }
 }

@@ -245,8 +245,11 @@ impl Log {
         }
     }
 
-    /// Bytes on the disk of the segments that hold `offset` and later ones.
+    /// Bytes on the disk of the segments that hold `offset` and later ones; 0 when there is none yet.
     pub fn bytes_from(&self, offset: u64) -> u64 {
+        if offset >= self.durable() {
+            return 0;
+        }
         let view = self.view();
         let kept = view.sealed.iter().filter(|(_, sealed)| sealed.next > offset);
         kept.map(|(_, sealed)| sealed.bytes).sum::<u64>() + view.active.bytes()

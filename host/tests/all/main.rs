@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod consumers;
 mod crash;
 mod folder;
 mod frames;
@@ -16,6 +17,8 @@ mod limits;
 mod logs;
 mod misbehaviour;
 mod permissions;
+mod presence;
+mod request;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::sweep::SPARE;
 use super::*;
 use crate::message::{Message, Place};
 use crate::session::Span;
