@@ -3,7 +3,7 @@
 
 mod child;
 mod client;
-mod http;
+pub mod http;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};

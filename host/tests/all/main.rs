@@ -8,6 +8,7 @@ mod harness;
 
 mod consumers;
 mod crash;
+mod disk_full;
 mod folder;
 mod frames;
 mod gateway;
@@ -19,6 +20,7 @@ mod misbehaviour;
 mod permissions;
 mod presence;
 mod request;
+mod retention;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;
