@@ -4,7 +4,7 @@
 mod child;
 mod client;
 mod events;
-mod http;
+pub mod http;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};

@@ -117,7 +117,12 @@ fn open(config: &Config) -> anyhow::Result<Keeper> {
             config.data.display()
         ));
     }
-    let store = Store::open(&config.data, server::store_options(config))?;
+    let mut options = server::store_options(config);
+    // Retention is the router's: it knows what consumers have not read yet.
+    for log in &mut options.logs {
+        (log.max_age, log.max_bytes, log.max_messages) = (None, None, None);
+    }
+    let store = Store::open(&config.data, options)?;
     Ok(Keeper::Store(Logs::new(store.clone(), &config.logs), store))
 }
 

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(1);
 const RETAIN_TICKS: u32 = 5;
 
 /// Pauses between attempts to come back after an error: doubled from the first to the last.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// The thread's own things.
 pub(super) struct Worker {

@@ -94,6 +94,14 @@ impl Child {
         self.process.wait().expect("it is gone");
     }
 
+    /// Its resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let _ = self.signal(Signal::TERM);

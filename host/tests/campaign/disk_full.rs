@@ -1,0 +1,18 @@
+//! The disk fills up again and again.
+
+#[path = "../all/disk_full.rs"]
+mod short;
+
+use std::time::Duration;
+
+use crate::rounds;
+
+const TIMES: u32 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_is_complete_soon_after_there_is_room_again() {
+    let Some(times) = rounds(TIMES) else { return };
+    let longest = short::fill_and_free(times).await;
+    println!("{times} times full: service was complete again after {longest:?} at most");
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+}
