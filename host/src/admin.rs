@@ -11,12 +11,14 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
 mod guard;
 mod health;
 mod keys;
+mod rebuild;
 mod token;
 mod views;
 
@@ -31,6 +33,7 @@ use axum::middleware;
 use axum::routing::{delete, get};
 
 use crate::accounts::Accounts;
+use crate::consumer::RebuildView;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::PluginView;
 use crate::session::Sessions;
@@ -50,6 +53,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The bindings.
     pub plugins: Arc<dyn PluginView>,
+    /// The storage plugins' data.
+    pub rebuilds: Arc<dyn RebuildView>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -65,6 +70,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

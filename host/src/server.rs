@@ -79,6 +79,7 @@ pub async fn run(
         sessions: Arc::clone(router.ingress.sessions()),
         metrics: Arc::clone(&router.metrics),
         plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
+        rebuilds: Arc::new(Arc::clone(&router.consumers)),
         ready: Arc::clone(&ready),
     };
     let closing = CancellationToken::new();

@@ -13,6 +13,7 @@ mod checksum;
 mod database;
 mod epochs;
 mod error;
+mod generation;
 mod keys;
 mod log;
 mod pack;
@@ -27,6 +28,7 @@ mod writer;
 mod tests;
 
 pub use error::{Incident, StoreError, SubmitError};
+pub use generation::Generation;
 pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
 pub use queue::{OnDurable, Queue, StateValue};

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use crate::admin::{AdminToken, CreatedKey, KeyRequest, RevokedKey};
+use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 
 /// How long a request may take in all.
@@ -77,12 +78,15 @@ impl AdminClient {
     }
 
     pub(super) async fn forget_plugin(&self, name: &str) -> Result<serde_json::Value, AdminError> {
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.is_empty() {
-            return Err(AdminError::Refused(format!(
-                "no plugin is named {name:?}; `weir plugin list` shows the names"
-            )));
-        }
-        self.ask("DELETE", &format!("/v1/plugins/{name}"), Vec::new()).await
+        self.ask("DELETE", &plugin_path(name)?, Vec::new()).await
+    }
+
+    pub(super) async fn rebuild_plugin(&self, name: &str) -> Result<RebuildReport, AdminError> {
+        self.ask("POST", &format!("{}/rebuild", plugin_path(name)?), Vec::new()).await
+    }
+
+    pub(super) async fn rebuild_report(&self, name: &str) -> Result<RebuildReport, AdminError> {
+        self.get(&format!("{}/rebuild", plugin_path(name)?)).await
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
@@ -145,4 +149,14 @@ impl AdminClient {
         connection.abort();
         Ok((status, body.map_err(|_| AdminError::Foreign(self.address))?.to_bytes()))
     }
+}
+
+/// What is no name must not become another path.
+fn plugin_path(name: &str) -> Result<String, AdminError> {
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.is_empty() {
+        return Err(AdminError::Refused(format!(
+            "no plugin is named {name:?}; `weir plugin list` shows the names"
+        )));
+    }
+    Ok(format!("/v1/plugins/{name}"))
 }

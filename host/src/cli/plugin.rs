@@ -1,5 +1,7 @@
 //! `weir plugin`: what the bindings of a running server do.
 
+mod rebuild;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use super::settings::Place;
 use super::table::{list, table};
 use super::{client_runtime, desk, print};
+use crate::consumer::{RebuildReport, RebuildState};
 use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,8 @@ pub(super) enum Verb {
     List(List),
     /// Let go of an auth plugin whose file is gone: until then it denies everybody
     Forget(Forget),
+    /// Make the data of a storage plugin anew from the log, while the old data serves
+    Rebuild(rebuild::Rebuild),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +60,7 @@ struct Plugin {
     calls: u64,
     #[serde(default)]
     failures: u64,
+    rebuild: Option<RebuildReport>,
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
@@ -62,6 +68,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         match verb {
             Verb::List(args) => show(args).await,
             Verb::Forget(args) => forget(args).await,
+            Verb::Rebuild(args) => rebuild::run(args).await,
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -78,7 +85,8 @@ async fn show(args: &List) -> anyhow::Result<()> {
         return print(&answer.to_string());
     }
     let plugins = Plugins::deserialize(answer)?.plugins;
-    let reasons: Vec<String> = plugins.iter().filter_map(reason).collect();
+    let reasons: Vec<String> =
+        plugins.iter().flat_map(|plugin| reason(plugin).into_iter().chain(rebuilt(plugin))).collect();
     let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "TOPICS"];
     let mut text = table(heading, plugins.into_iter().map(row));
     for reason in reasons {
@@ -91,6 +99,11 @@ async fn show(args: &List) -> anyhow::Result<()> {
 fn reason(plugin: &Plugin) -> Option<String> {
     let reason = plugin.reason.as_deref().filter(|reason| !reason.is_empty())?;
     Some(format!("{}: {}", escape(&plugin.name), escape(reason)))
+}
+
+fn rebuilt(plugin: &Plugin) -> Option<String> {
+    let report = plugin.rebuild.as_ref().filter(|report| report.state == RebuildState::Running)?;
+    Some(format!("{}: {}", escape(&plugin.name), rebuild::progress(report)))
 }
 
 fn row(plugin: Plugin) -> [String; 9] {

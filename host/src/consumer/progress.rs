@@ -30,6 +30,11 @@ impl Progress {
         self.next.lock().insert(Arc::clone(log), next);
     }
 
+    /// Everything before this offset is committed, 0 if nothing is known.
+    pub fn next(&self, log: &str) -> u64 {
+        self.next.lock().get(log).copied().unwrap_or(0)
+    }
+
     /// The binding is gone: nobody needs to wait for it.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);

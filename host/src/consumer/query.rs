@@ -51,8 +51,13 @@ impl Consumers {
         };
         let waiting = {
             let mut idle = idle.lock();
-            // Instances of an older version go: they would answer with its code.
-            idle.retain_mut(|instance| instance.guest().shared.version == binding.shared.version);
+            // Instances of an older version go: they would answer with its code; and so do those over a key space
+            // that a rebuild has replaced.
+            idle.retain_mut(|instance| {
+                let shared = &instance.guest().shared;
+                shared.version == binding.shared.version
+                    && shared.state.is_same_generation(&binding.shared.state)
+            });
             idle.pop()
         };
         let mut instance = match waiting {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use weir_contract::packed::{put, put_text, put_u64, tag};
 
 use super::progress::Progress;
+use super::rebuild::Fence;
 use super::{Consumer, Consumers};
 use crate::message::{Message, Stored};
 use crate::metrics::{End, StageMetrics};
@@ -27,32 +28,47 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A thread with nothing to do looks this often whether somebody's patience has run out.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// Keys of dead generations that are deleted between two batches.
+const CLEARED: usize = 256;
 
 /// Starts the thread of a binding.
-pub fn start(consumers: &Arc<Consumers>, binding: &Arc<Binding>) -> std::io::Result<Consumer> {
-    let current = Arc::new(ArcSwap::new(Arc::clone(binding)));
-    let progress = Arc::new(Progress::new(Arc::clone(binding.name())));
-    let stop = Arc::new(AtomicBool::new(false));
-    let writer = Writer {
-        consumers: Arc::clone(consumers),
-        current: Arc::clone(&current),
-        progress: Arc::clone(&progress),
-        stop: Arc::clone(&stop),
-        live: None,
-        size: BATCH,
-        pause: Duration::ZERO,
-    };
-    let name = format!("storage-{}", binding.name());
+pub fn start(consumers: &Arc<Consumers>, source: &Arc<Binding>) -> Result<Consumer, StartError> {
+    let StateAccess::Storage(loaded) = &source.shared.state else { return Err(StartError::Space) };
+    // Since it was loaded, another generation may have gone live.
+    let space = Arc::new(loaded.live()?);
+    let binding = Arc::new(ArcSwap::new(source.over(&space)));
+    let holder = source.name().to_string();
+    let writer = Writer::new(consumers, Arc::clone(&binding), holder, false);
+    let (progress, stop) = (Arc::clone(&writer.progress), Arc::clone(&writer.stop));
+    let fence = Arc::clone(&writer.fence);
+    let name = format!("storage-{}", source.name());
     let thread = std::thread::Builder::new().name(name).spawn(move || writer.run())?;
-    Ok(Consumer { binding: current, progress, stop, idle: Arc::new(Mutex::default()), thread })
+    let (source, idle) = (Arc::clone(source), Arc::new(Mutex::default()));
+    Ok(Consumer { source, space, binding, progress, stop, idle, fence, rebuild: None, thread })
 }
 
-struct Writer {
+/// Why a binding's thread does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("its state is no storage space")]
+    Space,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
+}
+
+pub(super) struct Writer {
     consumers: Arc<Consumers>,
     current: Arc<ArcSwap<Binding>>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
+    fence: Arc<Fence>,
+    /// It fills a generation that is not live yet: what it does must have no effect elsewhere.
+    rebuilds: bool,
+    /// Under which name it holds segments of logs.
+    holder: String,
     live: Option<Live>,
     /// Messages of the next batch: one, while the message that fails is being found.
     size: usize,
@@ -67,7 +83,7 @@ struct Live {
 
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("{0}")]
     Call(#[from] CallError),
     #[error("{0}")]
@@ -81,18 +97,70 @@ enum Failed {
 }
 
 impl Writer {
+    /// Stores what `current` says, into its space, and holds segments of logs as `holder`.
+    pub(super) fn new(
+        consumers: &Arc<Consumers>,
+        current: Arc<ArcSwap<Binding>>,
+        holder: String,
+        rebuilds: bool,
+    ) -> Self {
+        let progress = Arc::new(Progress::new(Arc::clone(current.load().name())));
+        Self {
+            consumers: Arc::clone(consumers),
+            current,
+            progress,
+            stop: Arc::default(),
+            fence: Arc::default(),
+            rebuilds,
+            holder,
+            live: None,
+            size: BATCH,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
     fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            match self.step() {
+            let fence = Arc::clone(&self.fence);
+            let turn = fence.turn.lock();
+            let step = self.step().and_then(|worked| Ok(worked | self.clear()?));
+            drop(turn);
+            match step {
                 Ok(true) => self.pause = Duration::ZERO,
                 Ok(false) => std::thread::park_timeout(LOOK),
                 Err(error) => self.rest(&error),
             }
             self.consumers.settle();
         }
-        // Unbound, or the router stops: retention need not wait for it.
+        self.let_go();
+    }
+
+    /// From now on retention waits for it, whatever it begins with.
+    pub(super) fn hold(&self) {
+        let logs = self.consumers.store.logs();
+        logs.iter().for_each(|log| log.set_hold(&self.holder, Some(log.oldest())));
+    }
+
+    /// Unbound, rebuilt, or the router stops: retention need not wait for it.
+    pub(super) fn let_go(&self) {
+        self.consumers.store.logs().iter().for_each(|log| log.set_hold(&self.holder, None));
+    }
+
+    /// Deletes a part of what earlier generations have left behind.
+    fn clear(&self) -> Result<bool, Failed> {
+        if !self.fence.litter.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let binding = self.current.load();
-        self.consumers.store.logs().iter().for_each(|log| log.set_hold(binding.name(), None));
+        let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
+        let more = space.clear_dead(*self.fence.building.lock(), CLEARED)?;
+        self.fence.litter.fetch_and(more, Ordering::AcqRel);
+        Ok(more)
     }
 
     /// Waits after a failure, with its cursor where it was.
@@ -112,12 +180,13 @@ impl Writer {
     }
 
     /// One batch of each log. False: there was nothing.
-    fn step(&mut self) -> Result<bool, Failed> {
+    pub(super) fn step(&mut self) -> Result<bool, Failed> {
         let binding = self.current.load_full();
         if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
             let instance = binding.instance()?;
             let version = &binding.shared.version;
-            let metrics = self.consumers.metrics.stage("storage", binding.name(), version);
+            let stage = if self.rebuilds { "rebuild" } else { "storage" };
+            let metrics = self.consumers.metrics.stage(stage, binding.name(), version);
             self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
         }
         let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
@@ -131,7 +200,7 @@ impl Writer {
     fn advance(&mut self, binding: &Binding, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
         let next = space.cursor(log.name())?.map_or_else(|| log.oldest(), |cursor| cursor.next);
         self.progress.reached(log.name(), next);
-        log.set_hold(binding.name(), Some(next));
+        log.set_hold(&self.holder, Some(next));
         if next >= log.durable() {
             return Ok(false);
         }
@@ -158,7 +227,7 @@ impl Writer {
             match self.call(binding, &left) {
                 Ok(Ok(written)) => {
                     self.size = BATCH;
-                    return Ok(Some(writes(written)?));
+                    return Ok(Some(writes(written, self.rebuilds)?));
                 }
                 Ok(Err(StoreFailure::Unprocessable(bad))) => {
                     let at = usize::try_from(bad.index).unwrap_or(usize::MAX);
@@ -213,6 +282,11 @@ impl Writer {
 
     fn set_aside(&self, binding: &Binding, message: &Message, reason: &str) {
         let version = &binding.shared.version;
+        if self.rebuilds {
+            // It became a dead letter when it was stored for the first time, or would have.
+            tracing::warn!(plugin = %binding.name(), %version, reason, "message left out of the rebuild");
+            return;
+        }
         tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
         self.consumers.dead_letters.keep(message, binding.name(), version, reason);
     }
@@ -223,15 +297,17 @@ fn is_trap(error: &CallError) -> bool {
 }
 
 /// Guest-controlled: the store checks keys and values once more.
-fn writes(written: Vec<Written>) -> Result<Vec<Write>, Failed> {
+fn writes(written: Vec<Written>, rebuilds: bool) -> Result<Vec<Write>, Failed> {
     let write = |write| match write {
         Written::Put(pair) => {
-            Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us })
+            Some(Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us }))
         }
-        Written::Delete(key) => Ok(Write::Delete { key }),
-        Written::Post(post) => Err(Failed::Post(post.url)),
+        Written::Delete(key) => Some(Ok(Write::Delete { key })),
+        // It was sent when the message was stored for the first time.
+        Written::Post(_) if rebuilds => None,
+        Written::Post(post) => Some(Err(Failed::Post(post.url))),
     };
-    written.into_iter().map(write).collect()
+    written.into_iter().filter_map(write).collect()
 }
 
 /// The message with its place among the host-owned fields, tags ascending.

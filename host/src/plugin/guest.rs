@@ -28,6 +28,16 @@ pub enum StateAccess {
     Storage(Arc<StorageSpace>),
 }
 
+impl StateAccess {
+    /// Whether both are the same generation of a storage plugin's key space.
+    pub fn is_same_generation(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Storage(one), Self::Storage(other)) => one.generation() == other.generation(),
+            _ => false,
+        }
+    }
+}
+
 /// Everything about a binding that all its instances share.
 #[derive(Clone)]
 pub struct Shared {

@@ -31,6 +31,14 @@
 //! "x" expires u64, key      → empty: what expires, in order of time
 //! "c" log name              → epoch u64, next offset u64: a storage plugin's cursor
 //! ```
+//!
+//! All of that may be there several times in the space of a storage plugin: its generation 0 as above, further
+//! ones, made by rebuilding it, each behind a prefix of its own. One is live:
+//!
+//! ```text
+//! "g" number u64, a key as above
+//! "l"                       → number u64 of the live generation; absent = 0
+//! ```
 
 /// Version of everything above. A store with a higher one is refused.
 pub(super) const FORMAT: u32 = 1;
@@ -60,6 +68,11 @@ pub(super) const PART: u8 = b'p';
 pub(super) const EXPIRY: u8 = b'x';
 /// Prefix of cursors in a space.
 pub(super) const CURSOR: u8 = b'c';
+
+/// Prefix of generations in a space.
+pub(super) const GENERATION: u8 = b'g';
+/// Key of the number of the live generation.
+pub(super) const LIVE: &[u8] = b"l";
 
 /// The tree of a key-value space.
 pub(super) fn space_tree(name: &str) -> String {
