@@ -12,9 +12,11 @@
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
+//! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
+mod consumers;
 mod guard;
 mod health;
 mod keys;
@@ -22,6 +24,7 @@ mod rebuild;
 mod token;
 mod views;
 
+pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
@@ -30,7 +33,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 
 use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
@@ -55,6 +58,8 @@ pub struct AdminState {
     pub plugins: Arc<dyn PluginView>,
     /// The storage plugins' data.
     pub rebuilds: Arc<dyn RebuildView>,
+    /// Durable readers of the logs.
+    pub consumers: Arc<dyn ConsumerView>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -71,6 +76,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
         .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
+        .route("/v1/consumers", get(consumers::list))
+        .route("/v1/consumers/{id}/reset", post(consumers::reset))
+        .route("/v1/consumers/{id}", delete(consumers::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

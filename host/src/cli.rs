@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod connection;
+mod consumer;
 mod desk;
 mod dev;
 mod init;
@@ -54,6 +55,9 @@ enum Verb {
     /// Show and forget the plugins of a running server
     #[command(subcommand)]
     Plugin(plugin::Verb),
+    /// Show, move and delete the durable readers of a running server's logs
+    #[command(subcommand)]
+    Consumer(consumer::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -85,6 +89,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Pub(args) => publish::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
+        Verb::Consumer(verb) => consumer::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

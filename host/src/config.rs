@@ -138,8 +138,7 @@ impl Config {
             let set = config.apply(overrides);
             return validate::check(&config).map_err(|problem| problem.unplaced(&set));
         };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
+        let text = read_file(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
         let source = Source::parse(path, &text)?;
         let mut config: Self = source.read()?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -184,6 +183,23 @@ impl Default for Config {
         }
     }
 }
+
+/// A regular file of at most [`FILE_BYTES`]: neither a FIFO, on which reading would wait for ever, nor a device
+/// that never ends.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let refused = |why: String| Err(std::io::Error::other(why));
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return refused("not a regular file".into());
+    }
+    if metadata.len() > FILE_BYTES {
+        return refused(format!("{} bytes: at most {FILE_BYTES} are accepted", metadata.len()));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Longest configuration: 1 MiB.
+const FILE_BYTES: u64 = 1 << 20;
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)

@@ -1,6 +1,7 @@
 //! Durable readers of the logs: one thread per storage binding. It reads what is durable, in log order, and
 //! commits the plugin's writes together with its cursor.
 
+mod list;
 mod progress;
 mod query;
 mod rebuild;

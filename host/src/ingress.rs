@@ -4,14 +4,21 @@
 
 mod admission;
 mod command;
+mod consume;
 mod login;
+mod presence;
 mod rate;
 mod read;
+mod request;
+mod waiting;
 
+pub use crate::router::{Present, PresentMember};
 pub use command::{
     Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribed,
 };
+pub use consume::refused;
 pub use login::{Login, LoginContext};
+pub use request::{Asked, Unanswered};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +27,12 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use rate::Rate;
+use waiting::Waiting;
 
 use crate::accounts::Accounts;
 use crate::config::Limits;
 use crate::consumer::Consumers;
+use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::router::Router;
@@ -39,6 +48,7 @@ pub struct Ingress(Arc<Inner>);
 struct Inner {
     parts: IngressParts,
     rate: Rate,
+    waiting: Arc<Waiting>,
     gateways: parking_lot::RwLock<HashMap<&'static str, Arc<GatewayMetrics>>>,
 }
 
@@ -60,6 +70,8 @@ pub struct IngressParts {
     pub store: Store,
     /// Storage plugins, for queries.
     pub consumers: Arc<Consumers>,
+    /// Durable consumers.
+    pub durable: Arc<Registry>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Limits of sizes and rates.
@@ -70,7 +82,8 @@ impl Ingress {
     /// Opens the door.
     pub fn new(parts: IngressParts) -> Self {
         let rate = Rate::new(parts.limits.publishes_per_s);
-        Self(Arc::new(Inner { parts, rate, gateways: parking_lot::RwLock::default() }))
+        let waiting = Arc::new(Waiting::new(&parts.limits, parts.metrics.requests.clone()));
+        Self(Arc::new(Inner { parts, rate, waiting, gateways: parking_lot::RwLock::default() }))
     }
 
     /// Authenticates. `notices`: Some = a connection, which is listed and must be ended with
@@ -104,12 +117,27 @@ impl Ingress {
     /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
     /// answered exactly once, from any thread, maybe before this returns.
     pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
-        let reply = Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() };
+        let reply = self.reply(session, responder);
+        if let Err(outcome) = request::check(&publish) {
+            return reply.answer(outcome);
+        }
+        self.enqueue(session, publish, reply).await;
+    }
+
+    fn reply(&self, session: &Session, responder: Responder) -> Reply {
+        Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() }
+    }
+
+    /// Admits, and hands over to the shard. A reply goes to whoever waits for it, and no further.
+    async fn enqueue(&self, session: &Arc<Session>, publish: Publish, reply: Reply) {
         let level = publish.level;
         let message = match admission::admit(session, publish, &self.0.parts.limits, &self.0.rate) {
             Ok(message) => message,
             Err(outcome) => return reply.answer(outcome),
         };
+        if waiting::is_reply(&message.topic) {
+            return reply.answer(self.0.waiting.hand_over(message, level));
+        }
         // Above half full, the log's queue stops its publishers before it refuses anybody.
         let writer = self.0.parts.store.writer();
         if writer.half_full() {
@@ -126,16 +154,22 @@ impl Ingress {
     }
 
     /// Subscribes once the session's auth plugin has allowed every topic that the pattern matches.
-    pub async fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> Result<Subscribed, Outcome> {
+    /// `presence`: it is also told who joins and leaves these topics.
+    pub async fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        pattern: &str,
+        presence: bool,
+    ) -> Result<Subscribed, Outcome> {
         check_pattern(pattern)?;
         let most = self.0.parts.limits.subscriptions_per_session;
         if session.subscription_count() >= most {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         let (answer, answered) = oneshot::channel();
-        let command =
-            Command::Subscribe { session: Arc::clone(session), pattern: pattern.to_owned(), answer };
-        self.send(session, command).await?;
+        let (session, pattern) = (Arc::clone(session), pattern.to_owned());
+        let command = Command::Subscribe { session: Arc::clone(&session), pattern, presence, answer };
+        self.send(&session, command).await?;
         let new = answered.await.map_err(|_| Outcome::ShuttingDown)??;
         Ok(Subscribed { new })
     }
@@ -150,6 +184,7 @@ impl Ingress {
         session.outbound.close(1000, "");
         self.0.parts.sessions.remove(&session.id);
         self.0.parts.router.remove(session);
+        self.0.parts.durable.close(session);
     }
 
     /// Asks for the standing subscriptions of all sessions again.

@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod shard;
 pub mod pipeline;
 pub mod consumer;
+pub mod durable;
 pub mod sequencer;
 pub mod plugin;
 pub mod router;

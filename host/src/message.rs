@@ -5,9 +5,11 @@
 //! encoded twice.
 
 mod outcome;
+mod places;
 mod principal;
 
 pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
+pub use places::{Places, Since};
 pub use principal::{Grant, Principal, PrincipalError};
 
 use std::sync::{Arc, OnceLock};
@@ -58,6 +60,21 @@ impl Message {
         packed::first(&self.meta, tag::DEDUP_ID)
     }
 
+    /// From when on it is not delivered any more, Unix microseconds.
+    pub fn expires_us(&self) -> Option<u64> {
+        packed::u64_of(&self.meta, tag::EXPIRES_US)
+    }
+
+    /// Whether it is to be its topic's retained message.
+    pub fn is_retained(&self) -> bool {
+        packed::first(&self.meta, tag::RETAIN).is_some_and(|flag| flag == [1])
+    }
+
+    /// Where the publisher waits for replies.
+    pub fn reply_to(&self) -> Option<&str> {
+        packed::text(&self.meta, tag::REPLY_TO)
+    }
+
     /// Bytes that the message holds in a queue, for byte limits.
     pub fn size(&self) -> usize {
         self.topic.len() + self.meta.len() + self.payload.len()
@@ -93,6 +110,25 @@ pub enum Wire {
 
 const WIRES: usize = 1;
 
+/// Why a message comes to a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// It was published, or is replayed in the log's order.
+    #[default]
+    Live,
+    /// It was its topic's retained message when the session subscribed.
+    Retained,
+    /// For a durable consumer of this name, for the nth time (from 1); it waits for the acknowledgement.
+    Consumer {
+        /// The consumer's name.
+        name: Arc<str>,
+        /// Whether several sessions share it.
+        shared: bool,
+        /// How many times it has been delivered, this time included.
+        delivery: u32,
+    },
+}
+
 /// An accepted message on its way to subscribers: shared by every session queue that holds it.
 #[derive(Debug)]
 pub struct Routed {
@@ -100,13 +136,23 @@ pub struct Routed {
     pub message: Message,
     /// None when its topic belongs to no log.
     pub place: Option<Place>,
+    /// Why it comes.
+    pub mark: Mark,
+    /// As [`Message::expires_us`], read once.
+    pub expires_us: Option<u64>,
     frames: [OnceLock<Bytes>; WIRES],
 }
 
 impl Routed {
     /// A message with no frame encoded yet.
     pub fn new(message: Message, place: Option<Place>) -> Self {
-        Self { message, place, frames: Default::default() }
+        Self::marked(message, place, Mark::Live)
+    }
+
+    /// The same, with the reason why it comes.
+    pub fn marked(message: Message, place: Option<Place>, mark: Mark) -> Self {
+        let expires_us = message.expires_us();
+        Self { message, place, mark, expires_us, frames: Default::default() }
     }
 
     /// The frame of this wire format, encoded by the first reader that asks.

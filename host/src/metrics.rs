@@ -5,12 +5,14 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
+mod consumers;
 mod gateway;
 mod readiness;
 mod stage;
 mod tally;
 mod text;
 
+pub use consumers::ConsumerMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
@@ -46,6 +48,10 @@ pub struct Metrics {
     pub plugin_rollbacks: Counter,
     /// Messages set aside.
     pub dead_letters: Counter,
+    /// Requests that wait for their reply.
+    pub requests: Gauge,
+    /// Durable consumers.
+    pub consumers: ConsumerMetrics,
 }
 
 /// Counters of one log.
@@ -86,8 +92,11 @@ impl Metrics {
         let rollbacks = "Plugin versions taken back because they failed too often";
         registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
         registry.register("dead_letters", "Messages set aside", dead_letters.clone());
+        let requests = Gauge::default();
+        registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let consumers = ConsumerMetrics::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -101,6 +110,8 @@ impl Metrics {
             plugin_swaps,
             plugin_rollbacks,
             dead_letters,
+            requests,
+            consumers,
         }
     }
 

@@ -1,16 +1,21 @@
-//! Who gets a message: the index of subscriptions, and the hand-over to session queues.
+//! Who gets a message: the index of subscriptions, and the hand-over to session queues. And who is present:
+//! subscribed to just one topic.
 
 mod index;
+mod presence;
+
+pub use presence::{Present, PresentMember};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::message::Routed;
 use crate::session::{Pushed, Session};
 use index::Index;
+use presence::Presence;
 
 /// Topics whose readers a [`Readers`] remembers; beyond it the memory starts anew.
 const REMEMBERED: usize = 4_096;
@@ -20,6 +25,8 @@ const REMEMBERED: usize = 4_096;
 pub struct Router {
     index: RwLock<Index>,
     generation: AtomicU64,
+    /// Locked while the index is.
+    presence: Mutex<Presence>,
 }
 
 /// The readers of recent topics, valid until any subscription changes. One per log, under its lock.
@@ -47,6 +54,9 @@ impl Router {
         if new {
             index.insert(&pattern, session);
             self.generation.fetch_add(1, Ordering::Release);
+            let mut presence = self.presence.lock();
+            drop(index);
+            presence.subscribed(session, &pattern);
         }
         new
     }
@@ -58,6 +68,9 @@ impl Router {
         if had {
             index.remove(pattern, &session.id);
             self.generation.fetch_add(1, Ordering::Release);
+            let mut presence = self.presence.lock();
+            drop(index);
+            presence.unsubscribed(session, pattern);
         }
         had
     }
@@ -67,6 +80,24 @@ impl Router {
         for pattern in session.subscriptions() {
             self.unsubscribe(session, &pattern);
         }
+    }
+
+    /// Whether the session is told who joins and leaves the topics that this pattern of its matches. To be
+    /// said before it subscribes: then it hears of itself, too.
+    pub fn watch(&self, session: &Arc<Session>, pattern: &str, watch: bool) {
+        self.presence.lock().watch(session, &pattern.into(), watch);
+    }
+
+    /// Whether [`watch`](Self::watch) was said of this pattern.
+    pub fn watches(&self, session: &Session, pattern: &str) -> bool {
+        self.presence.lock().watches(session, pattern)
+    }
+
+    /// Shows `see` who is present at a topic. Nobody joins or leaves meanwhile, so what `see` puts into a
+    /// session's queue stands there among the session's events in the order in which it happened.
+    pub fn present<R>(&self, topic: &str, see: impl FnOnce(&Present) -> R) -> R {
+        let presence = self.presence.lock();
+        see(&presence.at(topic))
     }
 
     /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.

@@ -1,6 +1,7 @@
 //! Wires everything together, and takes it apart in the right order.
 
 mod background;
+mod consumers;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
 
 use background::Background;
+use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, TokenError};
 use crate::config::{Config, LogRule};
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
+use crate::durable::{Most, Registry};
 use crate::gateway::{listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
@@ -80,6 +83,10 @@ pub async fn run(
         metrics: Arc::clone(&router.metrics),
         plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
         rebuilds: Arc::new(Arc::clone(&router.consumers)),
+        consumers: Arc::new(AllConsumers {
+            durable: Arc::clone(&router.durable),
+            storage: Arc::clone(&router.consumers),
+        }),
         ready: Arc::clone(&ready),
     };
     let closing = CancellationToken::new();
@@ -137,6 +144,7 @@ struct Parts {
     accounts: Arc<Accounts>,
     plugins: Arc<Plugins>,
     consumers: Arc<Consumers>,
+    durable: Arc<Registry>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -161,7 +169,10 @@ impl Parts {
             metrics: Arc::clone(&metrics),
         })?);
         let router = Arc::new(Router::default());
-        let topics = config.logs.iter().map(topics).collect();
+        let topics: Vec<_> = config.logs.iter().map(topics).collect();
+        let most =
+            Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
+        let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
@@ -175,6 +186,7 @@ impl Parts {
             sequencer: Arc::clone(&sequencer),
             router: Arc::clone(&router),
             consumers: Arc::clone(&consumers),
+            durable: Arc::clone(&durable),
             accounts: Arc::clone(&accounts),
             dead_letters,
             metrics: Arc::clone(&metrics),
@@ -208,10 +220,11 @@ impl Parts {
             sequencer,
             store: store.clone(),
             consumers: Arc::clone(&consumers),
+            durable: Arc::clone(&durable),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),
         });
-        Ok(Self { store, metrics, accounts, plugins, consumers, ingress, threads })
+        Ok(Self { store, metrics, accounts, plugins, consumers, durable, ingress, threads })
     }
 
     /// Lets the queues run dry, then flushes. Blocks.
@@ -223,6 +236,7 @@ impl Parts {
             drop(thread.join());
         }
         self.consumers.stop();
+        self.durable.stop();
         Ok(self.store.close()?)
     }
 }

@@ -27,6 +27,48 @@ pub enum Notice<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// A principal joined a topic that the session watches, or left it.
+    Presence {
+        /// Else it left.
+        joined: bool,
+        /// The topic.
+        topic: &'a str,
+        /// The principal's name.
+        name: &'a str,
+        /// Its origin.
+        origin: &'a str,
+        /// When, Unix microseconds.
+        time_us: u64,
+        /// Some: with this one the topic has more members than anybody is told of (true), or has not any
+        /// more (false).
+        more: Option<bool>,
+    },
+    /// The connection does not read a durable consumer any more.
+    ConsumerEnded {
+        /// Its name.
+        name: &'a str,
+        /// It is a group.
+        shared: bool,
+        /// What it reads.
+        pattern: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A consumer's messages were gone from the log before they were delivered.
+    ConsumerGap {
+        /// Its name.
+        name: &'a str,
+        /// It is a group.
+        shared: bool,
+        /// The log.
+        log: &'a str,
+        /// The life of the log in which `to` was given.
+        epoch: u64,
+        /// The first offset.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
 }
 
 /// How a gateway writes a [`Notice`].

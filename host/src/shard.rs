@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::accounts::Accounts;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
+use crate::durable::Registry;
 use crate::message::{Level, Message, Outcome};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
@@ -55,6 +56,8 @@ pub enum Command {
         session: Arc<Session>,
         /// Valid.
         pattern: String,
+        /// Also who joins and leaves.
+        presence: bool,
         /// Ok(new), or why not.
         answer: oneshot::Sender<Result<bool, Outcome>>,
     },
@@ -114,6 +117,8 @@ pub struct ShardContext {
     pub router: Arc<Router>,
     /// Storage plugins' progress, for level `stored`.
     pub consumers: Arc<Consumers>,
+    /// Durable consumers, whose readers' rights may end.
+    pub durable: Arc<Registry>,
     /// For the revision.
     pub accounts: Arc<Accounts>,
     /// Messages set aside.
@@ -166,9 +171,11 @@ impl Shard {
                 self.publish(&session, message, level, reply, authority);
                 drop(permit);
             }
-            Command::Subscribe { session, pattern, answer } => {
-                let result = self.authorize(&session, "subscribe", &pattern);
-                let result = result.map(|()| self.context.router.subscribe(&session, &pattern));
+            Command::Subscribe { session, pattern, presence, answer } => {
+                let result = self.may_subscribe(&session, &pattern, presence).map(|()| {
+                    self.context.router.watch(&session, &pattern, presence);
+                    self.context.router.subscribe(&session, &pattern)
+                });
                 // A session that closed meanwhile must not stay in the index.
                 if session.outbound.is_closed() {
                     self.context.router.remove(&session);
@@ -181,6 +188,11 @@ impl Shard {
             Command::Recheck(session) => self.recheck(&session),
             Command::Stop => {}
         }
+    }
+
+    fn may_subscribe(&mut self, session: &Session, pattern: &str, presence: bool) -> Result<(), Outcome> {
+        self.authorize(session, "subscribe", pattern)?;
+        if presence { self.authorize(session, "presence", pattern) } else { Ok(()) }
     }
 
     /// Asks the session's auth plugin; its state changes are a transaction of their own.

@@ -77,6 +77,22 @@ impl RebuildView for OneRebuild {
     }
 }
 
+struct NoConsumer;
+
+impl ConsumerView for NoConsumer {
+    fn list(&self) -> Vec<crate::durable::ConsumerInfo> {
+        Vec::new()
+    }
+
+    fn reset(&self, id: &str, _: &crate::message::Since) -> Result<(), crate::durable::Refused> {
+        self.delete(id)
+    }
+
+    fn delete(&self, id: &str) -> Result<(), crate::durable::Refused> {
+        Err(crate::durable::Refused::Invalid(format!("there is no {id}")))
+    }
+}
+
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
     AdminState {
@@ -87,6 +103,7 @@ fn state() -> AdminState {
         metrics: Arc::default(),
         plugins: Arc::new(OnePlugin),
         rebuilds: Arc::new(OneRebuild),
+        consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
     }
 }

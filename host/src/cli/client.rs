@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
-use crate::admin::{AdminToken, CreatedKey, KeyRequest, RevokedKey};
+use crate::admin::{AdminToken, CreatedKey, KeyRequest, ResetRequest, RevokedKey};
 use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 
@@ -89,6 +89,21 @@ impl AdminClient {
         self.get(&format!("{}/rebuild", plugin_path(name)?)).await
     }
 
+    pub(super) async fn reset_consumer(
+        &self,
+        id: &str,
+        request: &ResetRequest,
+    ) -> Result<serde_json::Value, AdminError> {
+        check_consumer(id)?;
+        let body = serde_json::to_vec(request).map_err(|error| AdminError::Refused(error.to_string()))?;
+        self.ask("POST", &format!("/v1/consumers/{id}/reset"), body).await
+    }
+
+    pub(super) async fn delete_consumer(&self, id: &str) -> Result<serde_json::Value, AdminError> {
+        check_consumer(id)?;
+        self.ask("DELETE", &format!("/v1/consumers/{id}"), Vec::new()).await
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         self.ask("GET", path, Vec::new()).await
     }
@@ -159,4 +174,12 @@ fn plugin_path(name: &str) -> Result<String, AdminError> {
         )));
     }
     Ok(format!("/v1/plugins/{name}"))
+}
+
+/// Ids are letters and digits: what is not must not become a part of the path.
+fn check_consumer(id: &str) -> Result<(), AdminError> {
+    if id.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !id.is_empty() {
+        return Ok(());
+    }
+    Err(AdminError::Refused(format!("no consumer has the id {id:?}; `weir consumer list` shows the ids")))
 }

@@ -63,10 +63,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let scratch = Scratch::new()?;
     let plugins = args.plugins.clone().unwrap_or_else(|| scratch.folder.join("plugins"));
-    make_folder(&plugins)?;
     let mut bindings = Bindings::default();
     if args.plugins.is_none() {
+        make_folder(&plugins)?;
         bindings.write(&plugins)?;
+    } else if !plugins.is_dir() {
+        bail!("there is no folder {}: make it, or mend the path", plugins.display());
     }
     let logging = Logging {
         level: args.log.level.clone().unwrap_or_else(|| "info".into()),

@@ -18,6 +18,12 @@ pub struct Limits {
     /// Patterns that one session may hold.
     #[serde(deserialize_with = "unit::count")]
     pub subscriptions_per_session: usize,
+    /// Durable consumers and groups that one principal may make.
+    #[serde(deserialize_with = "unit::count")]
+    pub consumers_per_principal: usize,
+    /// Durable consumers and groups in all.
+    #[serde(deserialize_with = "unit::count")]
+    pub consumers: usize,
     /// Open sockets per listener.
     #[serde(deserialize_with = "unit::count")]
     pub connections: usize,
@@ -58,6 +64,8 @@ impl Default for Limits {
         Self {
             message_bytes: MIB,
             subscriptions_per_session: 1_000,
+            consumers_per_principal: 100,
+            consumers: 10_000,
             connections: 20_000,
             publishes_per_s: 0,
             queue_messages: 8_192,

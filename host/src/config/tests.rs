@@ -142,3 +142,9 @@ fn a_missing_file_is_named() {
     let error = Config::load(Some(Path::new("/no/such.toml")), Overrides::default()).unwrap_err();
     assert!(error.to_string().starts_with("cannot read the configuration /no/such.toml: No such file"));
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let error = Config::load(Some(Path::new("/dev/zero")), Overrides::default()).unwrap_err();
+    assert!(error.to_string().ends_with("/dev/zero: not a regular file"), "{error}");
+}

@@ -35,6 +35,13 @@ impl Progress {
         self.next.lock().get(log).copied().unwrap_or(0)
     }
 
+    /// Where it stands: log, and the first offset that is not committed.
+    pub fn places(&self) -> Vec<(Arc<str>, u64)> {
+        let mut all: Vec<_> = self.next.lock().iter().map(|(log, next)| (Arc::clone(log), *next)).collect();
+        all.sort();
+        all
+    }
+
     /// The binding is gone: nobody needs to wait for it.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);

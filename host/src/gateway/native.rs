@@ -6,6 +6,7 @@
 //! - `socket`: `/v1/ws`. `http`: everything else.
 
 mod answer;
+mod consume;
 mod credential;
 mod event;
 mod fields;

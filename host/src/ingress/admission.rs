@@ -6,6 +6,7 @@ use weir_contract::packed::{self, put, put_named, put_text, put_u64, tag};
 use weir_contract::topic;
 
 use super::rate::Rate;
+use super::waiting::is_reply;
 use super::{Publish, invalid};
 use crate::config::Limits;
 use crate::message::{Message, Outcome, now_us};
@@ -24,7 +25,7 @@ pub fn admit(session: &Session, publish: Publish, limits: &Limits, rate: &Rate) 
         return Err(Outcome::RateLimited { retry_after_ms });
     }
     topic::check(&publish.topic).map_err(|error| invalid(format!("topic {:?}: {error}", publish.topic)))?;
-    if topic::is_reserved(&publish.topic) {
+    if topic::is_reserved(&publish.topic) && !is_reply(&publish.topic) {
         let reason = "topics beginning with $ are the router's own".to_owned();
         return Err(Outcome::Denied { reason });
     }
@@ -53,6 +54,16 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
     }
     for (name, value) in &publish.headers {
         put_named(&mut meta, tag::HEADER, name, value);
+    }
+    if let Some(reply_to) = &publish.reply_to {
+        topic::check(reply_to).map_err(|error| invalid(format!("reply topic {reply_to:?}: {error}")))?;
+        put_text(&mut meta, tag::REPLY_TO, reply_to);
+    }
+    if publish.retain {
+        put(&mut meta, tag::RETAIN, &[1]);
+    }
+    if let Some(milliseconds) = publish.expires_in_ms {
+        put_u64(&mut meta, tag::EXPIRES_US, now_us().saturating_add(milliseconds.saturating_mul(1_000)));
     }
     if let Some(id) = &publish.message_id {
         text("message id", id, MESSAGE_ID_BYTES)?;

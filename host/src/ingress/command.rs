@@ -66,6 +66,12 @@ pub struct Publish {
     pub headers: Vec<(String, String)>,
     /// The publisher's own id, 1 to 64 bytes.
     pub message_id: Option<String>,
+    /// Becomes its topic's retained message; with an empty payload it takes that away.
+    pub retain: bool,
+    /// Milliseconds after which it is not delivered any more.
+    pub expires_in_ms: Option<u64>,
+    /// A topic on which the publisher waits for replies.
+    pub reply_to: Option<String>,
     /// The level to wait for before answering.
     pub level: Level,
 }

@@ -161,11 +161,16 @@ pub fn plugin_file(path: &Path) -> Option<(&str, bool)> {
     valid_name(name).then_some((name, is_wasm))
 }
 
-/// What looks like a plugin and has a name that no plugin can have: reported, since cargo itself writes `_`.
+/// What looks like a plugin and has a name that no plugin can have: reported, since cargo itself writes `_`, and
+/// other systems `.WASM`.
 fn misnamed(path: &Path) -> Option<String> {
     let name = path.file_stem()?.to_string_lossy();
-    let plugin = matches!(path.extension()?.to_str()?, "wasm" | "toml");
-    (plugin && !name.starts_with('.')).then(|| name.into_owned())
+    let ending = path.extension()?.to_str()?;
+    if name.starts_with('.') || !["wasm", "toml"].iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let is_lower = ending.bytes().all(|byte| byte.is_ascii_lowercase());
+    Some(if is_lower { name.into_owned() } else { format!("{name}.{ending}") })
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
@@ -214,6 +219,7 @@ mod tests {
         fs::write(dir.path().join("good.wasm"), [0; 100]).unwrap();
         fs::write(dir.path().join("my_filter.wasm"), [0; 100]).unwrap();
         fs::write(dir.path().join(".my_filter.wasm"), [0; 100]).unwrap();
+        fs::write(dir.path().join("loud.WASM"), [0; 100]).unwrap();
         let fifo = dir.path().join("fifo.wasm");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let entries = Folder::new(dir.path(), 100).scan(|_| true).unwrap();
@@ -227,6 +233,7 @@ mod tests {
         assert!(reason("big").contains("at most 100"), "{}", reason("big"));
         assert_eq!(reason("good"), "read");
         assert!(reason("my_filter").contains("rename the file"), "{}", reason("my_filter"));
+        assert!(reason("loud.WASM").contains("rename the file"), "{}", reason("loud.WASM"));
         assert!(!entries.contains_key(".my_filter"));
     }
 

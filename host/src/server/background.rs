@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use crate::durable::{KEEP_EVERY, Registry};
 use crate::ingress::Ingress;
 use crate::message::now_us;
 use crate::metrics::Readiness;
@@ -35,6 +36,7 @@ impl Background {
         tasks.spawn(until(closing.clone(), chain_changes(parts)));
         tasks.spawn(until(closing.clone(), account_changes(parts)));
         tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
+        tasks.spawn(until(closing.clone(), consumers(Arc::clone(&parts.durable))));
         tasks.spawn(until(closing.clone(), readiness(parts, Arc::clone(ready))));
         Self { tasks }
     }
@@ -97,6 +99,27 @@ async fn expiries(ingress: Ingress) {
             |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
         ingress.sessions().close_where(expired, 1008, "key expired");
         ingress.prune();
+    }
+}
+
+/// Writes down where durable consumers stand, and deletes those that nobody reads any more.
+async fn consumers(durable: Arc<Registry>) {
+    let mut swept = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        let sweep = swept.elapsed() >= LOOK;
+        if sweep {
+            swept = tokio::time::Instant::now();
+        }
+        let durable = Arc::clone(&durable);
+        // There may be thousands: no worker of a socket shall wait for them.
+        let kept = tokio::task::spawn_blocking(move || {
+            durable.keep();
+            if sweep {
+                durable.sweep();
+            }
+        });
+        drop(kept.await);
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Outbound {
     limits: OutboundLimits,
     queue: Mutex<Queue>,
     ready: Notify,
+    /// The writer has taken something, or the session was closed.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ struct Queue {
 impl Outbound {
     /// An empty queue.
     pub fn new(limits: OutboundLimits) -> Self {
-        Self { limits, queue: Mutex::default(), ready: Notify::new() }
+        Self { limits, queue: Mutex::default(), ready: Notify::new(), taken: Notify::new() }
     }
 
     /// Enqueues a message.
@@ -96,6 +98,7 @@ impl Outbound {
             queue.items.push_back(Item::Close(1008, reason));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
             return Pushed::Overflowed;
         }
         queue.bytes += size;
@@ -117,6 +120,7 @@ impl Outbound {
             queue.items.push_back(Item::Close(code, reason.into()));
             drop(queue);
             self.ready.notify_one();
+            self.taken.notify_waiters();
         }
     }
 
@@ -154,6 +158,27 @@ impl Outbound {
         }
         queue.bytes = 0;
         std::mem::swap(&mut queue.items, into);
+        drop(queue);
+        self.taken.notify_waiters();
         true
+    }
+
+    /// Whether less than a quarter of the bounds is taken up, or the session was closed.
+    pub fn has_room(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.closed
+            || (queue.items.len() <= self.limits.messages / 4 && queue.bytes <= self.limits.bytes / 4)
+    }
+
+    /// Waits until [`has_room`](Self::has_room): for those who have more to send than the queue holds, as a replay
+    /// of a log does. Any number may wait; what they push then must be far less than the rest of the bounds.
+    pub async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.has_room() {
+                return;
+            }
+            taken.await;
+        }
     }
 }

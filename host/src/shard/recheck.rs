@@ -16,13 +16,24 @@ impl Shard {
             return;
         }
         for pattern in session.subscriptions() {
-            let reason = match self.authorize(session, "subscribe", &pattern) {
-                Ok(()) => continue,
-                Err(Outcome::Denied { .. }) => "no longer allowed",
-                Err(_) => "permission could not be checked",
-            };
+            let presence = self.context.router.watches(session, &pattern);
+            let Some(reason) = forbidden(self.may_subscribe(session, &pattern, presence)) else { continue };
             self.context.router.unsubscribe(session, &pattern);
             session.notify(Notice::Unsubscribed { pattern: &pattern, reason });
         }
+        for attached in self.context.durable.attached(session) {
+            if let Some(reason) = forbidden(self.may_subscribe(session, attached.pattern(), false)) {
+                self.context.durable.revoke(session, &attached, reason);
+            }
+        }
+    }
+}
+
+/// Why a session may not subscribe to a pattern any more; none if it may.
+fn forbidden(answer: Result<(), Outcome>) -> Option<&'static str> {
+    match answer {
+        Ok(()) => None,
+        Err(Outcome::Denied { .. }) => Some("no longer allowed"),
+        Err(_) => Some("permission could not be checked"),
     }
 }

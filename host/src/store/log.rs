@@ -220,6 +220,13 @@ impl Log {
         }
     }
 
+    /// Bytes on the disk of the segments that hold `offset` and later ones.
+    pub fn bytes_from(&self, offset: u64) -> u64 {
+        let view = self.view();
+        let kept = view.sealed.iter().filter(|(_, sealed)| sealed.next > offset);
+        kept.map(|(_, sealed)| sealed.bytes).sum::<u64>() + view.active.bytes()
+    }
+
     fn view(&self) -> Arc<View> {
         self.0.view.read().clone()
     }

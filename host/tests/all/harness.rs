@@ -70,8 +70,13 @@ impl Setup {
 
     /// Over the folders of a server that has ended.
     pub fn over(folders: &Arc<Folders>) -> Self {
-        let config =
+        let mut config =
             Config { data: folders.data(), plugins: folders.plugins(), shards: 2, ..Config::default() };
+        // A busy machine may stop a guest for longer than the defaults forgive; the loops of the tests end all
+        // the same.
+        config.plugin.deadline = Duration::from_secs(1);
+        config.plugin.pass_deadline = Duration::from_secs(4);
+        config.plugin.store_deadline = Duration::from_secs(10);
         Self { folders: Arc::clone(folders), config }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "cli",
     "server",
     "gateway",
@@ -13,6 +13,7 @@ const LAYERS: [&str; 19] = [
     "shard",
     "pipeline",
     "consumer",
+    "durable",
     "sequencer",
     "plugin",
     "router",

@@ -7,8 +7,8 @@ use super::payload::{put_message, put_place};
 use super::request::{Fault, Id};
 use crate::gateway::json::{self, Object};
 use crate::gateway::ws::frame;
-use crate::ingress::{HistoryPage, QueryFailure, QueryPage, Subscribed};
-use crate::message::{Accepted, Outcome, now_us};
+use crate::ingress::{HistoryPage, Present, QueryFailure, QueryPage, Subscribed, Unanswered};
+use crate::message::{Accepted, Message, Outcome, now_us};
 
 /// Puts what `write` writes into a frame that answers `id`.
 pub(super) fn framed(id: &Id, write: impl FnOnce(&mut Object<'_>)) -> Bytes {
@@ -82,6 +82,48 @@ pub(super) fn unsubscribed(object: &mut Object<'_>, pattern: &str, removed: bool
     object.flag("ok", true);
     object.text("topic", pattern);
     object.flag("removed", removed);
+}
+
+/// Who is present at a topic.
+pub(super) fn presence(object: &mut Object<'_>, topic: &str, present: &Present) {
+    object.flag("ok", true);
+    object.text("topic", topic);
+    object.number("count", number(present.count));
+    json::put_array(object.key("members"), &present.members, |out, member| {
+        let mut object = Object::begin(out);
+        object.text("name", &member.name);
+        object.text("origin", &member.origin);
+        object.number("connections", number(member.connections));
+        object.number("since_us", member.since_us);
+        object.end();
+    });
+    object.flag("more", present.count > present.members.len());
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// The reply to a request, or why there is none.
+pub(super) fn replied(object: &mut Object<'_>, replied: &Result<Message, Unanswered>) {
+    let word = match replied {
+        Ok(reply) => {
+            object.flag("ok", true);
+            object.text("outcome", "accepted");
+            let mut inner = Object::begin(object.key("reply"));
+            put_message(&mut inner, reply, None);
+            return inner.end();
+        }
+        Err(Unanswered::Refused(refused)) => return outcome(object, refused),
+        Err(Unanswered::Busy { .. }) => "overloaded",
+        Err(Unanswered::Nobody(_)) => "unanswered",
+        Err(Unanswered::Stopping) => "shutting-down",
+    };
+    object.flag("ok", false);
+    object.text("outcome", word);
+    if let Err(why) = replied {
+        object.text("reason", &why.to_string());
+    }
 }
 
 /// Alive.

@@ -6,7 +6,7 @@ use super::payload;
 use super::request::Fault;
 use crate::gateway::json::Object;
 use crate::gateway::ws::frame;
-use crate::message::{Outcome, Routed, now_us};
+use crate::message::{Mark, Outcome, Routed, now_us};
 use crate::session::Notice;
 
 /// Bytes around a payload in an ordinary delivery: a guess that spares most frames a second allocation.
@@ -20,6 +20,14 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
     frame::text(hint, |out| {
         let mut object = Object::begin(out);
         object.text("event", "message");
+        match &routed.mark {
+            Mark::Live => {}
+            Mark::Retained => object.flag("retained", true),
+            Mark::Consumer { name, shared, delivery } => {
+                object.text(consumer_key(*shared), name);
+                object.number("delivery", u64::from(*delivery));
+            }
+        }
         payload::put_message(&mut object, message, routed.place.as_ref());
         object.end();
     })
@@ -33,7 +41,36 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text("topic", pattern);
             object.text("reason", reason);
         }
+        Notice::Presence { joined, topic, name, origin, time_us, more } => {
+            object.text("event", if joined { "join" } else { "leave" });
+            object.text("topic", topic);
+            object.text("name", name);
+            object.text("origin", origin);
+            object.number("time_us", time_us);
+            if let Some(more) = more {
+                object.flag("more", more);
+            }
+        }
+        Notice::ConsumerEnded { name, shared, pattern, reason } => {
+            object.text("event", "unsubscribed");
+            object.text("topic", pattern);
+            object.text(consumer_key(shared), name);
+            object.text("reason", reason);
+        }
+        Notice::ConsumerGap { name, shared, log, epoch, from, to } => {
+            object.text("event", "gap");
+            object.text(consumer_key(shared), name);
+            object.text("log", log);
+            object.number("epoch", epoch);
+            object.number("from", from);
+            object.number("to", to);
+        }
     })
+}
+
+/// The key under which a durable consumer is named.
+pub(super) fn consumer_key(shared: bool) -> &'static str {
+    if shared { "group" } else { "consumer" }
 }
 
 /// A frame that could not be read, and had no `id`.

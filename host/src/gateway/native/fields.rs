@@ -1,6 +1,9 @@
 //! Reading the values of [`Keys`]: each error names the key and what is accepted.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
@@ -10,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::keys::{Key, Keys};
 use super::request::Fault;
+use crate::message::{Places, Since};
 
 /// Base64 as people write it, with padding or without.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -20,6 +24,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Messages of a history page, items of a query page.
 const PAGE: usize = 100;
 const MOST: usize = 1_000;
+
+/// How long a request may wait for its reply, and how long it does unless it says.
+const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A string, if there is one.
 pub(super) fn text<'a>(keys: &Keys<'a>, key: Key) -> Result<Option<Cow<'a, str>>, Fault> {
@@ -50,10 +58,76 @@ pub(super) fn check_limit(limit: Option<usize>) -> Result<usize, Fault> {
     }
 }
 
+/// `timeout_ms`: how long a reply is waited for.
+pub(super) fn timeout(keys: &Keys<'_>) -> Result<Duration, Fault> {
+    let milliseconds = number(keys, Key::TimeoutMs, TIMEOUT_MS)?;
+    Ok(milliseconds.map_or(TIMEOUT, Duration::from_millis))
+}
+
 /// `after`.
 pub(super) fn after(keys: &Keys<'_>) -> Result<Option<(u64, u64)>, Fault> {
     let place = typed::<After>(keys, Key::After, r#"like {"epoch":1,"offset":7}"#)?;
     Ok(place.map(|place| (place.epoch, place.offset)))
+}
+
+/// `since`: where reading begins, if it is said.
+pub(super) fn since(keys: &Keys<'_>) -> Result<Option<Since>, Fault> {
+    let accepted = r#""now", "start" or an object like {"LOG":{"epoch":1,"offset":7}}"#;
+    Ok(typed::<Begin>(keys, Key::Since, accepted)?.map(|begin| match begin {
+        Begin::Word(Word::Now) => Since::Now,
+        Begin::Word(Word::Start) => Since::Start,
+        Begin::Places(places) => {
+            let places = places.into_iter().map(|(log, at)| (log.into(), (at.epoch, at.offset)));
+            Since::Places(Places(places.collect()))
+        }
+    }))
+}
+
+/// The same, from a query parameter or a header.
+pub(super) fn check_since(text: Option<&str>) -> Result<Option<Since>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    match text {
+        "now" => Ok(Some(Since::Now)),
+        "start" => Ok(Some(Since::Start)),
+        places => Places::parse(places).map(|places| Some(Since::Places(places))).ok_or_else(|| {
+            Fault::new("`since` must be now, start or LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...]".into())
+        }),
+    }
+}
+
+/// A number within bounds, if there is one.
+pub(super) fn number(keys: &Keys<'_>, key: Key, accepted: RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
+    let number: Option<u64> = typed(keys, key, &shown(&accepted))?;
+    parse_number(key, number.map(|number| number.to_string()).as_deref(), accepted)
+}
+
+/// Whole numbers, if they are given.
+pub(super) fn numbers(keys: &Keys<'_>, key: Key) -> Result<Option<Vec<u64>>, Fault> {
+    typed(keys, key, "an array of whole numbers")
+}
+
+/// The same, from a query parameter.
+pub(super) fn parse_number(
+    key: Key,
+    text: Option<&str>,
+    accepted: RangeInclusive<u64>,
+) -> Result<Option<u64>, Fault> {
+    let Some(text) = text else { return Ok(None) };
+    let number = text.parse().ok().filter(|number| accepted.contains(number));
+    number.map(Some).ok_or_else(|| Fault::new(format!("`{}` must be {}", key.name(), shown(&accepted))))
+}
+
+/// `true` or `false` in a query parameter; absent is false.
+pub(super) fn check_flag(key: Key, text: Option<&str>) -> Result<bool, Fault> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Fault::new(format!("`{}` must be true or false", key.name()))),
+    }
+}
+
+fn shown(accepted: &RangeInclusive<u64>) -> String {
+    format!("a whole number from {} to {}", accepted.start(), accepted.end())
 }
 
 /// `params`: a JSON object as it is written, `{}` if there is none.
@@ -84,7 +158,6 @@ pub(super) fn base64(keys: &Keys<'_>) -> Result<Option<Vec<u8>>, Fault> {
 
 /// `headers`, with names in lower case.
 pub(super) fn headers(keys: &Keys<'_>) -> Result<Vec<(String, String)>, Fault> {
-    use std::collections::BTreeMap;
     let Some(headers) = typed::<BTreeMap<String, String>>(keys, Key::Headers, "an object of strings")? else {
         return Ok(Vec::new());
     };
@@ -134,6 +207,20 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 struct After {
     epoch: u64,
     offset: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Begin {
+    Word(Word),
+    Places(BTreeMap<String, After>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Now,
+    Start,
 }
 
 fn typed<'a, T: Deserialize<'a>>(keys: &Keys<'a>, key: Key, accepted: &str) -> Result<Option<T>, Fault> {

@@ -1,13 +1,17 @@
 //! The native protocol without a connection: one session per request.
 
 mod history;
+mod presence;
 mod publish;
 mod query;
+mod request;
 mod status;
 
 pub(super) use history::history;
+pub(super) use presence::presence;
 pub(super) use publish::publish;
 pub(super) use query::query;
+pub(super) use request::request;
 
 use axum::extract::Request;
 use axum::http::header::WWW_AUTHENTICATE;

@@ -28,9 +28,26 @@ pub(super) enum Key {
     Plugin,
     Params,
     Cursor,
+    Since,
+    Retained,
+    Presence,
+    Consumer,
+    Group,
+    AckWaitMs,
+    MaxInFlight,
+    ExpiresAfterMs,
+    Delete,
+    Epoch,
+    Offset,
+    Offsets,
+    UpTo,
+    Retain,
+    ExpiresInMs,
+    ReplyTo,
+    TimeoutMs,
 }
 
-const KEYS: [(Key, &str); 17] = [
+const KEYS: [(Key, &str); 34] = [
     (Key::Action, "action"),
     (Key::Id, "id"),
     (Key::Topic, "topic"),
@@ -48,6 +65,23 @@ const KEYS: [(Key, &str); 17] = [
     (Key::Plugin, "plugin"),
     (Key::Params, "params"),
     (Key::Cursor, "cursor"),
+    (Key::Since, "since"),
+    (Key::Retained, "retained"),
+    (Key::Presence, "presence"),
+    (Key::Consumer, "consumer"),
+    (Key::Group, "group"),
+    (Key::AckWaitMs, "ack_wait_ms"),
+    (Key::MaxInFlight, "max_in_flight"),
+    (Key::ExpiresAfterMs, "expires_after_ms"),
+    (Key::Delete, "delete"),
+    (Key::Epoch, "epoch"),
+    (Key::Offset, "offset"),
+    (Key::Offsets, "offsets"),
+    (Key::UpTo, "up_to"),
+    (Key::Retain, "retain"),
+    (Key::ExpiresInMs, "expires_in_ms"),
+    (Key::ReplyTo, "reply_to"),
+    (Key::TimeoutMs, "timeout_ms"),
 ];
 
 /// Bytes of an unknown key that are repeated to the client.
@@ -65,11 +99,17 @@ impl Key {
 }
 
 /// One JSON object. Its syntax has been checked, its values' types have not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys<'a> {
     values: [Option<&'a RawValue>; KEYS.len()],
     unknown: Option<String>,
     twice: Option<Key>,
+}
+
+impl Default for Keys<'_> {
+    fn default() -> Self {
+        Self { values: [None; KEYS.len()], unknown: None, twice: None }
+    }
 }
 
 impl<'a> Keys<'a> {

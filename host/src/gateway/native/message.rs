@@ -11,7 +11,7 @@ use crate::ingress::Publish;
 use crate::message::Level;
 
 /// Keys of a message to be published.
-pub(super) const MESSAGE: [Key; 8] = [
+pub(super) const MESSAGE: [Key; 11] = [
     Key::Topic,
     Key::Data,
     Key::Text,
@@ -20,7 +20,27 @@ pub(super) const MESSAGE: [Key; 8] = [
     Key::Headers,
     Key::MessageId,
     Key::Level,
+    Key::Retain,
+    Key::ExpiresInMs,
+    Key::ReplyTo,
 ];
+
+/// Keys of a request's body over HTTP.
+pub(super) const REQUEST: [Key; 9] = [
+    Key::Topic,
+    Key::Data,
+    Key::Text,
+    Key::Base64,
+    Key::ContentType,
+    Key::Headers,
+    Key::MessageId,
+    Key::ExpiresInMs,
+    Key::TimeoutMs,
+];
+
+/// Milliseconds after which a message may expire: as far as numbers are exact in JavaScript.
+pub(super) const EXPIRES_IN_MS: std::ops::RangeInclusive<u64> = 1..=(1 << 53);
+
 /// Reads a message; the caller has checked that there are no other keys.
 pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, Fault> {
     let topic = fields::required(keys, Key::Topic)?.into_owned();
@@ -34,6 +54,9 @@ pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, F
         content_type: Some(content_type),
         headers: fields::headers(keys)?,
         message_id: fields::check_message_id(fields::text(keys, Key::MessageId)?.as_deref())?,
+        retain: fields::flag(keys, Key::Retain)?,
+        expires_in_ms: fields::number(keys, Key::ExpiresInMs, EXPIRES_IN_MS)?,
+        reply_to: fields::text(keys, Key::ReplyTo)?.map(Into::into),
         level: level(fields::text(keys, Key::Level)?.as_deref())?,
     })
 }

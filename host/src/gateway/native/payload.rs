@@ -20,6 +20,12 @@ pub(super) fn put_message(object: &mut Object<'_>, message: &Message, place: Opt
     if let Some(content_type) = shown.content_type {
         object.text("content_type", content_type);
     }
+    if let Some(reply_to) = shown.reply_to {
+        object.text("reply_to", reply_to);
+    }
+    if let Some(expires_us) = shown.expires_us {
+        object.number("expires_us", expires_us);
+    }
     if shown.has_headers {
         put_headers(object.key("headers"), &message.meta);
     }
@@ -42,6 +48,8 @@ struct Shown<'a> {
     from: &'a str,
     message_id: Option<&'a str>,
     content_type: Option<&'a str>,
+    reply_to: Option<&'a str>,
+    expires_us: Option<u64>,
     has_headers: bool,
 }
 
@@ -55,6 +63,8 @@ impl<'a> Shown<'a> {
                 tag::NAME => shown.from = text().unwrap_or_default(),
                 tag::DEDUP_ID => shown.message_id = text(),
                 tag::CONTENT_TYPE => shown.content_type = text(),
+                tag::REPLY_TO => shown.reply_to = text(),
+                tag::EXPIRES_US => shown.expires_us = value.try_into().ok().map(u64::from_le_bytes),
                 tag::HEADER => shown.has_headers = true,
                 _ => {}
             }

@@ -1,13 +1,17 @@
 //! What a client asks for, read from a frame or from an HTTP body.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
+use super::consume;
 use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
+use crate::durable::{Ack, Request as Consume};
 use crate::ingress::{HistoryRequest, Publish, Query};
 
-const PUBLISH: [Key; 10] = [
+const PUBLISH: [Key; 13] = [
     Key::Action,
     Key::Id,
     Key::Topic,
@@ -18,8 +22,25 @@ const PUBLISH: [Key; 10] = [
     Key::Headers,
     Key::MessageId,
     Key::Level,
+    Key::Retain,
+    Key::ExpiresInMs,
+    Key::ReplyTo,
 ];
-const SUBSCRIBE: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
+const REQUEST: [Key; 11] = [
+    Key::Action,
+    Key::Id,
+    Key::Topic,
+    Key::Data,
+    Key::Text,
+    Key::Base64,
+    Key::ContentType,
+    Key::Headers,
+    Key::MessageId,
+    Key::ExpiresInMs,
+    Key::TimeoutMs,
+];
+const SUBSCRIBE: [Key; 4] = [Key::Action, Key::Id, Key::Topic, Key::Presence];
+const TOPIC: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
 const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::After, Key::Limit, Key::Reverse];
 const QUERY: [Key; 7] = [Key::Action, Key::Id, Key::Plugin, Key::Topic, Key::Params, Key::Cursor, Key::Limit];
 const PING: [Key; 2] = [Key::Action, Key::Id];
@@ -82,8 +103,15 @@ pub(super) struct Frame {
 #[derive(Debug)]
 pub(super) enum Request {
     Publish(Publish),
-    Subscribe(String),
+    /// With the time to wait for the reply.
+    Request(Publish, Duration),
+    /// Also who joins and leaves?
+    Subscribe(String, bool),
     Unsubscribe(String),
+    Presence(String),
+    Consume(Consume),
+    Leave(consume::Leave),
+    Ack(Ack),
     History(HistoryRequest),
     Query(Query),
     Ping,
@@ -112,27 +140,40 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
             keys.only(&PUBLISH)?;
             Ok(Request::Publish(message::publish(keys, source)?))
         }
+        "subscribe" if consume::is_meant(keys) => consume::subscribe(keys).map(Request::Consume),
+        "unsubscribe" if consume::is_meant(keys) => consume::unsubscribe(keys).map(Request::Leave),
+        "ack" => consume::ack(keys).map(Request::Ack),
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
-            Ok(Request::Subscribe(fields::required(keys, Key::Topic)?.into_owned()))
+            let presence = fields::flag(keys, Key::Presence)?;
+            Ok(Request::Subscribe(fields::required(keys, Key::Topic)?.into_owned(), presence))
         }
         "unsubscribe" => {
-            keys.only(&SUBSCRIBE)?;
+            keys.only(&TOPIC)?;
             Ok(Request::Unsubscribe(fields::required(keys, Key::Topic)?.into_owned()))
         }
         "ping" => {
             keys.only(&PING)?;
             Ok(Request::Ping)
         }
-        "history" | "query" if id.is_none() => {
+        "history" | "presence" | "query" | "request" if id.is_none() => {
             Err(Fault::new("`id` is missing: there would be no answer without it".into()))
         }
         "history" => history(keys).map(Request::History),
         "query" => query(keys).map(Request::Query),
+        "presence" => {
+            keys.only(&TOPIC)?;
+            Ok(Request::Presence(fields::required(keys, Key::Topic)?.into_owned()))
+        }
+        "request" => {
+            keys.only(&REQUEST)?;
+            Ok(Request::Request(message::publish(keys, source)?, fields::timeout(keys)?))
+        }
         other => {
             let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();
             Err(Fault::new(format!(
-                "unknown action {shown:?}: accepted are history, ping, publish, query, subscribe, unsubscribe"
+                "unknown action {shown:?}: accepted are ack, history, ping, presence, publish, query, request, \
+                 subscribe, unsubscribe"
             )))
         }
     }
@@ -204,8 +245,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_frame_is_read_or_refused(
-            action in prop_oneof![Just("publish"), Just("subscribe"), Just("history"), Just("query"), Just("ping")],
-            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|after|params|cursor)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
+            action in prop_oneof![Just("publish"), Just("subscribe"), Just("history"), Just("query"), Just("ping"), Just("request"), Just("presence")],
+            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|after|params|cursor|presence|timeout_ms)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
         ) {
             let frame = read(&format!("{{\"action\":\"{action}\"{rest}}}"));
             if let Err(fault) = frame.request {

@@ -27,6 +27,8 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
     Router::new()
         .route("/v1/ws", get(socket::open))
         .route("/v1/publish", post(http::publish))
+        .route("/v1/request", post(http::request))
+        .route("/v1/presence", get(http::presence))
         .route("/v1/history", get(http::history))
         .route("/v1/query/{plugin}", get(http::query))
         .method_not_allowed_fallback(wrong_method)
@@ -36,7 +38,8 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
 }
 
 async fn nowhere() -> Response {
-    let reason = "no such path: there are /v1/ws, /v1/publish, /v1/history and /v1/query/PLUGIN";
+    let reason = "no such path: there are /v1/ws, /v1/publish, /v1/request, /v1/presence, /v1/history and \
+                  /v1/query/PLUGIN";
     reply::fault(StatusCode::NOT_FOUND, "not-found", reason)
 }
 

@@ -1,11 +1,13 @@
 //! `/v1/ws`: one connection of the native protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::message::Source;
@@ -42,7 +44,7 @@ pub(super) async fn open(
         if let Some(opened) = upgrade.opened().await {
             let metrics = app.ingress.gateway(visit.session().gateway);
             let connection = Connection::new(Arc::clone(visit.session()), metrics, &app.limits);
-            let native = Native::new(visit, Arc::clone(&connection), &app.limits);
+            let native = Native::new(visit, Arc::clone(&connection), rest.clone(), &app.limits);
             ws::run(&connection, opened, native, &app.limits, &rest).await;
         }
     });
@@ -50,21 +52,24 @@ pub(super) async fn open(
 }
 
 /// Turns frames into commands.
-struct Native {
-    visit: Visit,
-    connection: Arc<Connection>,
+pub(super) struct Native {
+    pub(super) visit: Visit,
+    pub(super) connection: Arc<Connection>,
+    lease: Lease,
+    /// Requests that wait for their reply; they end with the connection.
+    requests: Option<JoinSet<()>>,
     most_bytes: usize,
     /// The largest frame so far. The decoder reuses its memory, so a small frame may lie in as much.
     largest: usize,
 }
 
 impl Native {
-    fn new(visit: Visit, connection: Arc<Connection>, limits: &Limits) -> Self {
+    fn new(visit: Visit, connection: Arc<Connection>, lease: Lease, limits: &Limits) -> Self {
         let most_bytes = limits.message_bytes.saturating_mul(4) / 3 + AROUND;
-        Self { visit, connection, most_bytes, largest: 4 * 1024 }
+        Self { visit, connection, lease, requests: None, most_bytes, largest: 4 * 1024 }
     }
 
-    fn say(&self, frame: Bytes) {
+    pub(super) fn say(&self, frame: Bytes) {
         self.connection.session().outbound.push_control(frame);
     }
 
@@ -74,8 +79,25 @@ impl Native {
         self.visit.ingress().publish(self.visit.session(), publish, responder).await;
     }
 
-    async fn subscribe(&self, id: Option<Id>, pattern: &str) {
-        match self.visit.ingress().subscribe(self.visit.session(), pattern).await {
+    /// Takes its turn among the frames until it is published. What is behind it does not wait for the reply.
+    async fn request(&mut self, id: Id, publish: Publish, timeout: Duration) {
+        let expected = self.connection.expect();
+        let answer = move |replied| {
+            expected.answer(answer::framed(&id, |object| answer::replied(object, &replied)));
+        };
+        match self.visit.ingress().request(self.visit.session(), publish, timeout).await {
+            Ok(asked) => {
+                let requests = self.requests.get_or_insert_default();
+                while requests.try_join_next().is_some() {}
+                let lease = self.lease.clone();
+                requests.spawn(async move { answer(asked.reply(lease.shutdown()).await) });
+            }
+            Err(unanswered) => answer(Err(unanswered)),
+        }
+    }
+
+    async fn subscribe(&self, id: Option<Id>, pattern: &str, presence: bool) {
+        match self.visit.ingress().subscribe(self.visit.session(), pattern, presence).await {
             Ok(subscribed) => {
                 if let Some(id) = id {
                     self.say(answer::framed(&id, |object| answer::subscribed(object, pattern, &subscribed)));
@@ -104,6 +126,15 @@ impl Native {
                 Ok(page) => answer::framed(id, |object| answer::query(object, &page)),
                 Err(failure) => answer::framed(id, |object| answer::query_failure(object, &failure)),
             },
+            Asked::Presence(topic) => {
+                let answered = ingress.presence(session, &topic, |present| {
+                    self.say(answer::framed(id, |object| answer::presence(object, &topic, present)));
+                });
+                match answered.await {
+                    Ok(()) => return,
+                    Err(outcome) => answer::framed(id, |object| answer::outcome(object, &outcome)),
+                }
+            }
             _ => answer::framed(id, answer::pong),
         };
         self.say(frame);
@@ -126,8 +157,16 @@ impl Handler for Native {
         match (frame.id, frame.request) {
             (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
             // What is rare is boxed: each connection has room for the largest of these futures.
-            (id, Ok(Asked::Subscribe(pattern))) => Box::pin(self.subscribe(id, &pattern)).await,
+            (id, Ok(Asked::Subscribe(pattern, presence))) => {
+                Box::pin(self.subscribe(id, &pattern, presence)).await;
+            }
+            (Some(id), Ok(Asked::Request(publish, timeout))) => {
+                Box::pin(self.request(id, publish, timeout)).await;
+            }
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
+            (id, Ok(Asked::Consume(request))) => Box::pin(self.consume(id, &request)).await,
+            (id, Ok(Asked::Leave(leave))) => Box::pin(self.leave(id, &leave)).await,
+            (id, Ok(Asked::Ack(ack))) => self.ack(id, &ack),
             (Some(id), Ok(asked)) => Box::pin(self.ask(&id, asked)).await,
             (None, Ok(_)) => self.say(event::pong()),
             (Some(id), Err(fault)) => {

@@ -22,7 +22,8 @@ impl Setup {
     pub fn write_config(&self, more: &str) -> PathBuf {
         let path = self.folders.root().join("weir.toml");
         let text = format!(
-            "shards = 2\n[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{more}"
+            "shards = 2\n[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [plugin]\ndeadline = \"1s\"\npass_deadline = \"4s\"\nstore_deadline = \"10s\"\n{more}"
         );
         std::fs::write(&path, text).expect("write weir.toml");
         path

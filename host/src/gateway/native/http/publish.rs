@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::super::keys::Keys;
+use super::super::keys::{Key, Keys};
 use super::super::message::{self, MESSAGE, Source};
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
@@ -119,7 +119,8 @@ fn raw(
     let content_type =
         content_type.transpose().map_err(|_| Fault::new("`Content-Type` must be UTF-8".into()))?;
     fields::check_content_type(content_type.unwrap_or_default())?;
-    only(parameters, &["topic", "message_id", "level"])?;
+    let accepted = ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to"];
+    only(parameters, &accepted)?;
     let message_id = same_id(idempotency_key, parameter(parameters, "message_id"))?;
     Ok(Publish {
         topic: parameter(parameters, "topic").unwrap_or_default().into(),
@@ -127,6 +128,13 @@ fn raw(
         content_type: content_type.map(str::to_owned),
         headers: Vec::new(),
         message_id: fields::check_message_id(message_id)?,
+        retain: fields::check_flag(Key::Retain, parameter(parameters, "retain"))?,
+        expires_in_ms: fields::parse_number(
+            Key::ExpiresInMs,
+            parameter(parameters, "expires_in_ms"),
+            message::EXPIRES_IN_MS,
+        )?,
+        reply_to: parameter(parameters, "reply_to").map(str::to_owned),
         level: message::level(parameter(parameters, "level"))?,
     })
 }

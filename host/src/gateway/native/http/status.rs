@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use weir_contract::topic;
 
-use crate::ingress::QueryFailure;
+use crate::ingress::{QueryFailure, Unanswered};
 use crate::message::Outcome;
 
 /// The status of a publish to `topic`.
@@ -31,6 +31,15 @@ pub(super) fn of_reading(outcome: &Outcome, pattern: &str) -> StatusCode {
         Outcome::Invalid(_) => StatusCode::BAD_REQUEST,
         Outcome::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         other => of_publish(other, pattern),
+    }
+}
+
+/// The status of a request without a reply.
+pub(super) fn of_request(why: &Unanswered, topic: &str) -> StatusCode {
+    match why {
+        Unanswered::Refused(outcome) => of_publish(outcome, topic),
+        Unanswered::Nobody(_) => StatusCode::GATEWAY_TIMEOUT,
+        Unanswered::Busy { .. } | Unanswered::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -1,0 +1,133 @@
+//! What operators see of consumers, and what they can do about them.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::consumer::Consumer;
+use super::open::begin;
+use super::window::Window;
+use super::{Refused, Registry};
+use crate::message::Since;
+
+/// One consumer, as `weir consumer list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ConsumerInfo {
+    /// What `reset` and `delete` want.
+    pub id: Arc<str>,
+    /// `consumer`, `group` or `storage`.
+    pub kind: &'static str,
+    /// The principal that it belongs to; none for groups and storage plugins.
+    pub owner: Option<Arc<str>>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it reads.
+    pub topics: Vec<String>,
+    /// Sessions that read it now.
+    pub members: Vec<Arc<str>>,
+    /// Where it stands.
+    pub logs: Vec<LogInfo>,
+    /// Delivered, not acknowledged.
+    pub in_flight: usize,
+    /// Deliveries after the first, in all.
+    pub redelivered: u64,
+    /// Offsets that were gone before they were delivered, in all.
+    pub missed: u64,
+    /// Since when nobody reads, Unix microseconds; none while somebody does.
+    pub idle_since_us: Option<u64>,
+}
+
+/// Where a consumer stands in a log.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LogInfo {
+    /// The log.
+    pub log: Arc<str>,
+    /// Everything below is done with.
+    pub cursor: u64,
+    /// The first offset that was not read for it.
+    pub next: u64,
+    /// Offsets on the disk from the cursor on, whatever their topics.
+    pub lag: u64,
+    /// Bytes of the segments from the cursor on, which it keeps from retention.
+    pub held_bytes: u64,
+}
+
+impl Registry {
+    /// All of them, by name and owner.
+    pub fn list(&self) -> Vec<ConsumerInfo> {
+        let all: Vec<Arc<Consumer>> = self.all.read().values().cloned().collect();
+        let mut all: Vec<ConsumerInfo> = all.iter().map(|consumer| info(consumer)).collect();
+        all.sort_by(|a, b| (&a.name, &a.owner, &a.id).cmp(&(&b.name, &b.owner, &b.id)));
+        all
+    }
+
+    /// Moves a consumer: what is in flight is forgotten, and reading goes on from there. On the disk when this
+    /// is done. Logs that `since` does not name begin with their oldest message.
+    pub async fn reset(self: &Arc<Self>, id: &str, since: &Since) -> Result<(), Refused> {
+        let consumer = self.by_id(id)?;
+        if let Since::Places(places) = since {
+            let reads = |log: &Arc<str>| consumer.logs.iter().any(|read| read.name() == log);
+            if let Some(log) = places.0.keys().find(|log| !reads(log)) {
+                return Err(Refused::Invalid(format!("the consumer does not read a log {log:?}")));
+            }
+        }
+        let (done, durable) = oneshot::channel();
+        {
+            let mut state = consumer.state.lock();
+            let starts = self.store.writer().submit(|queue| {
+                consumer.logs.iter().map(|log| begin(log, since, queue)).collect::<Vec<_>>()
+            })?;
+            (state.windows, state.gaps) =
+                starts.into_iter().map(|(next, gap)| (Window::new(next), gap)).unzip();
+            state.generation += 1;
+            self.note_change(&consumer, &mut state);
+            let saved = move |result: Result<u64, Refused>| drop(done.send(result));
+            state.keeping.waiting.push((0, Box::new(saved)));
+            self.save_now(&consumer, &mut state);
+        }
+        consumer.wake.notify_one();
+        durable.await.map_err(|_| Refused::ShuttingDown)??;
+        tracing::info!(consumer = %consumer.key.name, id, "a consumer was reset");
+        Ok(())
+    }
+
+    /// Deletes a consumer; its readers are told.
+    pub async fn remove_by_id(self: &Arc<Self>, id: &str) -> Result<(), Refused> {
+        let consumer = self.by_id(id)?;
+        self.delete(&consumer, "deleted by the operator").await?;
+        tracing::info!(consumer = %consumer.key.name, id, "a consumer was deleted");
+        Ok(())
+    }
+
+    fn by_id(&self, id: &str) -> Result<Arc<Consumer>, Refused> {
+        let found = self.all.read().values().find(|consumer| &*consumer.id == id).cloned();
+        found.ok_or_else(|| Refused::Invalid(format!("no consumer has the id {id:?}")))
+    }
+}
+
+fn info(consumer: &Consumer) -> ConsumerInfo {
+    let state = consumer.state.lock();
+    let logs = consumer.logs.iter().zip(&state.windows).map(|(log, window)| {
+        let cursor = window.cursor();
+        LogInfo {
+            log: Arc::clone(log.name()),
+            cursor,
+            next: window.next(),
+            lag: log.durable().saturating_sub(cursor),
+            held_bytes: log.bytes_from(cursor),
+        }
+    });
+    ConsumerInfo {
+        id: Arc::clone(&consumer.id),
+        kind: if consumer.is_shared() { "group" } else { "consumer" },
+        owner: consumer.key.owner.clone(),
+        name: Arc::clone(&consumer.key.name),
+        topics: vec![consumer.pattern.to_string()],
+        members: state.members.iter().map(|member| Arc::clone(&member.session.id)).collect(),
+        logs: logs.collect(),
+        in_flight: state.in_flight(),
+        redelivered: state.redelivered,
+        missed: state.missed,
+        idle_since_us: state.members.is_empty().then_some(state.active_us),
+    }
+}
