@@ -83,7 +83,7 @@ impl RebuildView for Arc<Consumers> {
         let Some(consumer) = running.get_mut(name) else {
             return Err(RebuildRefused::Unknown { name: name.into(), there_are });
         };
-        if consumer.rebuild.as_ref().is_some_and(|rebuild| !rebuild.thread.is_finished()) {
+        if consumer.rebuild.as_ref().is_some_and(Rebuild::is_running) {
             return Err(RebuildRefused::Running(name.into()));
         }
         let rebuild = run::start(self, consumer)?;
@@ -103,6 +103,11 @@ impl RebuildView for Arc<Consumers> {
 }
 
 impl Rebuild {
+    fn is_running(&self) -> bool {
+        // A thread that panicked leaves its report as it was.
+        self.report.lock().state == RebuildState::Running && !self.thread.is_finished()
+    }
+
     /// Asks it to end; what it has filled is lost, unless it is live.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);

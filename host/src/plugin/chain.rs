@@ -61,13 +61,13 @@ impl Binding {
     /// The same storage binding over another generation of its key space. Takes the instances that wait, if they
     /// are of that generation.
     pub fn over(&self, space: &Arc<StorageSpace>) -> Arc<Self> {
-        let state = StateAccess::Storage(Arc::clone(space));
+        let shared = Shared { state: StateAccess::Storage(Arc::clone(space)), ..self.shared.clone() };
         let mut ready = std::mem::take(&mut *self.ready.lock());
-        ready.retain_mut(|instance| instance.guest().shared.state.is_same_generation(&state));
+        ready.retain_mut(|instance| instance.guest().shared.is_same(&shared));
         Arc::new(Self {
             spec: self.spec.clone(),
             loaded: self.loaded.clone(),
-            shared: Shared { state, ..self.shared.clone() },
+            shared,
             policy: self.policy,
             loaded_us: self.loaded_us,
             engine: self.engine.clone(),

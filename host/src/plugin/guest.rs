@@ -28,16 +28,6 @@ pub enum StateAccess {
     Storage(Arc<StorageSpace>),
 }
 
-impl StateAccess {
-    /// Whether both are the same generation of a storage plugin's key space.
-    pub fn is_same_generation(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Storage(one), Self::Storage(other)) => one.generation() == other.generation(),
-            _ => false,
-        }
-    }
-}
-
 /// Everything about a binding that all its instances share.
 #[derive(Clone)]
 pub struct Shared {
@@ -57,6 +47,21 @@ pub struct Shared {
     pub accounts: Option<Arc<Accounts>>,
     /// Rate limit of log lines.
     pub gate: Arc<LogGate>,
+}
+
+impl Shared {
+    /// Whether instances of both are the same to a caller: one load of one binding, over the same data.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_data = match (&self.state, &other.state) {
+            (StateAccess::Space(one), StateAccess::Space(other)) => Arc::ptr_eq(one, other),
+            (StateAccess::Storage(one), StateAccess::Storage(other)) => {
+                one.generation() == other.generation()
+            }
+            _ => false,
+        };
+        // Every load makes a gate of its own, also of the same version with another configuration.
+        same_data && Arc::ptr_eq(&self.gate, &other.gate)
+    }
 }
 
 /// The data of a guest's store.

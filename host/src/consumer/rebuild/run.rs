@@ -154,8 +154,8 @@ impl Run {
         drop(turn);
         self.filling.writer.let_go();
         self.consumers.wake();
-        self.report.lock().end(RebuildState::Done);
         self.retire(old);
+        self.report.lock().end(RebuildState::Done);
         Ok(true)
     }
 
