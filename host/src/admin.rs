@@ -13,6 +13,8 @@
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
 //! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
+//! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
+//! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -20,12 +22,17 @@ mod consumers;
 mod guard;
 mod health;
 mod keys;
+mod logs;
 mod rebuild;
 mod token;
 mod views;
 
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
+pub use logs::{
+    ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
+    LogInfo, LogList, LogStat, Logs, UnknownLog,
+};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
 
@@ -60,6 +67,8 @@ pub struct AdminState {
     pub rebuilds: Arc<dyn RebuildView>,
     /// Durable readers of the logs.
     pub consumers: Arc<dyn ConsumerView>,
+    /// The logs.
+    pub logs: Logs,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -79,6 +88,10 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/consumers", get(consumers::list))
         .route("/v1/consumers/{id}/reset", post(consumers::reset))
         .route("/v1/consumers/{id}", delete(consumers::delete))
+        .route("/v1/logs", get(logs::list))
+        .route("/v1/logs/{name}", get(logs::stat))
+        .route("/v1/logs/{name}/export", get(logs::export))
+        .route("/v1/logs/{name}/import", post(logs::import))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

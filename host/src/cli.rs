@@ -1,6 +1,6 @@
 //! The command line: one file per verb.
 //!
-//! `serve` and `dev` run the router; `init` and `check` prepare it; `pub` and `sub` are clients of its public
+//! `serve` and `dev` run the router; `init` and `check` prepare it; `pub`, `request` and `sub` are clients of its public
 //! listener; the others ask the admin listener of a running server. Results go to standard output, everything
 //! else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by a second signal.
 
@@ -12,8 +12,10 @@ mod desk;
 mod dev;
 mod init;
 mod key;
+mod log;
 mod plugin;
 mod publish;
+mod request;
 mod run;
 mod serve;
 mod settings;
@@ -50,6 +52,8 @@ enum Verb {
     Key(key::Verb),
     /// Publish one message
     Pub(publish::Args),
+    /// Publish one message and wait for the reply
+    Request(request::Args),
     /// Watch messages as they come
     Sub(subscribe::Args),
     /// Show and forget the plugins of a running server
@@ -58,6 +62,9 @@ enum Verb {
     /// Show, move and delete the durable readers of a running server's logs
     #[command(subcommand)]
     Consumer(consumer::Verb),
+    /// Show the logs, and move messages out of them and into them
+    #[command(subcommand)]
+    Log(log::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -87,9 +94,11 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Check(args) => check::run(&args),
         Verb::Key(verb) => key::run(&verb),
         Verb::Pub(args) => publish::run(&args),
+        Verb::Request(args) => request::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
         Verb::Plugin(verb) => plugin::run(&verb),
         Verb::Consumer(verb) => consumer::run(&verb),
+        Verb::Log(verb) => log::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

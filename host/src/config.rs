@@ -3,14 +3,20 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod delivery;
+mod endpoint;
 mod error;
 mod limits;
+mod outbox;
 mod source;
 pub(crate) mod unit;
 mod validate;
 
+pub use delivery::{DeliveryRule, Overflow};
+pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
+pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
 pub use unit::parse_duration;
 
@@ -34,6 +40,9 @@ pub struct Config {
     /// Threads that run plugins; 0 = one per core.
     #[serde(deserialize_with = "unit::count")]
     pub shards: usize,
+    /// With less room on the disk nothing is accepted, in bytes.
+    #[serde(deserialize_with = "unit::size")]
+    pub free_floor: usize,
     /// The public listener.
     pub http: Http,
     /// The operator's listener.
@@ -45,6 +54,13 @@ pub struct Config {
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
+    /// How posts are sent.
+    pub outbox: Outbox,
+    /// Messages that are posted to a URL.
+    #[serde(rename = "webhook")]
+    pub webhooks: Vec<Webhook>,
+    /// What becomes of messages for readers that fall behind; the first rule that matches a topic wins.
+    pub delivery: Vec<DeliveryRule>,
     /// What the router says about itself.
     pub logging: Logging,
 }
@@ -89,6 +105,10 @@ pub struct LogRule {
     /// How many messages are kept; none = no such limit. Default none.
     #[serde(default, deserialize_with = "unit::optional_count")]
     pub max_messages: Option<u64>,
+    /// Bytes up to which the log grows for consumers that lag, against the limits above; none = without end.
+    /// Default 4 GiB.
+    #[serde(default = "LogRule::default_hold", deserialize_with = "unit::optional_size")]
+    pub hold_max_bytes: Option<u64>,
 }
 
 /// How the router's own log is written, to standard error.
@@ -174,11 +194,15 @@ impl Default for Config {
             data: "data".into(),
             plugins: "plugins".into(),
             shards: 0,
+            free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             logs: vec![LogRule::default()],
+            outbox: Outbox::default(),
+            webhooks: Vec::new(),
+            delivery: Vec::new(),
             logging: Logging::default(),
         }
     }
@@ -225,6 +249,10 @@ impl LogRule {
     fn default_bytes() -> Option<u64> {
         Some(1 << 30)
     }
+
+    fn default_hold() -> Option<u64> {
+        Some(4 << 30)
+    }
 }
 
 impl Default for LogRule {
@@ -235,6 +263,7 @@ impl Default for LogRule {
             max_age: Self::default_age(),
             max_bytes: Self::default_bytes(),
             max_messages: None,
+            hold_max_bytes: Self::default_hold(),
         }
     }
 }

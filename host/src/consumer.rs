@@ -1,7 +1,9 @@
 //! Durable readers of the logs: one thread per storage binding. It reads what is durable, in log order, and
-//! commits the plugin's writes together with its cursor.
+//! commits the plugin's writes and posts together with its cursor.
 
+mod effects;
 mod list;
+mod placed;
 mod progress;
 mod query;
 mod rebuild;
@@ -18,8 +20,10 @@ use parking_lot::Mutex;
 use crate::dead_letters::DeadLetters;
 use crate::message::{Accepted, Level};
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, Chain, Instance};
-use crate::store::{StorageSpace, Store};
+use crate::store::{StorageSpace, Store, StoreError};
 use progress::{Progress, Waiting};
 pub use query::Unanswered;
 pub use rebuild::{Beginning, RebuildRefused, RebuildReport, RebuildState, RebuildView};
@@ -30,6 +34,7 @@ pub struct Consumers {
     store: Store,
     metrics: Arc<Metrics>,
     dead_letters: Arc<DeadLetters>,
+    outbox: Arc<Outbox>,
     running: Mutex<BTreeMap<Arc<str>, Consumer>>,
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -53,8 +58,14 @@ struct Consumer {
 
 impl Consumers {
     /// None running yet.
-    pub fn new(store: Store, metrics: Arc<Metrics>, dead_letters: Arc<DeadLetters>) -> Self {
-        Self { store, metrics, dead_letters, running: Mutex::default(), waiting: Mutex::default() }
+    pub fn new(
+        store: Store,
+        metrics: Arc<Metrics>,
+        dead_letters: Arc<DeadLetters>,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        let (running, waiting) = (Mutex::default(), Mutex::default());
+        Self { store, metrics, dead_letters, outbox, running, waiting }
     }
 
     /// Starts, swaps and stops threads so that they are the chain's storage bindings.
@@ -86,6 +97,19 @@ impl Consumers {
         drop(running);
         gone.into_iter().for_each(Consumer::end);
         self.settle();
+    }
+
+    /// After the first [`Self::adopt`]: logs are no longer held for plugins that are gone or disabled, only for those
+    /// that run and those that `will_come` names, which failed to load.
+    pub fn let_go(&self, will_come: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        let running = self.running.lock();
+        for name in self.store.storage_spaces()? {
+            let Some(binding) = binding_of(&name) else { continue };
+            if !running.contains_key(binding) && !will_come(binding) {
+                self.store.logs().iter().for_each(|log| log.set_hold(binding, None));
+            }
+        }
+        Ok(())
     }
 
     /// New messages are durable: wake everybody.
@@ -151,4 +175,35 @@ impl Consumer {
         drop(self.thread.join());
         self.progress.end();
     }
+}
+
+/// Holds the logs for every storage plugin that ever read them: call it before retention may run, and
+/// [`Consumers::let_go`] when it is known which of them are still there.
+pub fn hold_all(store: &Store) -> Result<(), StoreError> {
+    for name in store.storage_spaces()? {
+        let Some(binding) = binding_of(&name) else { continue };
+        let space = store.storage_space(&name)?;
+        for log in store.logs() {
+            if let Some(cursor) = space.cursor(log.name())? {
+                log.set_hold(binding, Some(cursor.next));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Before its thread reads for the first time.
+fn hold(store: &Store, binding: &Binding) {
+    let StateAccess::Storage(space) = &binding.shared.state else { return };
+    for log in store.logs() {
+        // An error comes up again when the thread reads, and is told there.
+        if let Ok(cursor) = space.cursor(log.name()) {
+            log.set_hold(binding.name(), Some(log.take_up(cursor)));
+        }
+    }
+}
+
+/// The binding in the name of its key space, `FILE.BINDING`; webhooks' names begin with `$`.
+fn binding_of(space: &str) -> Option<&str> {
+    space.split_once('.').filter(|(file, _)| !file.starts_with('$')).map(|(_, binding)| binding)
 }

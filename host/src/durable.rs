@@ -31,11 +31,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
 
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::DurableMetrics;
 use crate::session::Session;
 use crate::store::{Log, Store, SubmitError};
 use consumer::Consumer;
@@ -149,12 +149,14 @@ pub struct Registry {
     /// The rules of the logs, in the order of `store.logs()`.
     topics: Vec<Vec<Pattern>>,
     most: Most,
-    metrics: ConsumerMetrics,
+    metrics: DurableMetrics,
     all: RwLock<HashMap<Key, Arc<Consumer>>>,
     /// What each session is attached to.
     sessions: Mutex<HashMap<Arc<str>, Vec<Arc<Consumer>>>>,
     /// Consumers whose record or hold is behind.
     changed: Mutex<Vec<Arc<Consumer>>>,
+    /// There is one.
+    behind: Notify,
     reads: Semaphore,
     closing: CancellationToken,
 }
@@ -188,21 +190,4 @@ fn may_meet(one: &Pattern, other: &Pattern) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_meet_where_a_topic_could_match_both() {
-        let meet = |one: &str, other: &str| {
-            let (one, other) = (Pattern::parse(one).unwrap(), Pattern::parse(other).unwrap());
-            assert_eq!(may_meet(&one, &other), may_meet(&other, &one));
-            may_meet(&one, &other)
-        };
-        for (one, other) in [("#", "a"), ("a/+", "+/b"), ("a/#", "a"), ("a/#", "+/b/c"), ("a/b", "a/b")] {
-            assert!(meet(one, other), "{one} {other}");
-        }
-        for (one, other) in [("a", "b"), ("a/+", "a"), ("a/b/#", "a/c"), ("$SYS/#", "#"), ("+", "a/b")] {
-            assert!(!meet(one, other), "{one} {other}");
-        }
-    }
-}
+mod tests;

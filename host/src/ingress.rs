@@ -101,7 +101,7 @@ impl Ingress {
             Err(Rejected::Denied) => Decision::Deny,
             Err(Rejected::Busy | Rejected::ShuttingDown) => Decision::Busy,
         });
-        let session = Arc::new(opened?);
+        let session = Arc::new(opened?.counted(metrics));
         if notices.is_some() {
             self.0.parts.sessions.insert(&session);
         }

@@ -4,7 +4,7 @@
 //! ```text
 //! gateway(read) → ingress → shard: auth → filter → transform → re-authorize → sequencer (offset, log, route) → session → gateway(write)
 //!                                                                               │
-//!                                                                               └→ consumers (storage plugins) read the log
+//!                                                                               └→ consumers (storage plugins, webhooks) read the log
 //! ```
 //!
 //! The modules stand in the order in which a message meets them. A module uses those below it, never those
@@ -19,6 +19,7 @@ pub mod shard;
 pub mod pipeline;
 pub mod consumer;
 pub mod durable;
+pub mod outbox;
 pub mod sequencer;
 pub mod plugin;
 pub mod router;

@@ -5,15 +5,17 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
-mod consumers;
+mod durable;
 mod gateway;
+mod outbox;
 mod readiness;
 mod stage;
 mod tally;
 mod text;
 
-pub use consumers::ConsumerMetrics;
+pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
+pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
 pub use stage::{End, StageMetrics};
@@ -39,6 +41,7 @@ pub struct Metrics {
     gateways: Arc<Gateways>,
     known: Mutex<BTreeMap<&'static str, Arc<GatewayMetrics>>>,
     families: gateway::Families,
+    outboxes: outbox::Families,
     loads: Family<Labels<1>, Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
@@ -51,7 +54,9 @@ pub struct Metrics {
     /// Requests that wait for their reply.
     pub requests: Gauge,
     /// Durable consumers.
-    pub consumers: ConsumerMetrics,
+    pub consumers: DurableMetrics,
+    /// Damage, loss and data set aside, as the store reports them.
+    pub store_incidents: Gauge,
 }
 
 /// Counters of one log.
@@ -70,7 +75,9 @@ pub struct Load {
     pub connections: i64,
     /// Their subscriptions.
     pub subscriptions: i64,
-    /// Bytes that wait for them.
+    /// Messages and answers that wait for them.
+    pub queued_messages: i64,
+    /// Their bytes.
     pub queued_bytes: i64,
 }
 
@@ -84,6 +91,7 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
         let families = gateway::Families::register(&mut registry);
+        let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
         let [plugin_swaps, plugin_rollbacks, dead_letters] = std::array::from_fn(|_| Counter::default());
         let failures = "Plugin versions that did not go live, by the step that failed";
@@ -91,12 +99,15 @@ impl Metrics {
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
         let rollbacks = "Plugin versions taken back because they failed too often";
         registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
+        let store_incidents = Gauge::default();
+        let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
+        registry.register("store_incidents", incidents, store_incidents.clone());
         registry.register("dead_letters", "Messages set aside", dead_letters.clone());
         let requests = Gauge::default();
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
-        let consumers = ConsumerMetrics::register(&mut registry);
+        let consumers = DurableMetrics::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -104,6 +115,7 @@ impl Metrics {
             gateways,
             known,
             families,
+            outboxes,
             loads,
             appended,
             durable,
@@ -112,6 +124,7 @@ impl Metrics {
             dead_letters,
             requests,
             consumers,
+            store_incidents,
         }
     }
 
@@ -151,6 +164,16 @@ impl Metrics {
             appended: self.appended.get_or_create_owned(&labels),
             durable: self.durable.get_or_create_owned(&labels),
         }
+    }
+
+    /// What one outbox counts.
+    pub fn outbox(&self, name: &str) -> OutboxMetrics {
+        self.outboxes.outbox(name)
+    }
+
+    /// What one durable reader of the logs counts.
+    pub fn consumer(&self, name: &str) -> ConsumerMetrics {
+        self.outboxes.consumer(name)
     }
 
     /// Sets what the connections of each gateway hold; gateways left out hold nothing.

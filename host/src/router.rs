@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::message::Routed;
-use crate::session::{Pushed, Session};
+use crate::session::{Overflow, Pushed, Session};
 use index::Index;
 use presence::Presence;
+use weir_contract::topic::Pattern;
 
 /// Topics whose readers a [`Readers`] remembers; beyond it the memory starts anew.
 const REMEMBERED: usize = 4_096;
@@ -27,13 +28,20 @@ pub struct Router {
     generation: AtomicU64,
     /// Locked while the index is.
     presence: Mutex<Presence>,
+    delivery: Vec<(Pattern, Overflow)>,
 }
 
 /// The readers of recent topics, valid until any subscription changes. One per log, under its lock.
 #[derive(Default)]
 pub struct Readers {
     generation: u64,
-    by_topic: HashMap<Arc<str>, Arc<[Arc<Session>]>>,
+    by_topic: HashMap<Arc<str>, OfTopic>,
+}
+
+/// The readers of one topic.
+struct OfTopic {
+    overflow: Overflow,
+    sessions: Arc<[Arc<Session>]>,
 }
 
 /// One line of `weir subscription list`.
@@ -46,6 +54,12 @@ pub struct SubscriptionInfo {
 }
 
 impl Router {
+    /// No subscriptions yet. `delivery`: the overflow policies of topics, the first pattern that matches wins, else
+    /// it is `disconnect`.
+    pub fn new(delivery: Vec<(Pattern, Overflow)>) -> Self {
+        Self { delivery, ..Self::default() }
+    }
+
     /// Adds a subscription. False: the session had it.
     pub fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
         let pattern: Arc<str> = pattern.into();
@@ -102,17 +116,28 @@ impl Router {
 
     /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
     pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
-        let sessions = self.readers(readers, &routed.message.topic);
-        sessions.iter().filter(|session| session.outbound.push_message(routed) == Pushed::Queued).count()
+        let OfTopic { overflow, sessions } = self.readers(readers, &routed.message.topic);
+        let push = |session: &Session| session.outbound.push_message(routed, *overflow);
+        sessions.iter().filter(|session| push(session) == Pushed::Queued).count()
     }
 
-    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a [Arc<Session>] {
+    /// What is done with a message of this topic when its reader's queue is full.
+    pub fn overflow(&self, topic: &str) -> Overflow {
+        let rule = self.delivery.iter().find(|(pattern, _)| pattern.matches(topic));
+        rule.map(|(_, overflow)| *overflow).unwrap_or_default()
+    }
+
+    fn readers<'a>(&self, readers: &'a mut Readers, topic: &Arc<str>) -> &'a OfTopic {
         let generation = self.generation.load(Ordering::Acquire);
         if readers.generation != generation || readers.by_topic.len() >= REMEMBERED {
             readers.by_topic.clear();
             readers.generation = generation;
         }
-        readers.by_topic.entry(Arc::clone(topic)).or_insert_with(|| self.index.read().matching(topic).into())
+        let find = || {
+            let sessions = self.index.read().matching(topic).into();
+            OfTopic { overflow: self.overflow(topic), sessions }
+        };
+        readers.by_topic.entry(Arc::clone(topic)).or_insert_with(find)
     }
 
     /// All patterns with their number of sessions, in order.

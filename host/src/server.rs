@@ -15,15 +15,16 @@ use background::Background;
 use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
-use crate::admin::{self, AdminState, AdminToken, TokenError};
-use crate::config::{Config, LogRule};
-use crate::consumer::Consumers;
+use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
+use crate::config::{Config, DeliveryRule, LogRule, Overflow};
+use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
 use crate::gateway::{listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
-use crate::plugin::{LoadError, Plugins, PluginsOptions};
+use crate::outbox::{Outbox, WebhookError, Webhooks};
+use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
 use crate::router::Router;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
@@ -53,6 +54,9 @@ pub enum ServerError {
     /// The plugins folder.
     #[error(transparent)]
     Plugins(#[from] LoadError),
+    /// A webhook's header.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The system.
     #[error("{what}: {error}")]
     System {
@@ -81,13 +85,14 @@ pub async fn run(
         accounts: Arc::clone(&router.accounts),
         sessions: Arc::clone(router.ingress.sessions()),
         metrics: Arc::clone(&router.metrics),
-        plugins: Arc::clone(&router.plugins) as Arc<dyn crate::plugin::PluginView>,
+        plugins: Arc::clone(&router.plugins) as Arc<dyn PluginView>,
         rebuilds: Arc::new(Arc::clone(&router.consumers)),
         consumers: Arc::new(AllConsumers {
             durable: Arc::clone(&router.durable),
             storage: Arc::clone(&router.consumers),
         }),
         ready: Arc::clone(&ready),
+        logs: Logs::new(router.store.clone(), &config.logs),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -145,6 +150,7 @@ struct Parts {
     plugins: Arc<Plugins>,
     consumers: Arc<Consumers>,
     durable: Arc<Registry>,
+    outbox: Arc<Outbox>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -152,8 +158,8 @@ struct Parts {
 impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
-        let logs = config.logs.iter().map(log_options).collect();
-        let store = Store::open(&config.data, StoreOptions { logs, ..StoreOptions::default() })?;
+        let store = Store::open(&config.data, store_options(config))?;
+        consumer::hold_all(&store)?;
         let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -168,17 +174,34 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             metrics: Arc::clone(&metrics),
         })?);
-        let router = Arc::new(Router::default());
-        let topics: Vec<_> = config.logs.iter().map(topics).collect();
+        let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
+        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let most =
             Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
-        let consumers =
-            Arc::new(Consumers::new(store.clone(), Arc::clone(&metrics), Arc::clone(&dead_letters)));
+        let outbox = Outbox::new(
+            config.outbox.clone(),
+            Arc::clone(&dead_letters),
+            Arc::clone(&metrics),
+            tokio::runtime::Handle::current(),
+        );
+        let outbox =
+            Arc::new(outbox.map_err(|error| system("setting up TLS", std::io::Error::other(error)))?);
+        let webhooks = Webhooks::open(&outbox, &store, &config.webhooks)?;
+        let consumers = Arc::new(Consumers::new(
+            store.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&dead_letters),
+            Arc::clone(&outbox),
+        ));
         consumers.adopt(&plugins.chain().load());
+        let failed: Vec<_> =
+            plugins.list().into_iter().filter(|info| info.state == PluginState::Failed).collect();
+        consumers.let_go(|name| failed.iter().any(|info| info.name == name))?;
+        webhooks.run();
         let chain: &Arc<ArcSwap<_>> = plugins.chain();
         let context = ShardContext {
             chain: Arc::clone(chain),
@@ -224,7 +247,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),
         });
-        Ok(Self { store, metrics, accounts, plugins, consumers, durable, ingress, threads })
+        Ok(Self { store, metrics, accounts, plugins, consumers, durable, outbox, ingress, threads })
     }
 
     /// Lets the queues run dry, then flushes. Blocks.
@@ -237,6 +260,7 @@ impl Parts {
         }
         self.consumers.stop();
         self.durable.stop();
+        self.outbox.stop();
         Ok(self.store.close()?)
     }
 }
@@ -253,16 +277,28 @@ fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
     std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
 }
 
+/// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
+    let logs = config.logs.iter().map(log_options).collect();
+    let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
+    StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() }
+}
+
 fn log_options(rule: &LogRule) -> LogOptions {
     LogOptions {
         max_age: rule.max_age,
         max_bytes: rule.max_bytes,
         max_messages: rule.max_messages,
+        hold_max_bytes: rule.hold_max_bytes.unwrap_or(u64::MAX),
         ..LogOptions::new(rule.name.as_str())
     }
 }
 
+fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
+    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
+}
+
 /// The configuration has checked them.
-fn topics(rule: &LogRule) -> Vec<Pattern> {
-    rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
+fn patterns(topics: &[String]) -> Vec<Pattern> {
+    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }

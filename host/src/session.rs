@@ -1,13 +1,18 @@
 //! One connection of a principal: its bounded outbound queue and what it subscribed to.
 //!
 //! The gateway's writer drains the queue; the sequencer and the shards fill it and never wait. A reader
-//! that falls behind its bounds is cut off (policy `disconnect`), so it delays nobody.
+//! that falls behind its bounds is cut off, or loses messages and is told which, as the policy of their topics
+//! says; so it delays nobody.
 
+mod gap;
 mod outbound;
+mod queue;
 mod registry;
 
-pub use outbound::{Item, Outbound, OutboundLimits, Pushed};
-pub use registry::{ConnectionInfo, Sessions};
+pub use crate::config::Overflow;
+pub use gap::{Gap, Span};
+pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
+pub use registry::{ConnectionInfo, Lost, Sessions};
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,6 +21,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::message::Principal;
+use crate::metrics::GatewayMetrics;
 
 /// Something that the router has to say to a connection, unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +75,8 @@ pub enum Notice<'a> {
         /// The last one.
         to: u64,
     },
+    /// Messages were not delivered.
+    Gap(&'a Gap),
 }
 
 /// How a gateway writes a [`Notice`].
@@ -137,6 +145,12 @@ impl Session {
         if let Some(client_id) = client_id {
             self.affinity = hash(&(&self.principal.tenant, &self.principal.name, client_id));
         }
+        self
+    }
+
+    /// Also counted among all sessions of its gateway.
+    pub fn counted(self, metrics: Arc<GatewayMetrics>) -> Self {
+        self.outbound.count_in(metrics);
         self
     }
 

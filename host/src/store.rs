@@ -10,6 +10,7 @@
 //! All calls but [`Writer::submit`] may wait for the disk: keep them off async threads.
 
 mod checksum;
+mod chunk;
 mod database;
 mod epochs;
 mod error;
@@ -18,6 +19,7 @@ mod keys;
 mod log;
 mod pack;
 mod pairs;
+mod posts;
 mod queue;
 mod segment;
 mod space;
@@ -31,6 +33,7 @@ pub use error::{Incident, StoreError, SubmitError};
 pub use generation::Generation;
 pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
+pub use posts::WaitingPost;
 pub use queue::{OnDurable, Queue, StateValue};
 pub use space::{Cursor, StorageSpace, Write};
 pub use table::{Rows, Table};
@@ -68,7 +71,8 @@ impl Default for StoreOptions {
             logs: vec![LogOptions::new("default")],
             queue_bytes: 64 << 20,
             queue_records: 1 << 18,
-            flush_every: Duration::from_millis(100),
+            // Half of what is promised (100 ms): a flush that has begun takes its time too.
+            flush_every: Duration::from_millis(50),
             free_floor_bytes: 64 << 20,
             cache_bytes: 16 << 20,
         }
@@ -149,6 +153,11 @@ impl Store {
         self.0.incidents.list()
     }
 
+    /// How many incidents there were since start.
+    pub fn incident_count(&self) -> u64 {
+        self.0.incidents.count()
+    }
+
     /// All of a plugin's state, in order of keys. Expired pairs are left out and deleted.
     pub fn load_space(&self, name: &str) -> Result<Vec<Pair>, StoreError> {
         check_name(name)?;
@@ -165,6 +174,12 @@ impl Store {
     pub fn storage_space(&self, name: &str) -> Result<StorageSpace, StoreError> {
         check_name(name)?;
         StorageSpace::open(self.0.storage.clone(), name)
+    }
+
+    /// Names of all key spaces of storage plugins, also of those that are bound no more.
+    pub fn storage_spaces(&self) -> Result<Vec<String>, StoreError> {
+        let trees = self.0.storage.with(|db| Ok(db.tree_names()))?;
+        Ok(trees.iter().filter_map(|tree| keys::parse_space_tree(tree)).collect())
     }
 
     /// Deletes the key space of a storage plugin, with its cursors.
@@ -225,6 +240,11 @@ fn check_format(dir: &Path, state: &Database) -> Result<(), StoreError> {
     let found = version.map_err(|_| StoreError::corrupt(state.dir(), "the format record"))?;
     if found > keys::FORMAT {
         return Err(StoreError::Newer { dir: dir.to_path_buf(), found, known: keys::FORMAT });
+    }
+    if found < keys::FORMAT {
+        // All that was written is read as it stands; an older weir would not see what is written from now on.
+        state.tree(keys::META, |tree| tree.insert(keys::FORMAT_KEY, &keys::FORMAT.to_le_bytes()))?;
+        state.sync()?;
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ pub(super) async fn readyz(State(state): State<Arc<AdminState>>) -> impl IntoRes
 
 pub(super) async fn metrics(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
     state.metrics.set_load(&load(&state.sessions));
+    state.metrics.store_incidents.set(i64::try_from(state.logs.incident_count()).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, TEXT)], state.metrics.encode())
 }
 
@@ -36,7 +37,9 @@ fn load(sessions: &Sessions) -> BTreeMap<&'static str, Load> {
         let load = loads.entry(session.gateway).or_default();
         load.connections += 1;
         load.subscriptions += i64::try_from(session.subscription_count()).unwrap_or(i64::MAX);
-        load.queued_bytes += i64::try_from(session.outbound.backlog().1).unwrap_or(i64::MAX);
+        let backlog = session.outbound.backlog();
+        load.queued_messages += i64::try_from(backlog.items).unwrap_or(i64::MAX);
+        load.queued_bytes += i64::try_from(backlog.bytes).unwrap_or(i64::MAX);
     }
     loads
 }

@@ -50,6 +50,8 @@ impl PluginView for OnePlugin {
             loaded_us: None,
             calls: 3,
             failures: 0,
+            lag: None,
+            missed: None,
         }]
     }
 }
@@ -95,6 +97,8 @@ impl ConsumerView for NoConsumer {
 
 fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
+    let store = store.unwrap();
     AdminState {
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],
@@ -105,6 +109,7 @@ fn state() -> AdminState {
         rebuilds: Arc::new(OneRebuild),
         consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
+        logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }
 }
 

@@ -1,17 +1,19 @@
 //! A client of the admin listener.
 
+use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::admin::{AdminToken, CreatedKey, KeyRequest, ResetRequest, RevokedKey};
 use crate::consumer::RebuildReport;
@@ -19,6 +21,8 @@ use crate::telemetry::escape;
 
 /// How long a request may take in all.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the next piece of a long answer may take.
+const PIECE_DEADLINE: Duration = Duration::from_secs(30);
 /// Lists of 20,000 connections take some MiB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
@@ -37,6 +41,8 @@ pub(super) enum AdminError {
     Slow(SocketAddr),
     #[error("cannot ask the server on {0} (admin): {1}")]
     Io(SocketAddr, std::io::Error),
+    #[error("the answer of the server on {0} (admin) broke off: see its log")]
+    BrokeOff(SocketAddr),
     /// The server's own words.
     #[error("{0}")]
     Refused(String),
@@ -108,6 +114,43 @@ impl AdminClient {
         self.ask("GET", path, Vec::new()).await
     }
 
+    /// Reads an answer of any length piece by piece. An answer that breaks off is an error.
+    pub(super) async fn download(
+        &self,
+        path: &str,
+        write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (response, connection) = self.send("GET", path, Full::new(Bytes::new())).await?;
+        if !response.status().is_success() {
+            let (status, bytes) = self.collect(response).await?;
+            let refused = self.read::<serde_json::Value>(status, &bytes).err();
+            return Err(refused.unwrap_or(AdminError::Foreign(self.address)).into());
+        }
+        let mut body = response.into_body();
+        loop {
+            let frame = tokio::time::timeout(PIECE_DEADLINE, body.frame()).await;
+            match frame.map_err(|_| AdminError::Slow(self.address))? {
+                Some(Ok(frame)) => frame.data_ref().map_or(Ok(()), |bytes| write(bytes))?,
+                Some(Err(_)) => return Err(AdminError::BrokeOff(self.address).into()),
+                None => break,
+            }
+        }
+        connection.abort();
+        Ok(())
+    }
+
+    /// Sends a body of any length.
+    pub(super) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: axum::body::Body,
+    ) -> Result<T, AdminError> {
+        let (response, connection) = self.send("POST", path, body).await?;
+        let (status, bytes) = self.collect(response).await?;
+        connection.abort();
+        self.read(status, &bytes)
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -115,13 +158,17 @@ impl AdminClient {
         body: Vec<u8>,
     ) -> Result<T, AdminError> {
         let (status, bytes) = self.exchange(method, path, body).await?;
+        self.read(status, &bytes)
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, bytes: &[u8]) -> Result<T, AdminError> {
         if status == StatusCode::UNAUTHORIZED {
             return Err(AdminError::Token(self.address));
         }
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| AdminError::Foreign(self.address));
+            return serde_json::from_slice(bytes).map_err(|_| AdminError::Foreign(self.address));
         }
-        match serde_json::from_slice::<Fault>(&bytes) {
+        match serde_json::from_slice::<Fault>(bytes) {
             Ok(fault) => Err(AdminError::Refused(escape(&fault.reason))),
             Err(_) => Err(AdminError::Foreign(self.address)),
         }
@@ -143,11 +190,37 @@ impl AdminClient {
         path: &str,
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), AdminError> {
+        let (response, connection) = self.send(method, path, Full::new(Bytes::from(body))).await?;
+        let answer = self.collect(response).await;
+        connection.abort();
+        answer
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<(StatusCode, Bytes), AdminError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+        Ok((status, body.map_err(|_| AdminError::Foreign(self.address))?.to_bytes()))
+    }
+
+    /// Sends a request; the task drives the connection until it is aborted.
+    async fn send<B>(
+        &self,
+        method: &str,
+        path: &str,
+        body: B,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), AdminError>
+    where
+        B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
         let stream = TcpStream::connect(self.address).await.map_err(|error| match error.kind() {
             ErrorKind::ConnectionRefused => AdminError::Absent(self.address),
             _ => AdminError::Io(self.address, error),
         })?;
-        let foreign = |_: hyper::Error| AdminError::Foreign(self.address);
+        let foreign = |error: hyper::Error| match error.is_user() {
+            // The body that was to be sent, not the one who listens.
+            true => AdminError::Io(self.address, std::io::Error::other(error)),
+            false => AdminError::Foreign(self.address),
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(foreign)?;
         let connection = tokio::spawn(connection);
         let request = Request::builder()
@@ -156,13 +229,10 @@ impl AdminClient {
             .header("host", self.address.to_string())
             .header("authorization", format!("Bearer {}", self.token.secret()))
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
+            .body(body)
             .map_err(|error| AdminError::Refused(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(foreign)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        connection.abort();
-        Ok((status, body.map_err(|_| AdminError::Foreign(self.address))?.to_bytes()))
+        Ok((response, connection))
     }
 }
 

@@ -41,6 +41,8 @@ struct Connection {
     subscriptions: Vec<String>,
     queued: usize,
     queued_bytes: usize,
+    delivered: u64,
+    lost: u64,
 }
 
 pub(super) fn run(Verb::List(args): &Verb) -> anyhow::Result<ExitCode> {
@@ -53,11 +55,23 @@ async fn show(args: &List) -> anyhow::Result<()> {
     if args.json {
         return print(&answer.to_string());
     }
-    let heading = ["ID", "NAME", "ORIGIN", "GATEWAY", "ADDRESS", "KEY", "SINCE", "QUEUED", "SUBSCRIPTIONS"];
+    let heading = [
+        "ID",
+        "NAME",
+        "ORIGIN",
+        "GATEWAY",
+        "ADDRESS",
+        "KEY",
+        "SINCE",
+        "QUEUED",
+        "SENT",
+        "LOST",
+        "SUBSCRIPTIONS",
+    ];
     print(&table(heading, Connections::deserialize(answer)?.connections.into_iter().map(row)))
 }
 
-fn row(of: Connection) -> [String; 9] {
+fn row(of: Connection) -> [String; 11] {
     let key = of.account.unwrap_or_else(|| "-".into());
     let queued = format!("{} ({} B)", of.queued, of.queued_bytes);
     [
@@ -69,6 +83,8 @@ fn row(of: Connection) -> [String; 9] {
         key,
         time(of.opened_us),
         queued,
+        of.delivered.to_string(),
+        of.lost.to_string(),
         list(&of.subscriptions),
     ]
 }

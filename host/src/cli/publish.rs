@@ -40,7 +40,7 @@ pub(super) struct Args {
 /// More than any router takes: what is read is bounded.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 /// Longer than a router may think about a message.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 fn level(text: &str) -> Result<Level, String> {
     Level::parse(text).ok_or("expected routed, logged or stored".into())
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// None: nobody said what to publish, and standard input is a keyboard.
-fn payload(data: Option<&str>) -> anyhow::Result<Option<Vec<u8>>> {
+pub(super) fn payload(data: Option<&str>) -> anyhow::Result<Option<Vec<u8>>> {
     match data {
         Some(data) if data != "-" => return Ok(Some(data.as_bytes().to_vec())),
         None if std::io::stdin().is_terminal() => return Ok(None),
@@ -78,14 +78,19 @@ fn payload(data: Option<&str>) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(input))
 }
 
-/// JSON goes as it is written, number by number; other text as text; anything else in base64.
 fn frame(args: &Args, payload: &[u8]) -> String {
     let mut head = json!({"action": "publish", "id": 1, "topic": args.topic, "level": args.level.as_str()});
     if let (Some(id), Some(head)) = (&args.message_id, head.as_object_mut()) {
         head.insert("message_id".into(), Value::from(id.as_str()));
     }
+    with_payload(&head, payload, args.text)
+}
+
+/// `head` with the payload. JSON goes as it is written, number by number; other text as text; anything else in
+/// base64.
+pub(super) fn with_payload(head: &Value, payload: &[u8], as_text: bool) -> String {
     let text = std::str::from_utf8(payload).ok();
-    let (key, value) = match text.filter(|_| !args.text).map(serde_json::from_str::<&RawValue>) {
+    let (key, value) = match text.filter(|_| !as_text).map(serde_json::from_str::<&RawValue>) {
         Some(Ok(raw)) => ("data", raw.get().to_owned()),
         _ => match text {
             Some(text) => ("text", Value::from(text).to_string()),
@@ -97,7 +102,7 @@ fn frame(args: &Args, payload: &[u8]) -> String {
 }
 
 /// The frame that answers ours: others may come before it.
-async fn answer(socket: &mut Socket) -> anyhow::Result<String> {
+pub(super) async fn answer(socket: &mut Socket) -> anyhow::Result<String> {
     loop {
         let text = socket.receive().await?;
         let frame = Frame::parse(&text)?;

@@ -181,6 +181,8 @@ pub(super) struct Frame<'a> {
     pub(super) data: Option<&'a serde_json::value::RawValue>,
     pub(super) text: Option<String>,
     pub(super) base64: Option<String>,
+    #[serde(borrow)]
+    pub(super) reply: Option<&'a serde_json::value::RawValue>,
 }
 
 /// One message that a publish became.

@@ -105,7 +105,8 @@ fn time_of_day(us: u64) -> String {
     format!("{}Z", of_day.get(..12).unwrap_or(of_day))
 }
 
-fn payload(frame: &Frame<'_>) -> String {
+/// A payload as people read it, cut if it is long.
+pub(super) fn payload(frame: &Frame<'_>) -> String {
     if let Some(data) = frame.data {
         return cut(&escape(&compact(data.get())), data.get().len());
     }

@@ -112,6 +112,19 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
         ("[[log]]\nname = \"a\"\ntopics = []", "weir.toml:3: log.0.topics: expected at least one"),
         ("[[log]]\nname = \"a\"\ntopics = [\"#\"]\nmax_age = \"0s\"", "weir.toml:4: log.0.max_age: found 0"),
         (
+            "[[delivery]]\ntopics = [\"a\", \"+b\"]\noverflow = \"drop-new\"",
+            "weir.toml:2: delivery.0.topics.1: pattern \"+b\" cannot be used",
+        ),
+        (
+            "[[delivery]]\ntopics = []\noverflow = \"drop-new\"",
+            "weir.toml:2: delivery.0.topics: expected at least one",
+        ),
+        (
+            "[[delivery]]\ntopics = [\"a\"]\noverflow = \"drop\"",
+            "weir.toml:3: delivery.overflow: unknown variant `drop`, expected one of `disconnect`, `drop-oldest`",
+        ),
+        ("[[delivery]]\ntopics = [\"a\"]", "weir.toml:1: delivery: missing field `overflow`"),
+        (
             "[[log]]\nname = \"a\"\ntopics = [\"#\"]\n[[log]]\nname = \"a\"\ntopics = [\"#\"]",
             "weir.toml:5: log.1.name: a second log is named \"a\"",
         ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_contract::topic::Pattern;
 
-use super::{Config, ConfigError, LogRule, Source};
+use super::{Config, ConfigError, LogRule, Source, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
@@ -50,6 +50,10 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     counts(config)?;
     times(config)?;
     logs(&config.logs)?;
+    webhooks(config)?;
+    for (index, rule) in config.delivery.iter().enumerate() {
+        patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;
+    }
     logging(config)?;
     Ok(config.clone())
 }
@@ -112,6 +116,9 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("plugin", "output_messages", plugin.output_messages),
         ("plugin", "pass_messages", plugin.pass_messages),
         ("plugin", "state_bytes", plugin.state_bytes),
+        ("outbox", "max_posts", config.outbox.max_posts),
+        ("outbox", "max_bytes", config.outbox.max_bytes),
+        ("outbox", "max_attempts", usize::try_from(config.outbox.max_attempts).unwrap_or(usize::MAX)),
     ];
     for (table, key, value) in positive {
         if value == 0 {
@@ -140,6 +147,10 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("plugin", "init_deadline", plugin.init_deadline, MAX_DEADLINE),
         ("plugin", "store_deadline", plugin.store_deadline, MAX_DEADLINE),
         ("plugin", "pass_deadline", plugin.pass_deadline, MAX_DEADLINE),
+        ("outbox", "first_pause", config.outbox.first_pause, Duration::MAX),
+        ("outbox", "longest_pause", config.outbox.longest_pause, Duration::MAX),
+        ("outbox", "connect", config.outbox.connect, Duration::MAX),
+        ("outbox", "timeout", config.outbox.timeout, Duration::MAX),
     ];
     for (table, key, value, most) in all {
         if value.is_zero() {
@@ -157,27 +168,31 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
     for (index, rule) in rules.iter().enumerate() {
         let at = index.to_string();
         if !is_name(&rule.name) {
-            let message = format!(
-                "found {:?}, expected 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`",
-                rule.name
-            );
+            let message = format!("found {:?}, expected {NAME}", rule.name);
             return Err(Problem::new(&["log", &at, "name"], message));
         }
         if !names.insert(rule.name.as_str()) {
             let message = format!("a second log is named {:?}: names must differ", rule.name);
             return Err(Problem::new(&["log", &at, "name"], message));
         }
-        if rule.topics.is_empty() {
-            let message = "expected at least one pattern, for example [\"sensors/#\"]";
-            return Err(Problem::new(&["log", &at, "topics"], message));
-        }
-        for (nth, topic) in rule.topics.iter().enumerate() {
-            if let Err(error) = Pattern::check(topic) {
-                let message = format!("pattern {topic:?} cannot be used: {error}");
-                return Err(Problem::new(&["log", &at, "topics", &nth.to_string()], message));
-            }
-        }
+        patterns("log", index, &rule.topics, "[\"sensors/#\"]")?;
         limits_of(rule, &at)?;
+    }
+    Ok(())
+}
+
+/// The `topics` of the rule with this index.
+fn patterns(table: &str, index: usize, topics: &[String], example: &str) -> Result<(), Problem> {
+    let at = index.to_string();
+    if topics.is_empty() {
+        let message = format!("expected at least one pattern, for example {example}");
+        return Err(Problem::new(&[table, &at, "topics"], message));
+    }
+    for (nth, topic) in topics.iter().enumerate() {
+        if let Err(error) = Pattern::check(topic) {
+            let message = format!("pattern {topic:?} cannot be used: {error}");
+            return Err(Problem::new(&[table, &at, "topics", &nth.to_string()], message));
+        }
     }
     Ok(())
 }
@@ -196,6 +211,49 @@ fn limits_of(rule: &LogRule, at: &str) -> Result<(), Problem> {
         None => Ok(()),
     }
 }
+
+fn webhooks(config: &Config) -> Result<(), Problem> {
+    let mut names = HashSet::new();
+    for (index, webhook) in config.webhooks.iter().enumerate() {
+        let at = index.to_string();
+        let problem = |path: &[&str], message: String| {
+            let path: Vec<&str> = ["webhook", &at].into_iter().chain(path.iter().copied()).collect();
+            Err(Problem::new(&path, message))
+        };
+        if !is_name(&webhook.name) {
+            return problem(&["name"], format!("found {:?}, expected {NAME}", webhook.name));
+        }
+        if !names.insert(webhook.name.as_str()) {
+            return problem(
+                &["name"],
+                format!("a second webhook is named {:?}: names must differ", webhook.name),
+            );
+        }
+        if webhook.topics.is_empty() {
+            return problem(&["topics"], "expected at least one pattern, for example [\"orders/#\"]".into());
+        }
+        for (nth, topic) in webhook.topics.iter().enumerate() {
+            if let Err(error) = Pattern::check(topic) {
+                return problem(
+                    &["topics", &nth.to_string()],
+                    format!("pattern {topic:?} cannot be used: {error}"),
+                );
+            }
+        }
+        for name in webhook.headers.keys() {
+            if let Err(error) = post_header(name, "") {
+                return problem(&["headers", name], error.to_string());
+            }
+        }
+        if webhook.max_attempts == Some(0) {
+            return problem(&["max_attempts"], "found 0, expected 1 or more".into());
+        }
+    }
+    Ok(())
+}
+
+/// What [`is_name`] accepts, in words.
+const NAME: &str = "1 to 63 of a-z, 0-9 and `-`, not beginning with `-`";
 
 /// `[a-z0-9][a-z0-9-]{0,62}`: safe as a folder's name.
 fn is_name(name: &str) -> bool {

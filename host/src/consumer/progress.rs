@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::message::{Accepted, Level, Place};
+use crate::store::Log;
 
 /// A publisher waits this long for `stored` before it is told `logged`.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +41,13 @@ impl Progress {
         let mut all: Vec<_> = self.next.lock().iter().map(|(log, next)| (Arc::clone(log), *next)).collect();
         all.sort();
         all
+    }
+
+    /// Offsets that are on the disk and not committed yet, in all logs.
+    pub fn lag(&self, logs: &[Log]) -> u64 {
+        let next = self.next.lock();
+        let of = |log: &Log| next.get(log.name()).map_or(0, |next| log.durable().saturating_sub(*next));
+        logs.iter().map(of).sum()
     }
 
     /// The binding is gone: nobody needs to wait for it.

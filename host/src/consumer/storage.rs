@@ -5,19 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::Mutex;
-use weir_contract::packed::{put, put_text, put_u64, tag};
 
+use super::effects::Effects;
+use super::placed::for_plugin;
 use super::progress::Progress;
 use super::rebuild::Fence;
 use super::{Consumer, Consumers};
+use crate::dead_letters::{NotKept, Reader};
 use crate::message::{Message, Stored};
-use crate::metrics::{End, StageMetrics};
+use crate::metrics::{ConsumerMetrics, End, StageMetrics};
+use crate::outbox::{Post, Queue};
 use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
 use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, CallError, Instance};
-use crate::store::{Cursor, Log, StorageSpace, StoreError, Write};
+use crate::store::{Cursor, Log, StorageSpace, StoreError};
 
 /// Messages of one batch.
 const BATCH: usize = 64;
@@ -39,6 +41,7 @@ pub fn start(consumers: &Arc<Consumers>, source: &Arc<Binding>) -> Result<Consum
     let space = Arc::new(loaded.live()?);
     let binding = Arc::new(ArcSwap::new(source.over(&space)));
     let holder = source.name().to_string();
+    super::hold(&consumers.store, &binding.load());
     let writer = Writer::new(consumers, Arc::clone(&binding), holder, false);
     let (progress, stop) = (Arc::clone(&writer.progress), Arc::clone(&writer.stop));
     let fence = Arc::clone(&writer.fence);
@@ -70,6 +73,8 @@ pub(super) struct Writer {
     /// Under which name it holds segments of logs.
     holder: String,
     live: Option<Live>,
+    queue: Option<Queue>,
+    metrics: ConsumerMetrics,
     /// Messages of the next batch: one, while the message that fails is being found.
     size: usize,
     pause: Duration,
@@ -90,8 +95,8 @@ pub(super) enum Failed {
     Store(#[from] StoreError),
     #[error("message {index} of a batch of {of} is called unprocessable: no such message")]
     Index { index: u32, of: usize },
-    #[error("it wants to post to {0}, and this router has no outbox")]
-    Post(String),
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
     #[error("its state is no storage space")]
     Space,
 }
@@ -104,7 +109,9 @@ impl Writer {
         holder: String,
         rebuilds: bool,
     ) -> Self {
-        let progress = Arc::new(Progress::new(Arc::clone(current.load().name())));
+        let name = Arc::clone(current.load().name());
+        let metrics = consumers.metrics.consumer(&name);
+        let progress = Arc::new(Progress::new(name));
         Self {
             consumers: Arc::clone(consumers),
             current,
@@ -114,6 +121,8 @@ impl Writer {
             rebuilds,
             holder,
             live: None,
+            queue: None,
+            metrics,
             size: BATCH,
             pause: Duration::ZERO,
         }
@@ -135,7 +144,7 @@ impl Writer {
                 Ok(false) => std::thread::park_timeout(LOOK),
                 Err(error) => self.rest(&error),
             }
-            self.consumers.settle();
+            self.look();
         }
         self.let_go();
     }
@@ -172,24 +181,33 @@ impl Writer {
         let until = Instant::now() + self.pause;
         while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
             std::thread::park_timeout(LOOK);
-            self.consumers.settle();
+            self.look();
             if !Arc::ptr_eq(&binding, &self.current.load()) {
                 return;
             }
         }
     }
 
+    /// What is done now and then, also while it stands still.
+    fn look(&self) {
+        self.consumers.settle();
+        let lag = self.progress.lag(self.consumers.store.logs());
+        self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+    }
+
     /// One batch of each log. False: there was nothing.
     pub(super) fn step(&mut self) -> Result<bool, Failed> {
         let binding = self.current.load_full();
+        let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
         if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
+            // What waits is sent, also when the plugin itself does not come up.
+            self.open_queue(&binding, space)?;
             let instance = binding.instance()?;
             let version = &binding.shared.version;
             let stage = if self.rebuilds { "rebuild" } else { "storage" };
             let metrics = self.consumers.metrics.stage(stage, binding.name(), version);
             self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
         }
-        let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
         let mut worked = false;
         for log in self.consumers.store.clone().logs() {
             worked |= self.advance(&binding, space, log)?;
@@ -197,38 +215,98 @@ impl Writer {
         Ok(worked)
     }
 
-    fn advance(&mut self, binding: &Binding, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
-        let next = space.cursor(log.name())?.map_or_else(|| log.oldest(), |cursor| cursor.next);
-        self.progress.reached(log.name(), next);
-        log.set_hold(&self.holder, Some(next));
-        if next >= log.durable() {
+    fn open_queue(&mut self, binding: &Binding, space: &Arc<StorageSpace>) -> Result<(), StoreError> {
+        match &self.queue {
+            // Nothing is sent.
+            _ if self.rebuilds => {}
+            Some(queue) if queue.is_of(space) => queue.set_grants(&binding.spec.post),
+            _ => {
+                let outbox = &self.consumers.outbox;
+                self.queue = Some(Queue::open(outbox, binding.name(), space, &binding.spec.post)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, binding: &Arc<Binding>, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
+        let cursor = space.cursor(log.name())?;
+        let from = log.take_up(cursor);
+        self.progress.reached(log.name(), from);
+        log.set_hold(&self.holder, Some(from));
+        if from >= log.durable() {
             return Ok(false);
         }
-        let page = log.read(next, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
-        if let Some(missed) = &page.missed {
-            let (plugin, log) = (binding.name(), log.name());
-            tracing::error!(%plugin, %log, ?missed, "retention took messages before they were stored");
+        let page = log.read(from, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
+        let Some(effects) = self.store(binding, &page.messages)? else { return Ok(true) };
+        if !self.wait_for_room(binding, &effects.posts) {
+            return Ok(true);
         }
-        let writes = self.store(binding, &page.messages)?;
-        let cursor = Cursor { epoch: log.epoch(), next: page.next };
-        if let Some(writes) = writes {
-            space.commit(&writes, &[(log.name(), cursor)])?;
-            self.progress.reached(log.name(), page.next);
+        if self.rebuilds {
+            if let Some(missed) = &page.missed {
+                let (plugin, log) = (binding.name(), log.name());
+                tracing::warn!(%plugin, %log, ?missed, "retention took messages before they were rebuilt");
+            }
+        } else {
+            let reader = Reader { consumer: binding.name(), metrics: &self.metrics, log, cursor };
+            self.consumers.dead_letters.keep_gaps(&reader, from, &page)?;
         }
+        self.commit(space, effects, log, page.next)?;
+        self.progress.reached(log.name(), page.next);
         Ok(true)
     }
 
+    /// A full outbox stops the plugin, with its cursor where it was. False: stopped or swapped meanwhile, so the
+    /// batch is to be made again.
+    fn wait_for_room(&self, binding: &Arc<Binding>, posts: &[Post]) -> bool {
+        let Some(queue) = &self.queue else { return posts.is_empty() };
+        if queue.fits(posts) {
+            return true;
+        }
+        queue.note_full();
+        while !queue.wait_until_fits(posts, LOOK) {
+            self.look();
+            if self.stop.load(Ordering::Acquire) || !Arc::ptr_eq(binding, &self.current.load()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes, posts and cursor in one step; then the posts go out.
+    fn commit(&self, space: &StorageSpace, effects: Effects, log: &Log, next: u64) -> Result<(), StoreError> {
+        let cursors = [(&**log.name(), Cursor { epoch: log.epoch(), next })];
+        let Effects { mut writes, posts } = effects;
+        let Some(queue) = &self.queue else { return space.commit(&writes, &cursors) };
+        let mut numbered = queue.number(&posts);
+        writes.append(&mut numbered.take_writes());
+        space.commit(&writes, &cursors)?;
+        queue.committed(numbered);
+        Ok(())
+    }
+
     /// Calls the plugin until the batch is through. None: try again with smaller batches.
-    fn store(&mut self, binding: &Binding, batch: &[Stored]) -> Result<Option<Vec<Write>>, Failed> {
+    fn store(&mut self, binding: &Binding, batch: &[Stored]) -> Result<Option<Effects>, Failed> {
         let mut left: Vec<Message> = batch.iter().map(for_plugin).collect();
         let mut tries = 0;
         while !left.is_empty() {
             tries += 1;
             match self.call(binding, &left) {
-                Ok(Ok(written)) => {
-                    self.size = BATCH;
-                    return Ok(Some(writes(written, self.rebuilds)?));
-                }
+                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
+                    Ok(effects) => {
+                        self.size = BATCH;
+                        return Ok(Some(effects));
+                    }
+                    // Of which message is the post? One at a time, until it has been found.
+                    Err(_) if left.len() > 1 => {
+                        self.size = 1;
+                        return Ok(None);
+                    }
+                    Err(refused) => {
+                        if let Some(message) = left.pop() {
+                            self.set_aside(binding, &message, &refused.to_string());
+                        }
+                    }
+                },
                 Ok(Err(StoreFailure::Unprocessable(bad))) => {
                     let at = usize::try_from(bad.index).unwrap_or(usize::MAX);
                     if at >= left.len() {
@@ -253,7 +331,15 @@ impl Writer {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(Vec::new()))
+        Ok(Some(Effects::default()))
+    }
+
+    /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.
+    fn without_posts(&self, mut written: Vec<Written>) -> Vec<Written> {
+        if self.rebuilds {
+            written.retain(|write| !matches!(write, Written::Post(_)));
+        }
+        written
     }
 
     fn call(
@@ -294,40 +380,4 @@ impl Writer {
 
 fn is_trap(error: &CallError) -> bool {
     matches!(error, CallError::Trap(_) | CallError::Output(_))
-}
-
-/// Guest-controlled: the store checks keys and values once more.
-fn writes(written: Vec<Written>, rebuilds: bool) -> Result<Vec<Write>, Failed> {
-    let write = |write| match write {
-        Written::Put(pair) => {
-            Some(Ok(Write::Put { key: pair.key, value: pair.value, expires_us: pair.expires_us }))
-        }
-        Written::Delete(key) => Some(Ok(Write::Delete { key })),
-        // It was sent when the message was stored for the first time.
-        Written::Post(_) if rebuilds => None,
-        Written::Post(post) => Some(Err(Failed::Post(post.url))),
-    };
-    written.into_iter().filter_map(write).collect()
-}
-
-/// The message with its place among the host-owned fields, tags ascending.
-fn for_plugin(stored: &Stored) -> Message {
-    let message = &stored.message;
-    let mut meta = Vec::with_capacity(message.meta.len() + 64);
-    let mut placed = false;
-    let mut place = |meta: &mut Vec<u8>| {
-        if !std::mem::replace(&mut placed, true) {
-            put_u64(meta, tag::EPOCH, stored.place.epoch);
-            put_u64(meta, tag::OFFSET, stored.place.offset);
-            put_text(meta, tag::LOG, &stored.place.log);
-        }
-    };
-    for (field, value) in weir_contract::packed::fields(&message.meta).flatten() {
-        if field > tag::EPOCH {
-            place(&mut meta);
-        }
-        put(&mut meta, field, value);
-    }
-    place(&mut meta);
-    Message { topic: Arc::clone(&message.topic), meta: Bytes::from(meta), payload: message.payload.clone() }
 }

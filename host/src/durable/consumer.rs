@@ -14,7 +14,7 @@ use super::record::{LogRecord, Record};
 use super::window::Window;
 use super::{Key, Options};
 use crate::message::now_us;
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::DurableMetrics;
 use crate::session::{Notice, Session};
 use crate::store::Log;
 
@@ -29,7 +29,7 @@ pub(super) struct Consumer {
     pub(super) logs: Vec<Log>,
     /// Where it stood in logs that are not configured at present.
     pub(super) elsewhere: BTreeMap<String, LogRecord>,
-    pub(super) metrics: ConsumerMetrics,
+    pub(super) metrics: DurableMetrics,
     pub(super) state: Mutex<State>,
     /// Something happened that the pump may wait for.
     pub(super) wake: Notify,

@@ -20,11 +20,22 @@ impl Registry {
     pub(super) fn note_change(&self, consumer: &Arc<Consumer>, state: &mut State) {
         state.keeping.changes += 1;
         if !std::mem::replace(&mut state.keeping.listed, true) {
-            self.changed.lock().push(Arc::clone(consumer));
+            self.list_changed(consumer);
         }
     }
 
-    /// Hands the records that changed to the writer. To be called every [`super::KEEP_EVERY`].
+    fn list_changed(&self, consumer: &Arc<Consumer>) {
+        self.changed.lock().push(Arc::clone(consumer));
+        self.behind.notify_one();
+    }
+
+    /// Until there is something for [`keep`](Self::keep) to do. One caller at a time.
+    pub async fn behind(&self) {
+        self.behind.notified().await;
+    }
+
+    /// Hands the records that changed to the writer. To be called while it is
+    /// [`behind`](Self::behind), every [`super::KEEP_EVERY`].
     pub fn keep(self: &Arc<Self>) {
         let changed = std::mem::take(&mut *self.changed.lock());
         for consumer in changed {
@@ -42,7 +53,7 @@ impl Registry {
                 Ok(())
                 | Err(SubmitError::Full { .. } | SubmitError::Broken(_) | SubmitError::Offset { .. }) => {
                     state.keeping.listed = true;
-                    self.changed.lock().push(Arc::clone(&consumer));
+                    self.list_changed(&consumer);
                 }
                 Err(SubmitError::Closed) => {}
             }

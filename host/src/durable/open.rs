@@ -16,7 +16,7 @@ use super::record::{LogRecord, Record};
 use super::window::Window;
 use super::{GRACE, Key, Most, NAME_BYTES, Options, READS, Refused, Registry, SPACE};
 use crate::message::{Since, now_us};
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::DurableMetrics;
 use crate::session::Session;
 use crate::store::{Log, Queue, Resume, StateValue, Store, StoreError};
 
@@ -67,7 +67,7 @@ impl Registry {
         store: Store,
         topics: Vec<Vec<Pattern>>,
         most: Most,
-        metrics: ConsumerMetrics,
+        metrics: DurableMetrics,
     ) -> Result<Arc<Self>, StoreError> {
         let records = store.load_space(SPACE)?;
         let registry = Self {
@@ -79,6 +79,7 @@ impl Registry {
             all: RwLock::default(),
             sessions: Mutex::default(),
             changed: Mutex::default(),
+            behind: Notify::new(),
             reads: Semaphore::new(READS),
             closing: CancellationToken::new(),
         };

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::consumer::{Consumer, State};
 use super::{PAGE, PAGE_BYTES, Registry};
 use crate::message::{Mark, Routed, Stored, now_us};
-use crate::session::{Pushed, Session};
+use crate::session::{Overflow, Pushed, Session};
 use crate::store::{ReadPage, StoreError};
 
 /// Pause after a read that failed.
@@ -181,7 +181,8 @@ impl Pump {
             };
             let routed = Routed::marked(stored.message.clone(), Some(stored.place.clone()), mark);
             state.keeping.changes += 1;
-            if session.outbound.push_message(&Arc::new(routed)) == Pushed::Queued {
+            // It waits for the acknowledgement, so no policy of its topic may lose it.
+            if session.outbound.push_message(&Arc::new(routed), Overflow::Disconnect) == Pushed::Queued {
                 consumer.metrics.delivered.inc();
                 if delivery > 1 {
                     consumer.metrics.redelivered.inc();

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::Load;
 use super::tally::{Snapshot, Tally};
+use crate::config::Overflow;
 use crate::message::Outcome;
 
 pub(super) type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -44,8 +45,12 @@ pub struct GatewayMetrics {
     pub messages_out: Counter,
     /// Connections closed because their queue was full.
     pub slow_readers: Counter,
+    /// Messages left out because they expired while they waited.
+    pub expired: Counter,
+    lost: [Counter; 3],
     connections: Gauge,
     subscriptions: Gauge,
+    queued_messages: Gauge,
     queued_bytes: Gauge,
 }
 
@@ -62,9 +67,17 @@ impl GatewayMetrics {
         }
     }
 
+    /// Counts one message that a slow reader lost, by its place in [`Overflow::LOSING`].
+    pub fn lost(&self, policy: usize) {
+        if let Some(counter) = self.lost.get(policy) {
+            counter.inc();
+        }
+    }
+
     pub(super) fn set_load(&self, load: Load) {
         self.connections.set(load.connections);
         self.subscriptions.set(load.subscriptions);
+        self.queued_messages.set(load.queued_messages);
         self.queued_bytes.set(load.queued_bytes);
     }
 }
@@ -110,8 +123,11 @@ pub(super) struct Families {
     bytes_out: Family<Labels<1>, Counter>,
     messages_out: Family<Labels<1>, Counter>,
     slow_readers: Family<Labels<1>, Counter>,
+    expired: Family<Labels<1>, Counter>,
+    lost: Family<Labels<2>, Counter>,
     connections: Family<Labels<1>, Gauge>,
     subscriptions: Family<Labels<1>, Gauge>,
+    queued_messages: Family<Labels<1>, Gauge>,
     queued_bytes: Family<Labels<1>, Gauge>,
 }
 
@@ -124,14 +140,23 @@ impl Families {
         registry.register("sent_messages", "Messages delivered to clients", new.messages_out.clone());
         let slow = "Connections closed because too much waited for them";
         registry.register("slow_reader_disconnects", slow, new.slow_readers.clone());
+        let expired = "Messages left out because they expired while they waited for a reader";
+        registry.register("expired_messages", expired, new.expired.clone());
+        let lost = "Messages that slow readers lost, by the overflow policy of their topics";
+        registry.register("lost_messages", lost, new.lost.clone());
         registry.register("connections", "Open connections", new.connections.clone());
         registry.register("subscriptions", "Subscriptions of open connections", new.subscriptions.clone());
-        registry.register("queued_bytes", "Bytes that wait for slow readers", new.queued_bytes.clone());
+        let queued = "Messages and answers that wait for readers";
+        registry.register("queued_messages", queued, new.queued_messages.clone());
+        registry.register("queued_bytes", "Bytes that wait for readers", new.queued_bytes.clone());
         new
     }
 
     pub(super) fn gateway(&self, name: &'static str, gateways: &Gateways) -> GatewayMetrics {
         let label = [("gateway", name)];
+        let lost = |policy: Overflow| {
+            self.lost.get_or_create_owned(&[("gateway", name), ("policy", policy.as_str())])
+        };
         let decision = |end| self.decisions.get_or_create_owned(&[("gateway", name), ("decision", end)]);
         GatewayMetrics {
             outcomes: Arc::clone(gateways.known.lock().entry(name).or_default()),
@@ -140,8 +165,11 @@ impl Families {
             bytes_out: self.bytes_out.get_or_create_owned(&label),
             messages_out: self.messages_out.get_or_create_owned(&label),
             slow_readers: self.slow_readers.get_or_create_owned(&label),
+            expired: self.expired.get_or_create_owned(&label),
+            lost: Overflow::LOSING.map(lost),
             connections: self.connections.get_or_create_owned(&label),
             subscriptions: self.subscriptions.get_or_create_owned(&label),
+            queued_messages: self.queued_messages.get_or_create_owned(&label),
             queued_bytes: self.queued_bytes.get_or_create_owned(&label),
         }
     }

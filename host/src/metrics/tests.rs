@@ -80,9 +80,10 @@ fn a_forgotten_version_leaves_no_series() {
 #[test]
 fn a_gateway_without_connections_goes_back_to_zero() {
     let metrics = Metrics::new();
-    let load = Load { connections: 3, subscriptions: 5, queued_bytes: 9 };
+    let load = Load { connections: 3, subscriptions: 5, queued_messages: 2, queued_bytes: 9 };
     metrics.set_load(&BTreeMap::from([("http", load)]));
     assert!(metrics.encode().contains("weir_subscriptions{gateway=\"http\"} 5\n"));
+    assert!(metrics.encode().contains("weir_queued_messages{gateway=\"http\"} 2\n"));
     metrics.set_load(&BTreeMap::new());
     assert!(metrics.encode().contains("weir_connections{gateway=\"http\"} 0\n"));
 }

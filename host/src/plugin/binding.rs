@@ -6,7 +6,7 @@ use serde::Deserialize;
 use weir_contract::topic::Pattern;
 
 use super::{Kind, LoadError};
-use crate::config::{ConfigError, Source as ConfigSource};
+use crate::config::{ConfigError, Grant, Source as ConfigSource};
 
 /// What happens to a message when the plugin fails (not when it says no).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -69,6 +69,8 @@ pub struct Spec {
     pub emit: Vec<Pattern>,
     /// Account realms that it may look up.
     pub accounts: Vec<String>,
+    /// URLs below which a storage plugin may post.
+    pub post: Vec<Grant>,
     /// The plugin's own configuration, as JSON text.
     pub config: String,
 }
@@ -90,6 +92,8 @@ struct Table {
     emit: Vec<String>,
     #[serde(default)]
     accounts: Vec<String>,
+    #[serde(default)]
+    post: Vec<String>,
     enabled: Option<bool>,
     config: Option<toml::Table>,
 }
@@ -118,6 +122,7 @@ impl Spec {
             on_error: None,
             emit: Vec::new(),
             accounts: Vec::new(),
+            post: Vec::new(),
             config: "{}".into(),
         }
     }
@@ -173,6 +178,10 @@ impl Spec {
             };
             texts.into_iter().map(parse).collect()
         };
+        let grant = |text: String| -> Result<Grant, LoadError> {
+            text.parse().map_err(|error| refuse("post", format!("post {text:?}: {error}")).into())
+        };
+        let post = table.post.into_iter().map(grant).collect::<Result<_, _>>()?;
         let config = serde_json::to_string(&table.config.unwrap_or_default())
             .map_err(|error| refuse("config", format!("[config] is no JSON: {error}")))?;
         if config.len() > CONFIG_BYTES {
@@ -185,6 +194,7 @@ impl Spec {
             order: table.order.unwrap_or(DEFAULT_ORDER),
             on_error: table.on_error,
             accounts: table.accounts,
+            post,
             name,
             source,
             config,
@@ -230,6 +240,7 @@ mod tests {
             ("\ntopics = ['a/#/b']", 2, "topics \"a/#/b\""),
             ("name = '../x'", 1, "accepted are 1 to 63"),
             ("on-error = 'explode'", 1, "dead-letter"),
+            ("order = 1\npost = ['http://a/../b']", 2, "post \"http://a/../b\""),
             ("[[binding]]\n[[binding]]\nplugin = 'http://x'", 3, "accepted are stock:NAME"),
         ] {
             let said = parse(text).unwrap_err();

@@ -41,6 +41,12 @@ pub struct PluginInfo {
     pub calls: u64,
     /// Traps, timeouts and errors among them.
     pub failures: u64,
+    /// Storage: offsets of all logs that are on the disk and that it has not passed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+    /// Storage: offsets that retention took before it had read them, since the router started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
 }
 
 /// What a binding is doing.

@@ -144,6 +144,11 @@ impl PluginView for Plugins {
         let mut all: Vec<_> = self.status.lock().values().cloned().collect();
         for info in &mut all {
             (info.calls, info.failures) = self.metrics.plugin_totals(&info.name, &info.version);
+            if info.kind == Kind::Storage.as_str() {
+                let consumer = self.metrics.consumer(&info.name);
+                info.lag = u64::try_from(consumer.lag.get()).ok();
+                info.missed = Some(consumer.missed.get());
+            }
         }
         let kind = |info: &PluginInfo| Kind::ALL.iter().position(|kind| kind.as_str() == info.kind);
         all.sort_by(|a, b| (kind(a), a.order, &a.name).cmp(&(kind(b), b.order, &b.name)));

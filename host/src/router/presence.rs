@@ -175,3 +175,116 @@ fn who(session: &Session) -> Who {
 fn is_exact(pattern: &str) -> bool {
     !pattern.contains(['+', '#'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Grant, Principal};
+    use crate::router::Router;
+    use crate::session::{Item, OutboundLimits};
+
+    /// `join topic name more`, for the tests to read.
+    fn encode(notice: Notice<'_>) -> Bytes {
+        let Notice::Presence { joined, topic, name, more, .. } = notice else { return Bytes::new() };
+        let event = if joined { "join" } else { "leave" };
+        format!("{event} {topic} {name} {more:?}").into()
+    }
+
+    fn session(id: usize, name: &str) -> Arc<Session> {
+        let grant =
+            Grant { tenant: "main".into(), name: name.into(), origin: "page".into(), ..Grant::default() };
+        let principal = Principal::new(grant, "open".into(), "http", "s").unwrap();
+        let limits = OutboundLimits { messages: 100_000, bytes: usize::MAX };
+        Arc::new(Session::new(
+            format!("s{id}").into(),
+            principal,
+            "http",
+            String::new(),
+            limits,
+            Some(encode),
+        ))
+    }
+
+    fn heard(session: &Session) -> Vec<String> {
+        let mut items = std::collections::VecDeque::new();
+        session.outbound.try_take(&mut items);
+        let text = |item| match item {
+            Item::Control(frame) => String::from_utf8(frame.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        items.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn of_more_than_a_thousand_nobody_is_told_and_the_thousand_are_listed() {
+        let router = Router::default();
+        let watcher = session(0, "watcher");
+        router.watch(&watcher, "#", true);
+        router.subscribe(&watcher, "#");
+        let members: Vec<_> = (1..=1_003).map(|n| session(n, &format!("m{n:04}"))).collect();
+        for member in members.iter().rev() {
+            router.subscribe(member, "a");
+        }
+        let joins = heard(&watcher);
+        assert_eq!(joins.len(), 1_001);
+        assert_eq!((&*joins[999], &*joins[1_000]), ("join a m0004 None", "join a m0003 Some(true)"));
+        router.present("a", |present| {
+            assert_eq!((present.count, present.members.len()), (1_003, 1_000));
+            let names: Vec<_> = present.members.iter().map(|member| &*member.name).collect();
+            assert_eq!((names[0], names[999]), ("m0001", "m1000"));
+            assert!(names.is_sorted());
+        });
+        for member in &members {
+            router.remove(member);
+        }
+        let leaves = heard(&watcher);
+        assert_eq!(leaves.len(), 1_001);
+        assert_eq!((&*leaves[0], &*leaves[1]), ("leave a m0003 Some(false)", "leave a m0004 None"));
+        router.present("a", |present| assert_eq!(*present, Present::default()));
+        router.remove(&watcher);
+        let presence = router.presence.lock();
+        assert!(presence.topics.is_empty() && presence.watched.is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn threads_agree_with_what_the_watcher_heard() {
+        let router = Router::default();
+        let watcher = session(0, "watcher");
+        router.watch(&watcher, "+", true);
+        router.subscribe(&watcher, "+");
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let router = &router;
+                scope.spawn(move || {
+                    // Two threads share each principal.
+                    let session = session(thread + 1, &format!("p{}", thread % 2));
+                    for round in 0..2_000 {
+                        let topic = ["a", "b"][round % 2];
+                        router.subscribe(&session, topic);
+                        match round % 5 {
+                            0 => router.remove(&session),
+                            1 | 2 => drop(router.unsubscribe(&session, topic)),
+                            _ => {}
+                        }
+                    }
+                });
+            }
+        });
+        let mut there = std::collections::BTreeSet::new();
+        for event in heard(&watcher) {
+            let (event, member) = event.split_once(' ').unwrap();
+            let changed = match event {
+                "join" => there.insert(member.to_owned()),
+                _ => there.remove(member),
+            };
+            assert!(changed, "{event} {member} was told twice");
+        }
+        let mut found = Vec::new();
+        for topic in ["a", "b"] {
+            router.present(topic, |present| {
+                found.extend(present.members.iter().map(|member| format!("{topic} {} None", member.name)));
+            });
+        }
+        assert_eq!(there.into_iter().collect::<Vec<_>>(), found);
+    }
+}

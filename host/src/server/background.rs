@@ -106,7 +106,11 @@ async fn expiries(ingress: Ingress) {
 async fn consumers(durable: Arc<Registry>) {
     let mut swept = tokio::time::Instant::now();
     loop {
-        tokio::time::sleep(KEEP_EVERY).await;
+        tokio::select! {
+            // What changes meanwhile is written together.
+            () = durable.behind() => tokio::time::sleep(KEEP_EVERY).await,
+            () = tokio::time::sleep(LOOK) => {}
+        }
         let sweep = swept.elapsed() >= LOOK;
         if sweep {
             swept = tokio::time::Instant::now();

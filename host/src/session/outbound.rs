@@ -2,12 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::message::Routed;
+use super::gap::Gap;
+use super::queue::Queue;
+use crate::config::Overflow;
+use crate::message::{Routed, now_us};
+use crate::metrics::GatewayMetrics;
 
 /// Bounds of one session's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub enum Item {
     Message(Arc<Routed>),
     /// An answer or event in the gateway's own encoding.
     Control(Bytes),
+    /// Messages that should stand here were lost.
+    Gap(Box<Gap>),
     /// Nothing comes after this. WebSocket close code (RFC 6455 section 7.4) and reason.
     Close(u16, String),
 }
@@ -34,113 +41,131 @@ pub enum Item {
 pub enum Pushed {
     /// It waits for the writer.
     Queued,
+    /// The queue was full and the message is lost; the reader will be told of the gap.
+    Lost,
     /// The queue was full: the session is being closed (policy `disconnect`).
     Overflowed,
     /// The session was closed before.
     Closed,
 }
 
-/// Bytes counted for an item beside its content.
-const ITEM_BYTES: usize = 64;
+/// What a session's queue holds and has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages and answers that wait.
+    pub items: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Messages that the writer took and that had not expired.
+    pub delivered: u64,
+    /// Messages left out because they had expired.
+    pub expired: u64,
+    /// Messages lost, in the order of [`Overflow::LOSING`].
+    pub lost: [u64; 3],
+}
 
 /// The queue. Pushing never waits.
 #[derive(Debug)]
 pub struct Outbound {
     limits: OutboundLimits,
     queue: Mutex<Queue>,
+    expired: AtomicU64,
     ready: Notify,
     /// The writer has taken something, or the session was closed.
     taken: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    bytes: usize,
-    closed: bool,
-    overflowed: bool,
-}
-
 impl Outbound {
     /// An empty queue.
     pub fn new(limits: OutboundLimits) -> Self {
-        Self { limits, queue: Mutex::default(), ready: Notify::new(), taken: Notify::new() }
+        Self {
+            limits,
+            queue: Mutex::new(Queue::new(limits)),
+            expired: AtomicU64::new(0),
+            ready: Notify::new(),
+            taken: Notify::new(),
+        }
     }
 
-    /// Enqueues a message.
-    pub fn push_message(&self, routed: &Arc<Routed>) -> Pushed {
-        self.push(routed.message.size(), || Item::Message(Arc::clone(routed)))
+    /// Counts what is lost, too, and the cut.
+    pub(super) fn count_in(&self, metrics: Arc<GatewayMetrics>) {
+        self.queue.lock().count_in(metrics);
+    }
+
+    /// Enqueues a message, whose topic has this policy.
+    pub fn push_message(&self, routed: &Arc<Routed>, overflow: Overflow) -> Pushed {
+        self.push(|queue| queue.push_message(routed, overflow))
     }
 
     /// Enqueues an answer or event.
     pub fn push_control(&self, frame: Bytes) -> Pushed {
-        self.push(frame.len(), || Item::Control(frame))
+        self.push(|queue| queue.push_control(frame))
     }
 
-    fn push(&self, size: usize, item: impl FnOnce() -> Item) -> Pushed {
-        let size = size + ITEM_BYTES;
+    fn push(&self, push: impl FnOnce(&mut Queue) -> Pushed) -> Pushed {
         let mut queue = self.queue.lock();
-        if queue.closed {
-            return Pushed::Closed;
-        }
-        // A message larger than the whole bound still goes to a reader that has nothing else waiting.
-        let full = queue.items.len() >= self.limits.messages
-            || (queue.bytes + size > self.limits.bytes && !queue.items.is_empty());
-        if full {
-            queue.items.clear();
-            queue.bytes = 0;
-            queue.closed = true;
-            queue.overflowed = true;
-            let reason = format!(
-                "slow reader: more than {} messages or {} bytes waited",
-                self.limits.messages, self.limits.bytes
-            );
-            queue.items.push_back(Item::Close(1008, reason));
-            drop(queue);
-            self.ready.notify_one();
-            self.taken.notify_waiters();
-            return Pushed::Overflowed;
-        }
-        queue.bytes += size;
-        queue.items.push_back(item());
-        let first = queue.items.len() == 1;
+        let idle = queue.is_empty();
+        let pushed = push(&mut queue);
         drop(queue);
-        // The writer takes all that waits at once, so only the first item after that must wake it.
-        if first {
+        // The writer takes until nothing is left, so only the first item after that must wake it.
+        if idle && pushed == Pushed::Queued {
             self.ready.notify_one();
         }
-        Pushed::Queued
+        if pushed == Pushed::Overflowed {
+            self.wake_all();
+        }
+        pushed
     }
 
     /// Closes the session after what waits now has been written. Later pushes answer `Closed`.
     pub fn close(&self, code: u16, reason: impl Into<String>) {
-        let mut queue = self.queue.lock();
-        if !queue.closed {
-            queue.closed = true;
-            queue.items.push_back(Item::Close(code, reason.into()));
-            drop(queue);
-            self.ready.notify_one();
-            self.taken.notify_waiters();
+        if self.queue.lock().close(code, reason.into()) {
+            self.wake_all();
         }
+    }
+
+    fn wake_all(&self) {
+        self.ready.notify_one();
+        self.taken.notify_waiters();
     }
 
     /// Whether a close was asked for.
     pub fn is_closed(&self) -> bool {
-        self.queue.lock().closed
+        self.queue.lock().is_closed()
     }
 
     /// Whether it was cut off because it read too slowly.
     pub fn has_overflowed(&self) -> bool {
-        self.queue.lock().overflowed
+        self.queue.lock().has_overflowed()
     }
 
-    /// Items and bytes that wait.
-    pub fn backlog(&self) -> (usize, usize) {
+    /// What waits, and what became of the rest.
+    pub fn backlog(&self) -> Backlog {
         let queue = self.queue.lock();
-        (queue.items.len(), queue.bytes)
+        let (waiting, taken, lost) = (queue.waiting(), queue.taken(), queue.lost());
+        drop(queue);
+        let expired = self.expired.load(Ordering::Relaxed);
+        let delivered = taken.saturating_sub(expired);
+        Backlog { items: waiting.items, bytes: waiting.bytes, delivered, expired, lost }
     }
 
-    /// Waits until something is there and swaps it into `into`, which should be empty. One caller at a time.
+    /// Items and bytes that wait and must not be lost: answers, and messages under `disconnect`.
+    pub fn firm_backlog(&self) -> (usize, usize) {
+        let firm = self.queue.lock().firm();
+        (firm.items, firm.bytes)
+    }
+
+    /// Whether a message that was taken has expired, and is to be left out; it is counted if so.
+    pub fn expires(&self, routed: &Routed) -> bool {
+        let expired = routed.expires_us.is_some_and(|at| at <= now_us());
+        if expired {
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        expired
+    }
+
+    /// Waits until something is there and moves what goes out next into `into`, which should be empty. One caller
+    /// at a time.
     pub async fn take(&self, into: &mut VecDeque<Item>) {
         loop {
             if self.try_take(into) {
@@ -153,11 +178,11 @@ impl Outbound {
     /// As `take`, without waiting. False: nothing was there.
     pub fn try_take(&self, into: &mut VecDeque<Item>) -> bool {
         let mut queue = self.queue.lock();
-        if queue.items.is_empty() {
+        if queue.is_empty() {
+            queue.shrink();
             return false;
         }
-        queue.bytes = 0;
-        std::mem::swap(&mut queue.items, into);
+        queue.take(into);
         drop(queue);
         self.taken.notify_waiters();
         true
@@ -166,8 +191,9 @@ impl Outbound {
     /// Whether less than a quarter of the bounds is taken up, or the session was closed.
     pub fn has_room(&self) -> bool {
         let queue = self.queue.lock();
-        queue.closed
-            || (queue.items.len() <= self.limits.messages / 4 && queue.bytes <= self.limits.bytes / 4)
+        let waiting = queue.waiting();
+        queue.is_closed()
+            || (waiting.items <= self.limits.messages / 4 && waiting.bytes <= self.limits.bytes / 4)
     }
 
     /// Waits until [`has_room`](Self::has_room): for those who have more to send than the queue holds, as a replay

@@ -36,6 +36,26 @@ pub struct ConnectionInfo {
     pub queued: usize,
     /// Their bytes.
     pub queued_bytes: usize,
+    /// Messages sent.
+    pub delivered: u64,
+    /// Messages left out because they had expired while they waited.
+    pub expired: u64,
+    /// Messages lost because the peer read too slowly.
+    pub lost: u64,
+    /// The same by the policy of their topics.
+    pub lost_by: Lost,
+}
+
+/// Lost messages by overflow policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Lost {
+    /// Lost under `drop-oldest`.
+    pub drop_oldest: u64,
+    /// Lost under `drop-new`.
+    pub drop_new: u64,
+    /// Lost under `latest-only`.
+    pub latest_only: u64,
 }
 
 impl Sessions {
@@ -82,7 +102,8 @@ impl Sessions {
 }
 
 fn info(session: &Session) -> ConnectionInfo {
-    let (queued, queued_bytes) = session.outbound.backlog();
+    let backlog = session.outbound.backlog();
+    let [drop_oldest, drop_new, latest_only] = backlog.lost;
     ConnectionInfo {
         id: Arc::clone(&session.id),
         name: Arc::clone(&session.principal.name),
@@ -92,7 +113,11 @@ fn info(session: &Session) -> ConnectionInfo {
         account: session.principal.account.clone(),
         opened_us: session.opened_us,
         subscriptions: session.subscriptions(),
-        queued,
-        queued_bytes,
+        queued: backlog.items,
+        queued_bytes: backlog.bytes,
+        delivered: backlog.delivered,
+        expired: backlog.expired,
+        lost: backlog.lost.iter().sum(),
+        lost_by: Lost { drop_oldest, drop_new, latest_only },
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::chunk::Chunks;
 use super::error::{Incidents, StoreError};
 use super::keys::INLINE_BYTES;
 use super::pack::PACK_BYTES;
@@ -56,6 +57,7 @@ pub(super) struct Database {
 struct Opened {
     db: sled::Db,
     file: File,
+    chunks: Chunks,
 }
 
 impl Database {
@@ -105,6 +107,16 @@ impl Database {
         let opened = self.opened.read();
         let opened = opened.as_ref().ok_or_else(|| self.closed())?;
         work(&opened.db).map_err(|error| self.failed(&error))
+    }
+
+    /// As [`Self::with`], for a segment's packs.
+    pub(super) fn with_chunks<R>(
+        &self,
+        work: impl FnOnce(&sled::Db, &Chunks) -> sled::Result<R>,
+    ) -> Result<R, StoreError> {
+        let opened = self.opened.read();
+        let opened = opened.as_ref().ok_or_else(|| self.closed())?;
+        work(&opened.db, &opened.chunks).map_err(|error| self.failed(&error))
     }
 
     /// Returns when everything written before is on the disk.
@@ -194,7 +206,8 @@ impl Opened {
             }
         };
         let file = File::open(dir.join("db")).map_err(|error| StoreError::io(dir, &error))?;
-        Ok(Self { db, file })
+        let chunks = Chunks::of(&db);
+        Ok(Self { db, file, chunks })
     }
 }
 

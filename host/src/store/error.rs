@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -142,23 +143,32 @@ pub struct Incident {
 /// Incidents kept in memory; all are logged when they happen.
 const INCIDENTS: usize = 100;
 
-/// The incidents since start, the newest 100.
+/// The incidents since start, the newest 100, and how many there were.
 #[derive(Debug, Default)]
-pub(super) struct Incidents(Mutex<Vec<Incident>>);
+pub(super) struct Incidents {
+    newest: Mutex<Vec<Incident>>,
+    count: AtomicU64,
+}
 
 impl Incidents {
     /// Reports one.
     pub(super) fn report(&self, what: String) {
         tracing::error!(what, "store incident");
-        let mut list = self.0.lock();
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut list = self.newest.lock();
         if list.len() >= INCIDENTS {
             list.remove(0);
         }
         list.push(Incident { at_us: now_us(), what });
     }
 
+    /// How many there were, those that are not kept too.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// All that are kept, oldest first.
     pub(super) fn list(&self) -> Vec<Incident> {
-        self.0.lock().clone()
+        self.newest.lock().clone()
     }
 }

@@ -12,7 +12,8 @@
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
 //! DIR/log/NAME/FIRST/       one database per segment; FIRST = its first offset, 20 decimal digits
-//!   tree "packs"            first offset u64, part u16 → part of a pack (pack.rs)
+//!   tree "packs" CHUNK      first offset u64, part u16 → part of a pack (pack.rs); CHUNK = first offset u64 of
+//!                           the packs in this tree (chunk.rs), nothing for offset 0; format 1 had but one tree
 //!   tree "meta"
 //!     "f"                   → first offset u64, created u64 (Unix µs)
 //!     "c"                   → next offset u64; present only after a clean close
@@ -30,6 +31,8 @@
 //! "p" key-length u16, key, part u16 → a further part, counted from 1
 //! "x" expires u64, key      → empty: what expires, in order of time
 //! "c" log name              → epoch u64, next offset u64: a storage plugin's cursor
+//! "o" number u64, part u16  → a post that waits in the outbox; part 0 begins with the length of the whole, u32
+//! "a" number u64            → u64: how often sending that post has failed
 //! ```
 //!
 //! All of that may be there several times in the space of a storage plugin: its generation 0 as above, further
@@ -41,14 +44,14 @@
 //! ```
 
 /// Version of everything above. A store with a higher one is refused.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Most bytes of a key-value pair's value in one database value; the rest goes into further parts.
 pub(super) const INLINE_BYTES: usize = 24 * 1024;
 
 /// Tree with the format record (state) or a segment's own records.
 pub(super) const META: &str = "meta";
-/// Tree with a segment's packs.
+/// Begins the names of the trees with a segment's packs.
 pub(super) const PACKS: &str = "packs";
 /// Key of the format record.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -73,15 +76,41 @@ pub(super) const CURSOR: u8 = b'c';
 pub(super) const GENERATION: u8 = b'g';
 /// Key of the number of the live generation.
 pub(super) const LIVE: &[u8] = b"l";
+/// Prefix of waiting posts in a space.
+pub(super) const POST: u8 = b'o';
+/// Prefix of posts' failed attempts in a space.
+pub(super) const ATTEMPTS: u8 = b'a';
 
 /// The tree of a key-value space.
 pub(super) fn space_tree(name: &str) -> String {
     format!("s/{name}")
 }
 
+/// The space in a tree's name; none when it is another tree.
+pub(super) fn parse_space_tree(tree: &[u8]) -> Option<String> {
+    Some(std::str::from_utf8(tree).ok()?.strip_prefix("s/")?.to_owned())
+}
+
 /// The tree of a plain table.
 pub(super) fn table_tree(name: &str) -> String {
     format!("t/{name}")
+}
+
+/// The tree of a chunk. That of offset 0 has the name of the only tree of format 1, which is read as such.
+pub(super) fn chunk(first: u64) -> Vec<u8> {
+    let mut name = PACKS.as_bytes().to_vec();
+    if first > 0 {
+        name.extend_from_slice(&first.to_be_bytes());
+    }
+    name
+}
+
+/// The first offset in the name of a chunk's tree.
+pub(super) fn parse_chunk(name: &[u8]) -> Option<u64> {
+    match name.strip_prefix(PACKS.as_bytes())? {
+        [] => Some(0),
+        first => Some(u64::from_be_bytes(first.try_into().ok()?)),
+    }
 }
 
 /// Key of a part of a pack.
@@ -110,6 +139,18 @@ pub(super) fn numbered(prefix: u8, number: u64) -> Vec<u8> {
 pub(super) fn parse_numbered(key: &[u8]) -> Option<u64> {
     let (_, number) = key.split_first()?;
     Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+/// Key of a part of a post.
+pub(super) fn post(number: u64, part: u16) -> Vec<u8> {
+    let mut key = numbered(POST, number);
+    key.extend_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// The number and part in a post's key.
+pub(super) fn parse_post(key: &[u8]) -> Option<(u64, u16)> {
+    parse_pack(key.get(1..)?)
 }
 
 /// Numbers in a value, one after the other.
@@ -168,6 +209,9 @@ mod tests {
         assert!(expiry(9, b"z") < expiry(256, b"a"));
         assert_eq!(parse_pack(&pack(300, 4)), Some((300, 4)));
         assert_eq!(parse_pack(b"short"), None);
+        assert_eq!(parse_post(&post(300, 4)), Some((300, 4)));
+        assert_eq!([0, 7].map(|first| parse_chunk(&chunk(first))), [Some(0), Some(7)]);
+        assert_eq!((parse_chunk(b"meta"), parse_chunk(b"packs-"), chunk(0)), (None, None, b"packs".to_vec()));
         assert_eq!(parse_expiry(&expiry(5, b"key")), Some((5, b"key".as_slice())));
     }
 

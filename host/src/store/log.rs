@@ -9,6 +9,7 @@ mod retain;
 mod take;
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use super::epochs::{Carried, Epochs};
 use super::error::{Incidents, StoreError};
 use super::segment::{Sealed, Segment};
+use super::space::Cursor;
 
 pub(super) use append::Appender;
 pub(super) use open::open;
@@ -196,6 +198,15 @@ impl Log {
         }
     }
 
+    /// Where a consumer with this cursor goes on; without one, at the oldest message. Below the cursor's `next`: it
+    /// is beyond the log's end, so the log that it was in is lost, and this one was begun anew.
+    pub fn take_up(&self, cursor: Option<Cursor>) -> u64 {
+        match cursor {
+            Some(cursor) if cursor.next <= self.durable() => cursor.next,
+            _ => self.oldest(),
+        }
+    }
+
     /// Keeps segments with `offset` and later ones from retention, up to `hold_max_bytes`; none lets go.
     pub fn set_hold(&self, consumer: &str, offset: Option<u64>) {
         let mut holds = self.0.holds.lock();
@@ -206,6 +217,20 @@ impl Log {
             },
             None => drop(holds.remove(consumer)),
         }
+    }
+
+    /// Who keeps segments from retention, and from which offset on; by name.
+    pub fn holds(&self) -> Vec<(String, u64)> {
+        let mut all: Vec<_> =
+            self.0.holds.lock().iter().map(|(name, offset)| (name.clone(), *offset)).collect();
+        all.sort();
+        all
+    }
+
+    /// The lives of which something is kept, oldest first, with their offsets; the present one ends with
+    /// `u64::MAX`.
+    pub fn epochs(&self) -> Vec<(u64, Range<u64>)> {
+        self.view().epochs.0.iter().map(|span| (span.epoch, span.first..span.next)).collect()
     }
 
     /// What it holds now.
@@ -220,8 +245,11 @@ impl Log {
         }
     }
 
-    /// Bytes on the disk of the segments that hold `offset` and later ones.
+    /// Bytes on the disk of the segments that hold `offset` and later ones; 0 when there is none yet.
     pub fn bytes_from(&self, offset: u64) -> u64 {
+        if offset >= self.durable() {
+            return 0;
+        }
         let view = self.view();
         let kept = view.sealed.iter().filter(|(_, sealed)| sealed.next > offset);
         kept.map(|(_, sealed)| sealed.bytes).sum::<u64>() + view.active.bytes()

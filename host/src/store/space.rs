@@ -10,6 +10,7 @@ use super::error::StoreError;
 use super::generation::Generation;
 use super::keys;
 use super::pairs::{self, Area, MOST_BYTES, Pair};
+use super::posts;
 use super::queue::StateValue;
 use crate::message::now_us;
 
@@ -39,6 +40,13 @@ pub enum Write {
     Delete {
         /// The key.
         key: Vec<u8>,
+    },
+    /// Puts something into the outbox, where it stays until [`StorageSpace::remove_post`].
+    Post {
+        /// Its place in the queue: above all that wait.
+        number: u64,
+        /// What is to be sent, as the sender encodes it.
+        bytes: Vec<u8>,
     },
 }
 
@@ -99,7 +107,7 @@ impl StorageSpace {
         })
     }
 
-    /// Applies writes, in order, and moves cursors, all in one atomic step. On the disk within a second: a
+    /// Applies writes and posts, in order, and moves cursors, all in one atomic step. On the disk within a second: a
     /// crash may take the last commits back, writes and cursor together, so that they are made again.
     pub fn commit(&self, writes: &[Write], cursors: &[(&str, Cursor)]) -> Result<(), StoreError> {
         let last = last_of_each_key(writes)?;
@@ -112,6 +120,12 @@ impl StorageSpace {
                         pairs::put(area, &mut batch, key, value, *expires_us)?;
                     }
                     Write::Delete { key } => drop(pairs::remove(area, &mut batch, key)?),
+                    Write::Post { .. } => {}
+                }
+            }
+            for write in writes {
+                if let Write::Post { number, bytes } = write {
+                    posts::put(&mut batch, *number, bytes)?;
                 }
             }
             for (log, cursor) in cursors {
@@ -152,6 +166,7 @@ fn last_of_each_key(writes: &[Write]) -> Result<HashMap<&[u8], &Write>, StoreErr
                 key
             }
             Write::Delete { key } => key,
+            Write::Post { .. } => continue,
         };
         last.insert(key.as_slice(), write);
     }

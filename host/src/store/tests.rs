@@ -108,7 +108,27 @@ fn a_newer_format_is_refused() {
     state.tree("meta", |tree| tree.insert("format", &9u32.to_le_bytes())).unwrap();
     drop(state);
     let error = Store::open(dir.path(), options()).err().unwrap();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: keys::FORMAT, .. }), "{error}");
+}
+
+#[test]
+fn what_format_1_wrote_is_read_and_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, numbered(10));
+    drop(store);
+    // Up to the first full chunk the formats are the same.
+    let state = Database::open(&dir.path().join("state"), 1 << 20).unwrap();
+    state.tree("meta", |tree| tree.insert("format", &1u32.to_le_bytes())).unwrap();
+    drop(state);
+    let store = open(dir.path());
+    append(&store, numbered(10));
+    drop(store);
+    let state = Database::open(&dir.path().join("state"), 1 << 20).unwrap();
+    let format = state.tree("meta", |tree| tree.get("format")).unwrap().unwrap();
+    assert_eq!(format.as_ref(), keys::FORMAT.to_le_bytes());
+    drop(state);
+    assert_eq!(read_all(&open(dir.path()).logs()[0], 0, &|_| true).len(), 20);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod consumers;
 mod crash;
 mod folder;
 mod frames;
@@ -13,10 +14,14 @@ mod gateway;
 mod keys;
 mod levels;
 mod limits;
+mod logs;
 mod misbehaviour;
 mod permissions;
+mod presence;
 mod rebuild;
+mod request;
 mod shutdown;
+mod slow_policies;
 mod slow_reader;
 mod swap;
 mod tidy;

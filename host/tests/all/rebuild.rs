@@ -213,15 +213,15 @@ async fn the_verb_waits_and_says_what_is_covered() {
 async fn kill_9_at_any_moment_leaves_the_old_data_or_the_new() {
     let setup = Setup::open().guest("tally").binding("tally", TALLY);
     let mut child = setup.spawn().await;
-    let mut sent = 6_000;
+    let mut sent = 20_000;
     publish(&mut child.reach.client("writer").await, "t/1", 1..=sent).await;
     until_counted(&mut child.reach.client("reader").await, "t/1", sent).await;
     // From a rebuild that has just begun to one that is over.
-    for least in [0, 1, 2_000, 4_000, 6_000, u64::MAX] {
-        begin(&child.reach, "tally").await;
+    for least in [0, 1, 5_000, 10_000, 20_000, u64::MAX] {
         let last = sent;
         sent += 300;
         publish(&mut child.reach.client("writer").await, "t/1", last + 1..=sent).await;
+        begin(&child.reach, "tally").await;
         eventually("the rebuild has come so far", async || {
             let report = child.reach.admin("GET", "/v1/plugins/tally/rebuild", "").await.json;
             (report["state"] == "done" || report["done"].as_u64().unwrap() >= least).then_some(())

@@ -65,6 +65,16 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.number("from", from);
             object.number("to", to);
         }
+        Notice::Gap(gap) => {
+            object.text("event", "gap");
+            if let Some(span) = &gap.span {
+                object.text("log", &span.log);
+                object.number("epoch", span.epoch);
+                object.number("from", span.from);
+                object.number("to", span.to);
+            }
+            object.number("lost", gap.lost);
+        }
     })
 }
 

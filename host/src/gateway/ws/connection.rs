@@ -56,7 +56,9 @@ impl Connection {
     /// Waits until another answer would find room. At once, if the connection is closing.
     pub(super) async fn room(&self) {
         loop {
-            let (waiting, bytes) = self.session.outbound.backlog();
+            // Messages that may be lost make room for answers; a reader that cannot follow them must still be
+            // heard, for it may want to unsubscribe.
+            let (waiting, bytes) = self.session.outbound.firm_backlog();
             let answers = self.expected.load(Ordering::Acquire) + waiting;
             if (answers < self.most_answers && bytes <= self.most_bytes) || self.session.outbound.is_closed()
             {

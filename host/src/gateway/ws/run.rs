@@ -76,9 +76,6 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
         () = lease.shutdown() => Ended::Stopping,
     };
     let failed = matches!(ended, Ended::Reading(End::Failed(..)));
-    if connection.session().outbound.has_overflowed() {
-        connection.metrics.slow_readers.inc();
-    }
     if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
         // A peer that does not go by itself is left behind.
         let _ = tokio::time::timeout(LINGER, part(connection, &mut reader, &mut writer, failed)).await;

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use super::connection::Connection;
 use super::{Encode, frame};
 use crate::metrics::GatewayMetrics;
-use crate::session::Item;
+use crate::session::{Item, Notice};
 
 /// Frames in one system call.
 const WINDOW: usize = 64;
@@ -118,11 +118,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         while self.window.len() < WINDOW {
             match self.items.pop_front() {
+                Some(Item::Message(routed)) if outbound.expires(&routed) => {
+                    self.metrics.expired.inc();
+                }
                 Some(Item::Message(routed)) => {
                     self.metrics.messages_out.inc();
                     self.window.push_back((self.encode)(&routed));
                 }
                 Some(Item::Control(frame)) => self.window.push_back(frame),
+                Some(Item::Gap(gap)) => {
+                    self.window.extend(connection.session().notices.map(|encode| encode(Notice::Gap(&gap))));
+                }
                 Some(Item::Close(code, reason)) => {
                     self.window.push_back(frame::close(code, &reason));
                     self.items.clear();
@@ -138,12 +144,15 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// revoked), what waits here is not worth the time of a slow peer, and may not be its any more.
     fn cut_short(&mut self, connection: &Connection) {
         let mut rest = VecDeque::new();
-        if !connection.session().outbound.try_take(&mut rest) {
+        // Nothing comes after the close.
+        while connection.session().outbound.try_take(&mut rest) {}
+        if rest.is_empty() {
             return;
         }
         connection.progressed();
-        if matches!(rest.front(), Some(Item::Close(1008, _))) {
+        if matches!(rest.back(), Some(Item::Close(1008, _))) {
             self.drop_unbegun();
+            rest.retain(|item| matches!(item, Item::Control(_) | Item::Close(..)));
         }
         self.items.append(&mut rest);
     }

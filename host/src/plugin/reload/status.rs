@@ -64,6 +64,8 @@ fn active(binding: &Binding) -> PluginInfo {
         loaded_us: Some(binding.loaded_us),
         calls: 0,
         failures: 0,
+        lag: None,
+        missed: None,
     }
 }
 
@@ -80,5 +82,7 @@ fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginI
         loaded_us: None,
         calls: 0,
         failures: 0,
+        lag: None,
+        missed: None,
     }
 }

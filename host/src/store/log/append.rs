@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::super::chunk::Filling;
 use super::super::database::{SharedDatabase, set_aside};
 use super::super::error::StoreError;
 use super::super::keys;
 use super::super::pack::PackBuilder;
-use super::super::segment::{self, Sealed};
+use super::super::segment::Sealed;
 use super::{Log, View, open};
 use crate::message::{Message, now_us};
 
@@ -22,6 +23,7 @@ const STEPS: u64 = 8;
 pub(in super::super) struct Appender {
     log: Log,
     builder: PackBuilder,
+    filling: Filling,
     /// Offset after the last message taken.
     next: u64,
     /// Bytes of packs in the active segment since it was made or opened.
@@ -37,7 +39,17 @@ impl Appender {
         let segment_bytes = log.view().active.bytes();
         let builder = PackBuilder::new();
         let newest_us = now_us();
-        Self { log, builder, next, segment_bytes, segment_created_us, newest_us, dirty: false, rolled: false }
+        Self {
+            log,
+            builder,
+            filling: Filling::default(),
+            next,
+            segment_bytes,
+            segment_created_us,
+            newest_us,
+            dirty: false,
+            rolled: false,
+        }
     }
 
     /// The log that it writes.
@@ -86,9 +98,8 @@ impl Appender {
         let database = self.database()?;
         let now = now_us();
         self.newest_us = now;
-        let written = self
-            .builder
-            .finish(now, |first, pack| segment::append(&database, first, pack).map(|()| pack.len() as u64))?;
+        let filling = &mut self.filling;
+        let written = self.builder.finish(now, |first, pack| filling.append(&database, first, pack))?;
         self.segment_bytes += written;
         Ok(())
     }
@@ -139,6 +150,7 @@ impl Appender {
         let (segment, _) = open::create(&inner.dir, first, carried, inner.cache_bytes)?;
         view.active = Arc::new(segment);
         *inner.view.write() = Arc::new(view);
+        self.filling = Filling::default();
         self.segment_bytes = 0;
         self.segment_created_us = now_us();
         Ok(())
@@ -148,6 +160,7 @@ impl Appender {
     /// disk is lost.
     pub(in super::super) fn recover(&mut self, first: u64) -> Result<(), StoreError> {
         self.builder = PackBuilder::new();
+        self.filling = Filling::default();
         self.dirty = false;
         self.next = first;
         let inner = self.log.0.clone();

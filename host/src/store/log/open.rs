@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::super::chunk;
 use super::super::database::{Database, set_aside, sync_dir};
 use super::super::epochs::{Carried, Epochs};
 use super::super::error::{Incidents, StoreError};
@@ -137,7 +138,7 @@ pub(super) fn recovered_next(
 ) -> Result<u64, StoreError> {
     loop {
         let mut last = None;
-        segment::backward(database, u64::MAX, &mut |found| {
+        chunk::backward(database, u64::MAX, &mut |found| {
             last = Some(found);
             ControlFlow::Break(())
         })?;
@@ -150,7 +151,7 @@ pub(super) fn recovered_next(
                     "{place}: the last pack, at offset {}, was cut off: {}; removed",
                     damage.first, damage.reason
                 ));
-                segment::remove(database, damage.first)?;
+                chunk::remove(database, damage.first)?;
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::super::chunk;
 use super::super::database::Database;
 use super::super::error::StoreError;
-use super::super::segment::{self, Segment};
+use super::super::segment::Segment;
 use super::{Log, View};
 use crate::message::Stored;
 
@@ -125,7 +126,7 @@ impl Reading<'_> {
     fn forward(&mut self, segment: &Arc<Segment>, end: u64) -> Result<(), StoreError> {
         let from = self.page.next;
         let result = self.walk(segment, |database, reading| {
-            segment::forward(database, from, &mut |found| reading.take_forward(found, end))
+            chunk::forward(database, from, &mut |found| reading.take_forward(found, end))
         });
         match result {
             Ok(true) if !self.is_full() => self.page.next = end,
@@ -149,7 +150,7 @@ impl Reading<'_> {
     fn backward(&mut self, segment: &Arc<Segment>) -> Result<(), StoreError> {
         let before = self.page.next;
         let result = self.walk(segment, |database, reading| {
-            segment::backward(database, before, &mut |found| reading.take_backward(found))
+            chunk::backward(database, before, &mut |found| reading.take_backward(found))
         });
         match result {
             Ok(true) if self.is_full() => {}

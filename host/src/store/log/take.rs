@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::chunk::Found;
 use super::super::pack::{Pack, Record};
-use super::super::segment::Found;
 use super::read::Reading;
 use crate::message::{Message, Place, Stored};
 

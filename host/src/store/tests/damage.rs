@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::database::break_for_test;
-use crate::store::{pack, segment};
+use crate::store::{chunk, pack};
 
 /// Changes a stored pack.
 fn tamper(store: &Store, first: u64, change: impl FnOnce(&mut Vec<u8>)) {
@@ -61,7 +61,7 @@ fn a_torn_last_pack_is_removed_and_reported_at_start() {
     append(&store, numbered(10));
     append(&store, [message("large", vec![1; 3 * pack::PACK_BYTES])]);
     // The crash came between two parts.
-    segment::remove(&store.logs()[0].active_for_test(), 10).unwrap();
+    chunk::remove(&store.logs()[0].active_for_test(), 10).unwrap();
     let mut builder = pack::PackBuilder::new();
     builder.push(10, &message("large", vec![1; 3 * pack::PACK_BYTES]));
     let first_part = builder.finish(1, |_, bytes| bytes[..pack::PACK_BYTES].to_vec());

@@ -221,3 +221,42 @@ fn more_expires_than_is_written() {
     }
     assert!(rows(&store) <= 2 * 400, "what was written before is gone: {} rows", rows(&store));
 }
+
+#[test]
+fn posts_wait_in_order_with_their_attempts_and_go_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let space = store.storage_space("p").unwrap();
+    let long = vec![7; 100_000];
+    let posts =
+        [(300, b"b".to_vec()), (4, long.clone())].map(|(number, bytes)| Write::Post { number, bytes });
+    space.commit(&posts, &[("default", Cursor { epoch: 1, next: 9 })]).unwrap();
+    space.commit(&[put("k", "v")], &[]).unwrap();
+    space.set_attempts(300, 2).unwrap();
+    drop(space);
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.storage_spaces().unwrap(), ["p"]);
+    let space = store.storage_space("p").unwrap();
+    let heads = || space.posts(|post| (post.number, post.bytes, post.attempts, post.beginning[0])).unwrap();
+    assert_eq!(heads(), [(4, 100_000, 0, 7), (300, 1, 2, b'b')]);
+    assert_eq!((space.post(4).unwrap(), space.post(5).unwrap()), (Some(long), None));
+    for number in [4, 5, 300] {
+        space.remove_post(number).unwrap();
+    }
+    assert!(heads().is_empty());
+    assert_eq!(space.scan(b"", b"", false, 9).unwrap().len(), 1, "posts are no pairs");
+    space.commit(&[Write::Post { number: 300, bytes: b"again".to_vec() }], &[]).unwrap();
+    assert_eq!(heads(), [(300, 5, 0, b'a')], "the attempts went with the post");
+}
+
+#[test]
+fn a_cursor_beyond_the_log_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let log = store.log("default").unwrap();
+    assert_eq!(log.take_up(None), 0);
+    assert_eq!(log.take_up(Some(Cursor { epoch: 1, next: 0 })), 0);
+    assert_eq!(log.take_up(Some(Cursor { epoch: 1, next: 7 })), 0);
+}

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 /// Counters of all durable consumers together.
 #[derive(Clone, Debug, Default)]
-pub struct ConsumerMetrics {
+pub struct DurableMetrics {
     /// Sessions that read one, counted once for each.
     pub attached: Gauge,
     /// Messages handed to readers, again or for the first time.
@@ -19,17 +19,17 @@ pub struct ConsumerMetrics {
     pub missed: Counter,
 }
 
-impl ConsumerMetrics {
+impl DurableMetrics {
     /// Makes them and tells the registry of them.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let all = Self::default();
         let Self { attached, delivered, acked, redelivered, missed } = all.clone();
-        registry.register("consumer_readers", "Sessions that read a durable consumer", attached);
-        registry.register("consumer_delivered", "Messages handed to readers of consumers", delivered);
-        registry.register("consumer_acked", "Messages that readers acknowledged", acked);
-        registry.register("consumer_redelivered", "Deliveries after the first", redelivered);
+        registry.register("durable_readers", "Sessions that read a durable consumer", attached);
+        registry.register("durable_delivered", "Messages handed to readers of consumers", delivered);
+        registry.register("durable_acked", "Messages that readers acknowledged", acked);
+        registry.register("durable_redelivered", "Deliveries after the first", redelivered);
         let missed_help = "Offsets that were gone from the log before a consumer had them";
-        registry.register("consumer_missed", missed_help, missed);
+        registry.register("durable_missed", missed_help, missed);
         all
     }
 }

@@ -1,0 +1,38 @@
+//! What a storage plugin returned for a batch. It is guest-controlled: posts are checked here, keys and values by
+//! the store.
+
+use crate::outbox::{Post, RefusedPost};
+use crate::plugin::Binding;
+use crate::plugin::contract::Write as Written;
+use crate::store::Write;
+
+/// To be committed in one step.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Changes of its key space.
+    pub(super) writes: Vec<Write>,
+    /// For its outbox.
+    pub(super) posts: Vec<Post>,
+}
+
+impl Effects {
+    /// Err: one of the posts may not or cannot be sent, so nothing of the batch counts.
+    pub(super) fn check(written: Vec<Written>, binding: &Binding) -> Result<Self, RefusedPost> {
+        let mut effects = Self::default();
+        for write in written {
+            match write {
+                Written::Put(pair) => {
+                    let (key, value, expires_us) = (pair.key, pair.value, pair.expires_us);
+                    effects.writes.push(Write::Put { key, value, expires_us });
+                }
+                Written::Delete(key) => effects.writes.push(Write::Delete { key }),
+                Written::Post(post) => {
+                    let headers = post.headers.iter().map(|header| (&*header.name, &*header.value));
+                    let post = Post::check(&post.url, headers, &post.key, post.body, &binding.spec.post)?;
+                    effects.posts.push(post);
+                }
+            }
+        }
+        Ok(effects)
+    }
+}

@@ -1,0 +1,310 @@
+//! The posts of one storage plugin that wait in its key space, and who sends them: one task for each destination,
+//! so that a dead one delays no other.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::header::CONTENT_TYPE;
+use parking_lot::{Condvar, Mutex};
+use tokio_util::sync::CancellationToken;
+use weir_contract::packed::{put_text, tag};
+
+use super::deliver::{Delivered, Sender};
+use super::post::{Post, is_granted};
+use super::{Outbox, insist};
+use crate::config::Grant;
+use crate::dead_letters::{About, NotKept};
+use crate::message::Message;
+use crate::metrics::OutboxMetrics;
+use crate::store::{StorageSpace, StoreError, Write};
+
+/// The outbox of one storage plugin. One thread puts posts in; dropping it ends the sending.
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    outbox: Arc<Outbox>,
+    space: Arc<StorageSpace>,
+    grants: ArcSwap<Vec<Grant>>,
+    metrics: OutboxMetrics,
+    closing: CancellationToken,
+    waiting: Mutex<Waiting>,
+    room: Condvar,
+}
+
+/// What the store holds, without what is in it.
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    posts: usize,
+    bytes: usize,
+    /// By destination, oldest first; each has its task.
+    lanes: HashMap<String, VecDeque<Waiter>>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiter {
+    number: u64,
+    bytes: usize,
+    attempts: u64,
+}
+
+/// Posts on their way into the store.
+pub struct Numbered {
+    waiters: Vec<(String, Waiter)>,
+    writes: Vec<Write>,
+}
+
+impl Numbered {
+    /// What commits them, together with whatever they belong to.
+    pub fn take_writes(&mut self) -> Vec<Write> {
+        std::mem::take(&mut self.writes)
+    }
+}
+
+impl Queue {
+    /// Takes up what waits in a binding's key space, and begins to send it.
+    pub fn open(
+        outbox: &Arc<Outbox>,
+        name: &Arc<str>,
+        space: &Arc<StorageSpace>,
+        grants: &[Grant],
+    ) -> Result<Self, StoreError> {
+        // A post that cannot be read has a queue of its own, where it is set aside.
+        let waiters = space.posts(|post| {
+            let destination = Post::destination(post.beginning).unwrap_or_default();
+            (destination, Waiter { number: post.number, bytes: post.bytes, attempts: post.attempts })
+        })?;
+        let next = waiters.last().map_or(0, |(_, waiter)| waiter.number + 1);
+        let queue = Self(Arc::new(Inner {
+            name: Arc::clone(name),
+            outbox: Arc::clone(outbox),
+            space: Arc::clone(space),
+            grants: ArcSwap::from_pointee(grants.to_vec()),
+            metrics: outbox.metrics.outbox(name),
+            closing: outbox.closing.child_token(),
+            waiting: Mutex::new(Waiting { next, ..Waiting::default() }),
+            room: Condvar::new(),
+        }));
+        if !waiters.is_empty() {
+            tracing::info!(outbox = %name, posts = waiters.len(), "posts from before wait to be sent");
+        }
+        queue.add(waiters);
+        Ok(queue)
+    }
+
+    /// Whether it is the queue of this key space.
+    pub fn is_of(&self, space: &StorageSpace) -> bool {
+        self.0.space.is_same(space)
+    }
+
+    /// From now on posts may go there, those that wait included; others that wait become dead letters.
+    pub fn set_grants(&self, grants: &[Grant]) {
+        self.0.grants.store(Arc::new(grants.to_vec()));
+    }
+
+    /// Whether so many more fit. An empty queue takes any batch, so that none is too large for ever.
+    pub fn fits(&self, posts: &[Post]) -> bool {
+        let waiting = self.0.waiting.lock();
+        self.0.fits(&waiting, posts)
+    }
+
+    /// Waits until they fit, or the time is over. False: they do not.
+    pub fn wait_until_fits(&self, posts: &[Post], time: Duration) -> bool {
+        let mut waiting = self.0.waiting.lock();
+        if !self.0.fits(&waiting, posts) {
+            self.0.room.wait_for(&mut waiting, time);
+        }
+        self.0.fits(&waiting, posts)
+    }
+
+    /// Notes that its plugin stands still because posts do not fit.
+    pub fn note_full(&self) {
+        self.0.metrics.full.inc();
+        tracing::warn!(outbox = %self.0.name, posts = self.0.waiting.lock().posts, "outbox full: its plugin stands still");
+    }
+
+    /// Numbers posts and encodes them, to be committed and then [added](Self::committed).
+    pub fn number(&self, posts: &[Post]) -> Numbered {
+        let mut next = self.0.waiting.lock().next;
+        let mut numbered = Numbered { waiters: Vec::new(), writes: Vec::new() };
+        for post in posts {
+            let bytes = post.encode();
+            let waiter = Waiter { number: next, bytes: bytes.len(), attempts: 0 };
+            numbered.waiters.push((post.endpoint.destination(), waiter));
+            numbered.writes.push(Write::Post { number: next, bytes });
+            next += 1;
+        }
+        numbered
+    }
+
+    /// They are in the store: sends them.
+    pub fn committed(&self, posts: Numbered) {
+        self.add(posts.waiters);
+    }
+
+    fn add(&self, waiters: Vec<(String, Waiter)>) {
+        let mut waiting = self.0.waiting.lock();
+        for (destination, waiter) in waiters {
+            waiting.next = waiting.next.max(waiter.number + 1);
+            waiting.posts += 1;
+            waiting.bytes += waiter.bytes;
+            match waiting.lanes.get_mut(&destination) {
+                Some(lane) => lane.push_back(waiter),
+                None => {
+                    waiting.lanes.insert(destination.clone(), VecDeque::from([waiter]));
+                    let lane = Arc::clone(&self.0).run(destination);
+                    self.0.outbox.tasks.spawn_on(lane, &self.0.outbox.runtime);
+                }
+            }
+        }
+        self.0.show(&waiting);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.0.closing.cancel();
+        self.0.metrics.waiting.set(0);
+        self.0.metrics.waiting_bytes.set(0);
+    }
+}
+
+impl Inner {
+    fn fits(&self, waiting: &Waiting, posts: &[Post]) -> bool {
+        let options = &self.outbox.options;
+        let bytes: usize = posts.iter().map(|post| post.body.len()).sum();
+        waiting.posts == 0
+            || (waiting.posts + posts.len() <= options.max_posts
+                && waiting.bytes + bytes <= options.max_bytes)
+            || posts.is_empty()
+    }
+
+    fn show(&self, waiting: &Waiting) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.waiting.set(number(waiting.posts));
+        self.metrics.waiting_bytes.set(number(waiting.bytes));
+    }
+
+    /// Sends what waits for one destination, until nothing does.
+    async fn run(self: Arc<Self>, destination: String) {
+        let mut before = None;
+        while let Some(waiter) = self.next(&destination, before) {
+            let Some(()) = self.send(waiter).await else { return };
+            before = Some(waiter);
+        }
+    }
+
+    /// The oldest post of a destination, after `before` is gone. None: no more, and the lane is closed.
+    fn next(&self, destination: &str, before: Option<Waiter>) -> Option<Waiter> {
+        let mut waiting = self.waiting.lock();
+        let lane = waiting.lanes.get_mut(destination)?;
+        if before.is_some() {
+            lane.pop_front();
+        }
+        let next = lane.front().copied();
+        if next.is_none() {
+            waiting.lanes.remove(destination);
+        }
+        if let Some(gone) = before {
+            waiting.posts -= 1;
+            waiting.bytes -= gone.bytes;
+            self.show(&waiting);
+            self.room.notify_all();
+        }
+        next
+    }
+
+    /// Sends one post, or sets it aside, and removes it. None: stopped, it stays.
+    async fn send(self: &Arc<Self>, waiter: Waiter) -> Option<()> {
+        let number = waiter.number;
+        let blob = self.insist(move |inner| inner.space.post(number)).await?.unwrap_or_default();
+        let Some(post) = Post::decode(&blob) else {
+            let letter = Letter { body: blob.into(), ..Letter::default() };
+            return self.give_up(number, letter, "it cannot be read from the store".into()).await;
+        };
+        let delivered = if is_granted(&post.endpoint, &self.grants.load()) {
+            let sender = Sender {
+                outbox: &self.outbox,
+                name: &self.name,
+                metrics: &self.metrics,
+                closing: &self.closing,
+                max_attempts: self.outbox.options.max_attempts.into(),
+            };
+            let failed = |attempts| {
+                let inner = Arc::clone(self);
+                async move { inner.insist(move |inner| inner.space.set_attempts(number, attempts)).await }
+            };
+            sender.deliver(&post, waiter.attempts, failed).await
+        } else if self.closing.is_cancelled() {
+            Delivered::Stopped
+        } else {
+            Delivered::Dead(format!("its binding does not let it post to {} any more", post.endpoint))
+        };
+        match delivered {
+            Delivered::Stopped => None,
+            Delivered::Sent => self.insist(move |inner| inner.space.remove_post(number)).await,
+            Delivered::Dead(reason) => self.give_up(number, Letter::from(&post), reason).await,
+        }
+    }
+
+    /// The letter first: a crash in between makes two of it, never none.
+    async fn give_up(self: &Arc<Self>, number: u64, letter: Letter, reason: String) -> Option<()> {
+        tracing::error!(outbox = %self.name, destination = letter.destination, reason, "post given up: dead letter");
+        self.metrics.dead.inc();
+        self.insist(move |inner| inner.keep(&letter, &reason)).await?;
+        self.insist(move |inner| inner.space.remove_post(number)).await
+    }
+
+    fn keep(&self, letter: &Letter, reason: &str) -> Result<(), NotKept> {
+        let mut meta = Vec::new();
+        if !letter.content_type.is_empty() {
+            put_text(&mut meta, tag::CONTENT_TYPE, &letter.content_type);
+        }
+        let topic = format!("$outbox/{}", self.name).into();
+        let message = Message { topic, meta: meta.into(), payload: letter.body.clone() };
+        let (plugin, url, key) = (&self.name, &letter.url, &letter.key);
+        let about = About { stage: "outbox", plugin, reason, url, key, ..About::default() };
+        self.outbox.dead_letters.keep_durably(&message, &about)
+    }
+
+    /// Does something with the store until it works. None: the sender is stopped.
+    async fn insist<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Fn(&Self) -> Result<T, E> + Send + Sync + 'static,
+    ) -> Option<T> {
+        let inner = Arc::clone(self);
+        insist(&self.name, &self.closing, Arc::new(move || work(&inner))).await
+    }
+}
+
+/// What is kept of a post that is given up. Its headers are not: they may hold passwords.
+#[derive(Default)]
+struct Letter {
+    destination: String,
+    url: String,
+    key: String,
+    content_type: String,
+    body: Bytes,
+}
+
+impl From<&Post> for Letter {
+    fn from(post: &Post) -> Self {
+        let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        Self {
+            destination: post.endpoint.destination(),
+            url: post.endpoint.uri().to_string(),
+            key: text(&post.key),
+            content_type: post
+                .headers
+                .get(CONTENT_TYPE)
+                .map(text)
+                .filter(|t| t.len() <= 255)
+                .unwrap_or_default(),
+            body: post.body.clone(),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What waits for one connection, in order, within its bounds: which messages are lost when there are too many,
+//! and where the gaps are.
+//!
+//! Everything here is done under the lock of a log's lane, so that every push costs the same on average however
+//! much waits: a message that is lost leaves its slot empty, and empty slots are swept out all together.
+
+mod sweep;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::gap::{Gap, gather};
+use super::outbound::{Item, OutboundLimits, Pushed};
+use crate::config::Overflow;
+use crate::message::Routed;
+use crate::metrics::GatewayMetrics;
+
+/// Bytes counted for an item beside its content.
+const ITEM_BYTES: usize = 64;
+
+/// Items taken at once. What the writer has taken is on its way and no policy applies to it any more.
+const TAKE: usize = 64;
+/// Bytes beyond which nothing more is taken at once.
+const TAKE_BYTES: usize = 256 * 1024;
+
+/// Slots that an empty queue keeps. A burst leaves it large, and an idle connection should hold no memory for the
+/// bursts of its past.
+const KEPT: usize = 64;
+
+/// Trailing gaps that are looked at for one of the same log.
+const LOOK_BACK: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: OutboundLimits,
+    slots: VecDeque<Slot>,
+    /// Number of the first slot; the slots after it count on.
+    first: u64,
+    /// What was lost before the first slot, which is a full one.
+    before: Vec<Gap>,
+    /// Full slots and their bytes.
+    full: Amount,
+    /// Those of them that hold messages which may be lost.
+    loose: Amount,
+    /// No message before the slot of this number may be lost.
+    searched: u64,
+    /// The slot of the waiting message of each topic of which only the newest waits.
+    latest: HashMap<Arc<str>, u64>,
+    /// Messages handed to the writer.
+    taken: u64,
+    /// Messages lost, in the order of [`Overflow::LOSING`].
+    lost: [u64; 3],
+    metrics: Option<Arc<GatewayMetrics>>,
+    closed: bool,
+    overflowed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Message(Arc<Routed>, Overflow),
+    Control(Bytes),
+    Close(u16, String),
+    /// Messages were lost here.
+    Lost(Box<Gap>),
+    /// Nothing is here any more.
+    Hole,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: usize) {
+        self.items += 1;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.items -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Whether one more item of so many bytes keeps the bounds. An item larger than the whole bound still goes to
+    /// a reader that has nothing else waiting.
+    fn fits(self, bytes: usize, limits: OutboundLimits) -> bool {
+        self.items < limits.messages && (self.bytes + bytes <= limits.bytes || self.items == 0)
+    }
+}
+
+impl Queue {
+    pub(super) fn new(limits: OutboundLimits) -> Self {
+        Self {
+            limits,
+            slots: VecDeque::new(),
+            first: 0,
+            before: Vec::new(),
+            full: Amount::default(),
+            loose: Amount::default(),
+            searched: 0,
+            latest: HashMap::new(),
+            taken: 0,
+            lost: [0; 3],
+            metrics: None,
+            closed: false,
+            overflowed: false,
+        }
+    }
+
+    pub(super) fn count_in(&mut self, metrics: Arc<GatewayMetrics>) {
+        self.metrics = Some(metrics);
+    }
+
+    pub(super) fn push_message(&mut self, routed: &Arc<Routed>, overflow: Overflow) -> Pushed {
+        if self.closed {
+            return Pushed::Closed;
+        }
+        if overflow == Overflow::LatestOnly
+            && let Some(number) = self.latest.get(&routed.message.topic)
+        {
+            self.lose(*number);
+        }
+        let size = size(routed);
+        if !self.full.fits(size, self.limits) && (overflow == Overflow::DropNew || !self.make_room(size)) {
+            let Some(policy) = overflow.losing() else { return self.cut() };
+            self.count(policy);
+            self.lost_last(Gap::of(routed));
+            return Pushed::Lost;
+        }
+        self.full.add(size);
+        if overflow != Overflow::Disconnect {
+            self.loose.add(size);
+            if overflow == Overflow::LatestOnly {
+                self.latest.insert(Arc::clone(&routed.message.topic), self.next());
+            }
+        }
+        self.slots.push_back(Slot::Message(Arc::clone(routed), overflow));
+        Pushed::Queued
+    }
+
+    pub(super) fn push_control(&mut self, frame: Bytes) -> Pushed {
+        if self.closed {
+            return Pushed::Closed;
+        }
+        let size = frame.len() + ITEM_BYTES;
+        if !self.full.fits(size, self.limits) && !self.make_room(size) {
+            return self.cut();
+        }
+        self.full.add(size);
+        self.slots.push_back(Slot::Control(frame));
+        Pushed::Queued
+    }
+
+    /// False: it was closed before.
+    pub(super) fn close(&mut self, code: u16, reason: String) -> bool {
+        let open = !mem::replace(&mut self.closed, true);
+        if open {
+            self.full.add(0);
+            self.slots.push_back(Slot::Close(code, reason));
+        }
+        open
+    }
+
+    /// Moves what goes out next to the end of `into`, gaps where they are.
+    pub(super) fn take(&mut self, into: &mut VecDeque<Item>) {
+        let mut bytes = 0;
+        for _ in 0..TAKE {
+            into.extend(self.before.drain(..).map(|gap| Item::Gap(Box::new(gap))));
+            if bytes >= TAKE_BYTES {
+                break;
+            }
+            let Some(slot) = self.slots.pop_front() else { break };
+            let (item, size) = match slot {
+                Slot::Message(routed, overflow) => {
+                    let size = size(&routed);
+                    self.forget(&routed, overflow, size, self.first);
+                    self.taken += 1;
+                    (Item::Message(routed), size)
+                }
+                Slot::Control(frame) => {
+                    let size = frame.len() + ITEM_BYTES;
+                    (Item::Control(frame), size)
+                }
+                Slot::Close(code, reason) => (Item::Close(code, reason), 0),
+                // The first slot is a full one.
+                Slot::Lost(_) | Slot::Hole => break,
+            };
+            self.first += 1;
+            self.full.take(size);
+            bytes += size;
+            into.push_back(item);
+            self.trim();
+        }
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.before.is_empty()
+    }
+
+    /// Gives back memory. To be called when the writer has nothing to do.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.capacity() > KEPT {
+            self.slots.shrink_to(KEPT);
+        }
+        if self.latest.capacity() > KEPT {
+            self.latest.shrink_to(KEPT);
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// All that waits.
+    pub(super) fn waiting(&self) -> Amount {
+        self.full
+    }
+
+    /// Answers and messages that may not be lost.
+    pub(super) fn firm(&self) -> Amount {
+        Amount { items: self.full.items - self.loose.items, bytes: self.full.bytes - self.loose.bytes }
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(super) fn lost(&self) -> [u64; 3] {
+        self.lost
+    }
+
+    fn next(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    /// Too much waits that must not be lost: of all that, only the reason for the end is left.
+    fn cut(&mut self) -> Pushed {
+        let OutboundLimits { messages, bytes } = self.limits;
+        let metrics = self.metrics.take();
+        if let Some(metrics) = &metrics {
+            metrics.slow_readers.inc();
+        }
+        let (taken, lost) = (self.taken, self.lost);
+        *self = Self { taken, lost, metrics, overflowed: true, ..Self::new(self.limits) };
+        self.close(1008, format!("slow reader: more than {messages} messages or {bytes} bytes waited"));
+        Pushed::Overflowed
+    }
+
+    /// Loses the oldest messages that may be lost until so many bytes more keep the bounds. False: what must not
+    /// be lost leaves too little, so nothing was.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        if !self.firm().fits(bytes, self.limits) {
+            return false;
+        }
+        while !self.full.fits(bytes, self.limits) {
+            let Some(number) = self.oldest_loose() else { return false };
+            self.lose(number);
+        }
+        true
+    }
+
+    /// Goes on where it ended before: no slot is passed twice between two sweeps.
+    fn oldest_loose(&mut self) -> Option<u64> {
+        self.searched = self.searched.max(self.first);
+        let from = usize::try_from(self.searched - self.first).ok()?;
+        let loose =
+            |slot: &Slot| matches!(slot, Slot::Message(_, overflow) if *overflow != Overflow::Disconnect);
+        let found = self.slots.iter().skip(from).position(loose)?;
+        self.searched += found as u64;
+        Some(self.searched)
+    }
+
+    /// Takes a waiting message out and leaves a gap.
+    fn lose(&mut self, number: u64) {
+        let Some(at) = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let Slot::Message(routed, overflow) = mem::replace(slot, Slot::Hole) else { return };
+        let size = size(&routed);
+        self.forget(&routed, overflow, size, number);
+        self.full.take(size);
+        if let Some(policy) = overflow.losing() {
+            self.count(policy);
+        }
+        let gap = Gap::of(&routed);
+        if at == 0 {
+            gather(&mut self.before, gap);
+            self.trim();
+        } else if at + 1 == self.slots.len() {
+            self.slots.pop_back();
+            self.lost_last(gap);
+        } else {
+            let joined = match self.slots.get_mut(at - 1) {
+                Some(Slot::Lost(earlier)) => earlier.join(&gap),
+                _ => false,
+            };
+            if !joined && let Some(slot) = self.slots.get_mut(at) {
+                *slot = Slot::Lost(Box::new(gap));
+            }
+            self.sweep_if_due();
+        }
+    }
+
+    fn count(&mut self, policy: usize) {
+        if let Some(lost) = self.lost.get_mut(policy) {
+            *lost += 1;
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.lost(policy);
+        }
+    }
+
+    /// What is known of a message that waits no more.
+    fn forget(&mut self, routed: &Routed, overflow: Overflow, size: usize, number: u64) {
+        if overflow == Overflow::Disconnect {
+            return;
+        }
+        self.loose.take(size);
+        let topic = &routed.message.topic;
+        if overflow == Overflow::LatestOnly && self.latest.get(topic) == Some(&number) {
+            self.latest.remove(topic);
+        }
+    }
+
+    /// Notes a gap after all that waits.
+    fn lost_last(&mut self, gap: Gap) {
+        for slot in self.slots.iter_mut().rev().take(LOOK_BACK) {
+            match slot {
+                Slot::Lost(last) => {
+                    if last.join(&gap) {
+                        return;
+                    }
+                }
+                Slot::Hole => {}
+                _ => break,
+            }
+        }
+        self.slots.push_back(Slot::Lost(Box::new(gap)));
+        self.trim();
+        self.sweep_if_due();
+    }
+
+    /// Sees to it that the first slot is a full one.
+    fn trim(&mut self) {
+        while let Some(Slot::Lost(_) | Slot::Hole) = self.slots.front() {
+            if let Some(Slot::Lost(gap)) = self.slots.pop_front() {
+                gather(&mut self.before, *gap);
+            }
+            self.first += 1;
+        }
+    }
+}
+
+fn size(routed: &Routed) -> usize {
+    routed.message.size() + ITEM_BYTES
+}
+
+#[cfg(test)]
+mod tests;
