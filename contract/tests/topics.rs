@@ -95,6 +95,24 @@ fn covers_is_exact() {
     }
 }
 
+/// The same for `overlaps`.
+#[test]
+fn overlaps_is_exact() {
+    let topics = lists(&["a", "b", "c", "", "$s"], 4);
+    let patterns: Vec<String> = lists(&["a", "+", "#", "$s", ""], 3)
+        .into_iter()
+        .filter(|text| Pattern::check(text).is_ok())
+        .collect();
+    let matched: Vec<Vec<bool>> =
+        patterns.iter().map(|pattern| topics.iter().map(|topic| naively(pattern, topic)).collect()).collect();
+    for (one, by_one) in patterns.iter().zip(&matched) {
+        for (other, by_other) in patterns.iter().zip(&matched) {
+            let some = by_one.iter().zip(by_other).any(|(a, b)| *a && *b);
+            assert_eq!(parsed(one).overlaps(&parsed(other)), some, "{one} and {other}");
+        }
+    }
+}
+
 fn lists(levels: &[&str], most: usize) -> Vec<String> {
     let mut all: Vec<String> = levels.iter().map(ToString::to_string).collect();
     let mut last = all.clone();

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, Chain, Instance};
-use crate::store::{StorageSpace, Store, StoreError};
+use crate::store::{Cursor, Log, StorageSpace, Store, StoreError};
 use progress::{Progress, Waiting};
 pub use query::Unanswered;
 pub use rebuild::{Beginning, RebuildRefused, RebuildReport, RebuildState, RebuildView};
@@ -197,10 +197,21 @@ fn hold(store: &Store, binding: &Binding) {
     let StateAccess::Storage(space) = &binding.shared.state else { return };
     for log in store.logs() {
         // An error comes up again when the thread reads, and is told there.
-        if let Ok(cursor) = space.cursor(log.name()) {
-            log.set_hold(binding.name(), Some(log.take_up(cursor)));
+        if let Ok(cursor) = begin(space, log) {
+            log.set_hold(binding.name(), Some(log.take_up(Some(cursor))));
         }
     }
+}
+
+/// A binding's cursor. One that is new to the log begins at its oldest message, and that is noted, since only who has a
+/// cursor can be told what was missed.
+fn begin(space: &StorageSpace, log: &Log) -> Result<Cursor, StoreError> {
+    if let Some(cursor) = space.cursor(log.name())? {
+        return Ok(cursor);
+    }
+    let cursor = Cursor { epoch: log.epoch(), next: log.oldest() };
+    space.commit(&[], &[(log.name(), cursor)])?;
+    Ok(cursor)
 }
 
 /// The binding in the name of its key space, `FILE.BINDING`; webhooks' names begin with `$`.

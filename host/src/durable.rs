@@ -46,10 +46,11 @@ const SPACE: &str = "$consumers";
 const NAME_BYTES: usize = 64;
 /// Consumers that read their logs from the disk at the same time; the others wait for their turn.
 const READS: usize = 4;
-/// Messages of one read.
-const PAGE: usize = 256;
+/// Messages of one read. They may wait in memory until there is room in flight: reading one for each
+/// acknowledgement would cost as much as reading them all.
+const PAGE: usize = 64;
 /// Their bytes; a larger message comes alone.
-const PAGE_BYTES: usize = 256 * 1024;
+const PAGE_BYTES: usize = 64 * 1024;
 /// Offsets of one acknowledgement.
 const OFFSETS: usize = 10_000;
 /// How often records that changed are written, at least while acknowledgements need no answer.

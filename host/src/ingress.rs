@@ -5,16 +5,19 @@
 mod admission;
 mod command;
 mod consume;
+mod history;
 mod login;
 mod presence;
+mod query;
 mod rate;
-mod read;
+mod replay;
 mod request;
 mod waiting;
 
 pub use crate::router::{Present, PresentMember};
 pub use command::{
-    Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribed,
+    Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribe,
+    Subscribed,
 };
 pub use consume::refused;
 pub use login::{Login, LoginContext};
@@ -25,8 +28,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+use weir_contract::topic::Pattern;
 
 use rate::Rate;
+use replay::Replays;
 use waiting::Waiting;
 
 use crate::accounts::Accounts;
@@ -36,7 +41,7 @@ use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::router::Router;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
 use crate::shard::{Command, Reply, ShardQueue};
 use crate::store::Store;
@@ -49,6 +54,7 @@ struct Inner {
     parts: IngressParts,
     rate: Rate,
     waiting: Arc<Waiting>,
+    replays: Arc<Replays>,
     gateways: parking_lot::RwLock<HashMap<&'static str, Arc<GatewayMetrics>>>,
 }
 
@@ -83,7 +89,9 @@ impl Ingress {
     pub fn new(parts: IngressParts) -> Self {
         let rate = Rate::new(parts.limits.publishes_per_s);
         let waiting = Arc::new(Waiting::new(&parts.limits, parts.metrics.requests.clone()));
-        Self(Arc::new(Inner { parts, rate, waiting, gateways: parking_lot::RwLock::default() }))
+        let replays =
+            Replays::new(Arc::clone(&parts.sequencer), Arc::clone(&parts.router), parts.store.clone());
+        Self(Arc::new(Inner { parts, rate, waiting, replays, gateways: parking_lot::RwLock::default() }))
     }
 
     /// Authenticates. `notices`: Some = a connection, which is listed and must be ended with
@@ -154,24 +162,25 @@ impl Ingress {
     }
 
     /// Subscribes once the session's auth plugin has allowed every topic that the pattern matches.
-    /// `presence`: it is also told who joins and leaves these topics.
+    /// What it begins with in the past is delivered from when the answer is dropped.
     pub async fn subscribe(
         &self,
         session: &Arc<Session>,
-        pattern: &str,
-        presence: bool,
+        subscribe: Subscribe,
     ) -> Result<Subscribed, Outcome> {
-        check_pattern(pattern)?;
+        let Subscribe { pattern, since, presence } = subscribe;
+        let pattern = parse_pattern(&pattern)?;
         let most = self.0.parts.limits.subscriptions_per_session;
-        if session.subscription_count() >= most {
+        if session.subscription_count() >= most && !session.is_subscribed(pattern.as_str()) {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         let (answer, answered) = oneshot::channel();
-        let (session, pattern) = (Arc::clone(session), pattern.to_owned());
-        let command = Command::Subscribe { session: Arc::clone(&session), pattern, presence, answer };
-        self.send(&session, command).await?;
-        let new = answered.await.map_err(|_| Outcome::ShuttingDown)??;
-        Ok(Subscribed { new })
+        let wanted = Wanted { pattern, since, presence };
+        self.send(session, Command::Subscribe { session: Arc::clone(session), wanted, answer }).await?;
+        let joined = answered.await.map_err(|_| Outcome::ShuttingDown)??;
+        let Joined { new, places, recovered, oldest, replay } = joined;
+        let go = replay.map(|replay| self.0.replays.start(session, replay));
+        Ok(Subscribed { new, places, recovered, oldest, _go: go })
     }
 
     /// False: it was not subscribed.
@@ -195,6 +204,11 @@ impl Ingress {
                 return;
             }
         }
+    }
+
+    /// Ends all replays of logs.
+    pub async fn end_replays(&self) {
+        self.0.replays.stop().await;
     }
 
     /// Ends shards and authenticator after what is queued now; later commands are answered `shutting-down`.
@@ -235,7 +249,7 @@ impl Ingress {
         action: &'static str,
         topic: &str,
     ) -> Result<(), Outcome> {
-        check_pattern(topic)?;
+        parse_pattern(topic)?;
         let (answer, answered) = oneshot::channel();
         let session = Arc::clone(session);
         let command =
@@ -256,9 +270,8 @@ impl Ingress {
     }
 }
 
-fn check_pattern(pattern: &str) -> Result<(), Outcome> {
-    weir_contract::topic::Pattern::check(pattern)
-        .map_err(|error| invalid(format!("topic pattern {pattern:?}: {error}")))
+fn parse_pattern(pattern: &str) -> Result<Pattern, Outcome> {
+    Pattern::parse(pattern).map_err(|error| invalid(format!("topic pattern {pattern:?}: {error}")))
 }
 
 fn invalid(reason: String) -> Outcome {

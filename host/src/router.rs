@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::message::Routed;
-use crate::session::{Overflow, Pushed, Session};
+use crate::session::{Offer, Overflow, Pushed, Session, Subscription};
 use index::Index;
 use presence::Presence;
 use weir_contract::topic::Pattern;
@@ -41,7 +41,16 @@ pub struct Readers {
 /// The readers of one topic.
 struct OfTopic {
     overflow: Overflow,
-    sessions: Arc<[Arc<Session>]>,
+    readers: Arc<[Reader]>,
+}
+
+/// A session that reads a topic.
+#[derive(Debug)]
+struct Reader {
+    session: Arc<Session>,
+    /// Empty: it gets messages as they are published. Else all of its matching subscriptions began with a replay,
+    /// which may not have come to the present.
+    replays: Box<[Arc<Subscription>]>,
 }
 
 /// One line of `weir subscription list`.
@@ -60,19 +69,23 @@ impl Router {
         Self { delivery, ..Self::default() }
     }
 
-    /// Adds a subscription. False: the session had it.
-    pub fn subscribe(&self, session: &Arc<Session>, pattern: &str) -> bool {
-        let pattern: Arc<str> = pattern.into();
+    /// Adds a subscription; it takes the place of one of the same pattern, which has ended. False: there was one.
+    pub fn subscribe(&self, session: &Arc<Session>, subscription: &Arc<Subscription>) -> bool {
         let mut index = self.index.write();
-        let new = session.note_subscribed(&pattern);
+        let new = session.note_subscribed(subscription).is_none();
+        index.insert(session, subscription);
+        self.generation.fetch_add(1, Ordering::Release);
         if new {
-            index.insert(&pattern, session);
-            self.generation.fetch_add(1, Ordering::Release);
             let mut presence = self.presence.lock();
             drop(index);
-            presence.subscribed(session, &pattern);
+            presence.subscribed(session, &subscription.pattern().as_str().into());
         }
         new
+    }
+
+    /// A replay has come to the present: readers that are remembered are looked up again.
+    pub fn caught_up(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Takes a subscription away. False: the session did not have it.
@@ -114,11 +127,15 @@ impl Router {
         see(&presence.at(topic))
     }
 
-    /// Enqueues to every session that has a matching subscription, once each. Returns how many got it.
-    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>) -> usize {
-        let OfTopic { overflow, sessions } = self.readers(readers, &routed.message.topic);
-        let push = |session: &Session| session.outbound.push_message(routed, *overflow);
-        sessions.iter().filter(|session| push(session) == Pushed::Queued).count()
+    /// Enqueues to every session that has a matching subscription, once each. `log`: the position of the log that
+    /// the message went to, under whose lock this is called. Returns how many sessions got it.
+    pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>, log: Option<usize>) -> usize {
+        let OfTopic { overflow, readers } = self.readers(readers, &routed.message.topic);
+        let push = |reader: &&Reader| {
+            reader.is_live(log, routed)
+                && reader.session.outbound.push_message(routed, *overflow) == Pushed::Queued
+        };
+        readers.iter().filter(push).count()
     }
 
     /// What is done with a message of this topic when its reader's queue is full.
@@ -134,8 +151,8 @@ impl Router {
             readers.generation = generation;
         }
         let find = || {
-            let sessions = self.index.read().matching(topic).into();
-            OfTopic { overflow: self.overflow(topic), sessions }
+            let readers = self.index.read().matching(topic).into();
+            OfTopic { overflow: self.overflow(topic), readers }
         };
         readers.by_topic.entry(Arc::clone(topic)).or_insert_with(find)
     }
@@ -143,5 +160,15 @@ impl Router {
     /// All patterns with their number of sessions, in order.
     pub fn list(&self) -> Vec<SubscriptionInfo> {
         self.index.read().list()
+    }
+}
+
+impl Reader {
+    /// Whether the message goes to the session now. Else it is held or comes from the log.
+    fn is_live(&self, log: Option<usize>, routed: &Arc<Routed>) -> bool {
+        let Some(log) = log.filter(|_| !self.replays.is_empty()) else { return true };
+        // Of one session's replays only one may hold messages, or have come to the present in some logs.
+        let taken = self.replays.iter().map(|replay| replay.offer(log, routed));
+        taken.into_iter().find(|offer| *offer != Offer::Later) == Some(Offer::Live)
     }
 }

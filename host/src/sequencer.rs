@@ -1,6 +1,10 @@
 //! Gives accepted messages their place: offset, log and readers' queues agree, since all three happen under
 //! the log's one lock. State that the pass changed is committed in the same step, or nothing is.
 
+mod join;
+
+pub use join::{Joined, Replay, Wanted, first_of};
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -104,8 +108,8 @@ impl Sequencer {
             let routed = Arc::new(Routed::new(message, place.clone()));
             let readers = lane.and_then(|lane| lanes.iter_mut().find(|(at, _)| *at == lane));
             match readers {
-                Some((_, readers)) => self.router.dispatch(readers, &routed),
-                None => self.router.dispatch(&mut self.unlogged.lock(), &routed),
+                Some((_, readers)) => self.router.dispatch(readers, &routed, lane),
+                None => self.router.dispatch(&mut self.unlogged.lock(), &routed, None),
             };
             Accepted { topic: Arc::clone(&routed.message.topic), place }
         };

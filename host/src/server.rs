@@ -105,12 +105,15 @@ pub async fn run(
         listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
     });
     let stopping = shutdown.clone();
+    let ingress = router.ingress.clone();
     let unready = tokio::spawn(async move {
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
     listen::serve(listeners.http, native, &config.limits, shutdown).await;
     unready.abort();
+    ingress.end_replays().await;
+    drop(ingress);
     let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
     closing.cancel();
     background.end().await;
@@ -160,6 +163,11 @@ impl Parts {
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.data, store_options(config))?;
         consumer::hold_all(&store)?;
+        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
+        let most =
+            Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
+        // Early: it holds the logs for those who will come back.
+        let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -175,10 +183,6 @@ impl Parts {
             metrics: Arc::clone(&metrics),
         })?);
         let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
-        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
-        let most =
-            Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
-        let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);

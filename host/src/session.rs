@@ -8,13 +8,15 @@ mod gap;
 mod outbound;
 mod queue;
 mod registry;
+mod subscription;
 
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
 pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Lost, Sessions};
+pub use subscription::{Gated, Offer, Subscription};
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -60,6 +62,22 @@ pub enum Notice<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// The replay of a subscription has come to the present.
+    CaughtUp {
+        /// The pattern.
+        pattern: &'a str,
+    },
+    /// A replay found messages gone, since retention was quicker or the disk is damaged.
+    Missing {
+        /// The log.
+        log: &'a str,
+        /// The life of the log.
+        epoch: u64,
+        /// The first offset that is gone.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
     /// A consumer's messages were gone from the log before they were delivered.
     ConsumerGap {
         /// Its name.
@@ -102,7 +120,9 @@ pub struct Session {
     pub outbound: Outbound,
     /// Writes the router's notices in the gateway's encoding; none for HTTP requests.
     pub notices: Option<NoticeEncoder>,
-    subscriptions: Mutex<BTreeSet<Arc<str>>>,
+    /// Held by the replay that is under way: those of one session come one after the other.
+    pub replaying: tokio::sync::Mutex<()>,
+    subscriptions: Mutex<BTreeMap<Arc<str>, Arc<Subscription>>>,
     permissions: Mutex<Permissions>,
 }
 
@@ -135,6 +155,7 @@ impl Session {
             opened_us: crate::message::now_us(),
             outbound: Outbound::new(limits),
             notices,
+            replaying: tokio::sync::Mutex::default(),
             subscriptions: Mutex::default(),
             permissions: Mutex::default(),
         }
@@ -156,7 +177,7 @@ impl Session {
 
     /// Patterns that this session holds, in order.
     pub fn subscriptions(&self) -> Vec<Arc<str>> {
-        self.subscriptions.lock().iter().cloned().collect()
+        self.subscriptions.lock().keys().cloned().collect()
     }
 
     /// Number of patterns held.
@@ -164,14 +185,36 @@ impl Session {
         self.subscriptions.lock().len()
     }
 
-    /// Notes a pattern. False: it was there.
-    pub(crate) fn note_subscribed(&self, pattern: &Arc<str>) -> bool {
-        self.subscriptions.lock().insert(Arc::clone(pattern))
+    /// Whether this very pattern is held.
+    pub fn is_subscribed(&self, pattern: &str) -> bool {
+        self.subscriptions.lock().contains_key(pattern)
     }
 
-    /// Forgets a pattern. False: it was not there.
+    /// Whether a replay is under way or waits for its turn.
+    pub fn is_replaying(&self) -> bool {
+        self.subscriptions.lock().values().any(|held| !held.is_live())
+    }
+
+    /// The other subscriptions by which messages of a replay may have come.
+    pub fn others(&self, than: &Arc<Subscription>) -> Vec<Arc<Subscription>> {
+        let held = self.subscriptions.lock();
+        let meets = |other: &&Arc<Subscription>| {
+            !Arc::ptr_eq(other, than) && other.pattern().overlaps(than.pattern())
+        };
+        held.values().filter(meets).cloned().collect()
+    }
+
+    /// Notes a subscription; returns the one of the same pattern that it replaces, which has ended.
+    pub(crate) fn note_subscribed(&self, subscription: &Arc<Subscription>) -> Option<Arc<Subscription>> {
+        let pattern = subscription.pattern().as_str().into();
+        let replaced = self.subscriptions.lock().insert(pattern, Arc::clone(subscription));
+        replaced.inspect(|replaced| replaced.end())
+    }
+
+    /// Forgets a pattern, whose replay ends. False: it was not there.
     pub(crate) fn note_unsubscribed(&self, pattern: &str) -> bool {
-        self.subscriptions.lock().remove(pattern)
+        let removed = self.subscriptions.lock().remove(pattern);
+        removed.inspect(|removed| removed.end()).is_some()
     }
 
     /// What `authorize` answered for this topic before, under the same authority.

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
 use crate::plugin::{Chain, Engine};
 use crate::router::Router;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::Session;
 
 /// Commands that may wait in a shard's queue. A gateway that meets a full one stops reading its socket.
@@ -54,12 +54,10 @@ pub enum Command {
     Subscribe {
         /// Who.
         session: Arc<Session>,
-        /// Valid.
-        pattern: String,
-        /// Also who joins and leaves.
-        presence: bool,
-        /// Ok(new), or why not.
-        answer: oneshot::Sender<Result<bool, Outcome>>,
+        /// What to.
+        wanted: Wanted,
+        /// What it got, or why not.
+        answer: oneshot::Sender<Result<Joined, Outcome>>,
     },
     /// Authorize only.
     Authorize {
@@ -171,10 +169,11 @@ impl Shard {
                 self.publish(&session, message, level, reply, authority);
                 drop(permit);
             }
-            Command::Subscribe { session, pattern, presence, answer } => {
-                let result = self.may_subscribe(&session, &pattern, presence).map(|()| {
-                    self.context.router.watch(&session, &pattern, presence);
-                    self.context.router.subscribe(&session, &pattern)
+            Command::Subscribe { session, wanted, answer } => {
+                let allowed = self.may_subscribe(&session, wanted.pattern.as_str(), wanted.presence);
+                let result = allowed.and_then(|()| {
+                    self.context.router.watch(&session, wanted.pattern.as_str(), wanted.presence);
+                    self.context.sequencer.join(&session, wanted)
                 });
                 // A session that closed meanwhile must not stay in the index.
                 if session.outbound.is_closed() {

@@ -90,6 +90,24 @@ impl Pattern {
         levels.next().is_none()
     }
 
+    /// Whether some topic may match both patterns. Never false when there is one.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let barred = |a: &Self, b: &Self| a.leads_with_wildcard() && is_reserved(&b.0);
+        if barred(self, other) || barred(other, self) {
+            return false;
+        }
+        let (mut mine, mut theirs) = (self.0.split('/'), other.0.split('/'));
+        loop {
+            match (mine.next(), theirs.next()) {
+                // `a/#` matches `a` too.
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (None, _) | (_, None) => return false,
+                (Some(a), Some(b)) if a == b || a == "+" || b == "+" => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// What every topic that matches begins with: `a/` of `a/+/c`, `a` of `a/#` (which matches `a` too), the
     /// whole of a pattern without wildcards. A range scan over this prefix misses no match.
     pub fn literal_prefix(&self) -> &str {

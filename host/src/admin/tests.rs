@@ -8,13 +8,14 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use weir_contract::topic::Pattern;
 
 use super::*;
 use crate::accounts::Records;
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
 use crate::plugin::{PluginInfo, PluginState};
-use crate::session::{Item, OutboundLimits, Session};
+use crate::session::{Item, OutboundLimits, Session, Subscription};
 
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
@@ -152,7 +153,8 @@ fn connect(state: &AdminState, id: &str, account: &str) -> Arc<Session> {
     let principal = Principal::new(grant, "api-key".into(), "http", id).unwrap();
     let limits = OutboundLimits { messages: 8, bytes: 1 << 20 };
     let session = Arc::new(Session::new(id.into(), principal, "http", "10.0.0.7".into(), limits, None));
-    session.note_subscribed(&Arc::from("rooms/+"));
+    let pattern = Pattern::parse("rooms/+").unwrap();
+    session.note_subscribed(&Subscription::new(pattern, 1, &[(0, 0)], false));
     state.sessions.insert(&session);
     session
 }

@@ -19,7 +19,7 @@ impl Consumers {
             logs: consumer.progress.places().into_iter().filter_map(|place| self.log_info(place)).collect(),
             in_flight: 0,
             redelivered: 0,
-            missed: 0,
+            missed: self.metrics.consumer(name).missed.get(),
             idle_since_us: None,
         };
         running.iter().map(info).collect()

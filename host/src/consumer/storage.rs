@@ -229,7 +229,7 @@ impl Writer {
     }
 
     fn advance(&mut self, binding: &Arc<Binding>, space: &StorageSpace, log: &Log) -> Result<bool, Failed> {
-        let cursor = space.cursor(log.name())?;
+        let cursor = Some(super::begin(space, log)?);
         let from = log.take_up(cursor);
         self.progress.reached(log.name(), from);
         log.set_hold(&self.holder, Some(from));

@@ -50,9 +50,10 @@ impl Registry {
             return Err(unknown());
         }
         let was_full = state.is_full();
-        let acked = apply(&mut state, at, ack)?;
-        self.metrics.acked.inc_by(acked);
+        let acked = apply(&mut state, at, ack);
         self.note_change(&consumer, &mut state);
+        let acked = acked?;
+        self.metrics.acked.inc_by(acked);
         if let Some(saved) = saved {
             state.keeping.waiting.push((acked, saved));
             self.save_now(&consumer, &mut state);

@@ -31,7 +31,7 @@ pub struct ConsumerInfo {
     pub in_flight: usize,
     /// Deliveries after the first, in all.
     pub redelivered: u64,
-    /// Offsets that were gone before they were delivered, in all.
+    /// Offsets that were gone before they were delivered, in all; for storage plugins, since the router started.
     pub missed: u64,
     /// Since when nobody reads, Unix microseconds; none while somebody does.
     pub idle_since_us: Option<u64>,

@@ -61,7 +61,6 @@ struct Read {
     /// The log's place in the consumer.
     at: usize,
     from: u64,
-    most: usize,
     again: bool,
 }
 
@@ -202,12 +201,11 @@ impl Pump {
         }
         let due = state.windows.iter().enumerate().find_map(|(at, window)| Some((at, window.first_due(0)?)));
         if let Some((at, from)) = due {
-            return Some(Read { at, from, most: PAGE, again: true });
+            return Some(Read { at, from, again: true });
         }
         if !self.fresh.is_empty() || state.is_full() {
             return None;
         }
-        let most = (state.options.max_in_flight - state.in_flight()).min(PAGE);
         let count = self.consumer.logs.len();
         for step in 1..=count {
             let at = (self.turn + step) % count;
@@ -216,7 +214,7 @@ impl Pump {
             };
             if from < log.durable() {
                 self.turn = at;
-                return Some(Read { at, from, most, again: false });
+                return Some(Read { at, from, again: false });
             }
         }
         None
@@ -224,10 +222,10 @@ impl Pump {
 
     async fn read(&mut self, read: Read) {
         let Some(log) = self.consumer.logs.get(read.at).cloned() else { return };
-        let (consumer, Read { from, most, .. }) = (Arc::clone(&self.consumer), read);
+        let (consumer, from) = (Arc::clone(&self.consumer), read.from);
         let Ok(turn) = self.registry.reads.acquire().await else { return };
         let page = tokio::task::spawn_blocking(move || {
-            log.read(from, &|topic| consumer.pattern.matches(topic), most, PAGE_BYTES)
+            log.read(from, &|topic| consumer.pattern.matches(topic), PAGE, PAGE_BYTES)
         });
         let page = page.await;
         drop(turn);

@@ -40,7 +40,7 @@ fn store(dir: &std::path::Path, hold_max_bytes: u64) -> Store {
 fn registry(store: &Store) -> Arc<Registry> {
     let topics = vec![vec![Pattern::parse("#").unwrap()]];
     let most = Most { per_principal: 10, total: 10 };
-    Registry::load(store.clone(), topics, most, ConsumerMetrics::default()).unwrap()
+    Registry::load(store.clone(), topics, most, DurableMetrics::default()).unwrap()
 }
 
 /// Appends so many MiB of messages of 16 kB, and waits until they are on the disk.

@@ -79,6 +79,17 @@ impl<'a> Object<'a> {
         self.out
     }
 
+    /// Writes a name that is not ours; the caller appends the value.
+    pub(crate) fn any_key(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        put_text(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
     /// A string.
     pub(crate) fn text(&mut self, name: &'static str, value: &str) {
         put_text(self.key(name), value);

@@ -3,7 +3,7 @@
 //! - [`router`]: the paths, and who may call them from a page (`origin`).
 //! - `credential`: who somebody says to be.
 //! - `keys`, `fields`, `request`, `message`: what is asked for. `answer`, `event`, `payload`: what is said.
-//! - `socket`: `/v1/ws`. `http`: everything else.
+//! - `socket`: `/v1/ws`. `http`: everything else; `sse`: how its `/v1/subscribe` writes events.
 
 mod answer;
 mod consume;
@@ -18,6 +18,7 @@ mod payload;
 mod request;
 mod router;
 mod socket;
+mod sse;
 
 pub use router::router;
 

@@ -21,7 +21,7 @@ mod writer;
 
 pub(crate) use connection::{Connection, Expected};
 pub(crate) use handshake::handshake;
-pub(crate) use run::{Handler, run};
+pub(crate) use run::{Handler, STOPPING, run};
 
 use crate::message::Routed;
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::message::{Level, Place, Stored};
+use crate::message::{Level, Places, Since, Stored};
 
 /// What a client presents. All of it is a claim, but `gateway` and `address`.
 #[derive(Clone, Default)]
@@ -76,22 +77,44 @@ pub struct Publish {
     pub level: Level,
 }
 
-/// A subscription that stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a session wants to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Subscribe {
+    /// Topic or pattern.
+    pub pattern: String,
+    /// Where it begins; none: now, and a pattern that the session holds stays as it is.
+    pub since: Option<Since>,
+    /// It is also told who joins and leaves these topics.
+    pub presence: bool,
+}
+
+/// A subscription that stands. What it begins with in the past comes when this is dropped, so that the answer
+/// can be given before.
+#[derive(Debug)]
 pub struct Subscribed {
     /// False: the session had it before.
     pub new: bool,
+    /// Of every log whose topics the pattern may meet, the message behind which deliveries begin; a log that
+    /// never had one is left out.
+    pub places: Places,
+    /// If it begins in the past: whether nothing is missing.
+    pub recovered: Option<bool>,
+    /// Of the logs where something is missing, the first place that comes.
+    pub oldest: Places,
+    /// Nothing is sent by it: the replay waits until it is dropped.
+    pub(super) _go: Option<oneshot::Sender<()>>,
 }
 
-/// A page of messages of a log, oldest first unless `reverse`.
+/// A page of messages, oldest first unless `reverse`.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryRequest {
     /// Topic or pattern; authorised with action `history`.
     pub pattern: String,
-    /// The log to read; none = the one that the pattern's topics go to.
+    /// The log to read; none = all that may have matching messages, merged by time.
     pub log: Option<String>,
-    /// Start after this place, exclusive; none = the oldest (or newest, with `reverse`).
-    pub after: Option<(u64, u64)>,
+    /// Where it begins. With `reverse`: where going back begins, exclusive; a log that is not named, and all
+    /// without places, at the newest message.
+    pub since: Since,
     /// 1 to 1,000.
     pub limit: usize,
     /// Newest first.
@@ -101,15 +124,17 @@ pub struct HistoryRequest {
 /// The answer to a [`HistoryRequest`].
 #[derive(Clone, Debug)]
 pub struct HistoryPage {
-    /// At most `limit`; 1 MiB of payload at most unless a single message is larger.
+    /// At most `limit`; 1 MiB at most unless a single message is larger.
     pub messages: Vec<Stored>,
-    /// Where the next page goes on (`after`), whether or not messages are there yet; none = the log has no
-    /// message so far, so the next page starts as this one did.
-    pub next: Option<Place>,
+    /// Where the next page goes on (`since`), whether or not messages are there yet; a log that never had one is
+    /// left out.
+    pub next: Places,
     /// More messages may follow at once.
     pub more: bool,
-    /// False: `after` named a place whose successors are not all there; the page starts at the oldest that is.
+    /// False: something behind `since` is missing.
     pub recovered: bool,
+    /// Of the logs where something is missing, the place with which reading began.
+    pub oldest: Places,
 }
 
 /// A question to a storage plugin.

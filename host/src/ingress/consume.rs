@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ingress, check_pattern, invalid};
+use super::{Ingress, invalid, parse_pattern};
 use crate::durable::{Ack, Refused, Request, Saved};
 use crate::message::Outcome;
 use crate::session::Session;
@@ -11,7 +11,7 @@ impl Ingress {
     /// Makes the session a reader of a consumer, or of a group, once its auth plugin has allowed every topic
     /// that the pattern matches. True: it was made now, and is on the disk.
     pub async fn consume(&self, session: &Arc<Session>, request: &Request) -> Result<bool, Outcome> {
-        check_pattern(&request.pattern)?;
+        parse_pattern(&request.pattern)?;
         let durable = &self.0.parts.durable;
         let most = self.0.parts.limits.subscriptions_per_session;
         if session.subscription_count() + durable.attached(session).len() >= most {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::SubscriptionInfo;
-use crate::session::Session;
+use super::{Reader, SubscriptionInfo};
+use crate::session::{Session, Subscription};
 
 /// The root is the level before the first.
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub struct Index {
     root: Node,
 }
 
-type Holders = HashMap<Arc<str>, Arc<Session>>;
+type Holders = HashMap<Arc<str>, (Arc<Session>, Arc<Subscription>)>;
 
 #[derive(Default)]
 struct Node {
@@ -31,20 +31,21 @@ impl Node {
 }
 
 impl Index {
-    /// Adds a session's pattern, which is valid.
-    pub fn insert(&mut self, pattern: &str, session: &Arc<Session>) {
+    /// Adds a session's subscription, in place of one of the same pattern.
+    pub fn insert(&mut self, session: &Arc<Session>, subscription: &Arc<Subscription>) {
+        let holder = (Arc::clone(session), Arc::clone(subscription));
         let mut node = &mut self.root;
-        for level in pattern.split('/') {
+        for level in subscription.pattern().as_str().split('/') {
             node = match level {
                 "#" => {
-                    node.hash.insert(Arc::clone(&session.id), Arc::clone(session));
+                    node.hash.insert(Arc::clone(&session.id), holder);
                     return;
                 }
                 "+" => node.plus.get_or_insert_default(),
                 literal => node.literal.entry(literal.into()).or_default(),
             };
         }
-        node.here.insert(Arc::clone(&session.id), Arc::clone(session));
+        node.here.insert(Arc::clone(&session.id), holder);
     }
 
     /// Removes a session's pattern and the nodes that nobody needs any more.
@@ -53,15 +54,21 @@ impl Index {
     }
 
     /// Sessions with a matching pattern, each once.
-    pub fn matching(&self, topic: &str) -> Vec<Arc<Session>> {
+    pub fn matching(&self, topic: &str) -> Vec<Reader> {
         let mut found = Vec::new();
         let levels: Vec<&str> = topic.split('/').collect();
         // A leading wildcard never matches the router's own topics (MQTT 4.7.2).
         let reserved = topic.starts_with('$');
         collect(&self.root, &levels, reserved, &mut found);
-        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        found.dedup_by(|a, b| a.id == b.id);
-        found
+        found.sort_unstable_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+        let of_session = |held: &[(&Arc<Session>, &Arc<Subscription>)]| {
+            let (session, _) = held.first()?;
+            let live = held.iter().any(|(_, subscription)| subscription.is_live());
+            let replays = if live { &[] } else { held };
+            let replays = replays.iter().map(|(_, replay)| Arc::clone(replay)).collect();
+            Some(Reader { session: Arc::clone(session), replays })
+        };
+        found.chunk_by(|(a, _), (b, _)| a.id == b.id).filter_map(of_session).collect()
     }
 
     /// All patterns with their number of sessions.
@@ -100,12 +107,17 @@ fn remove<'a>(node: &mut Node, levels: &mut impl Iterator<Item = &'a str>, sessi
     }
 }
 
-fn collect(node: &Node, levels: &[&str], wildcards_barred: bool, found: &mut Vec<Arc<Session>>) {
+fn collect<'a>(
+    node: &'a Node,
+    levels: &[&str],
+    wildcards_barred: bool,
+    found: &mut Vec<(&'a Arc<Session>, &'a Arc<Subscription>)>,
+) {
     if !wildcards_barred {
-        found.extend(node.hash.values().cloned());
+        found.extend(node.hash.values().map(|(session, held)| (session, held)));
     }
     let Some((level, rest)) = levels.split_first() else {
-        found.extend(node.here.values().cloned());
+        found.extend(node.here.values().map(|(session, held)| (session, held)));
         return;
     };
     if let Some(next) = node.literal.get(*level) {
@@ -151,6 +163,10 @@ mod tests {
         Arc::new(Session::new(id.into(), principal, "http", String::new(), limits, None))
     }
 
+    fn subscription(pattern: &str) -> Arc<Subscription> {
+        Subscription::new(Pattern::parse(pattern).unwrap(), 1, &[(0, 0)], false)
+    }
+
     fn patterns() -> impl Strategy<Value = String> {
         prop::collection::vec(prop_oneof!["[ab]?", Just("+".into()), Just("$s".into())], 1..4)
             .prop_flat_map(|levels| {
@@ -170,7 +186,7 @@ mod tests {
             let mut index = Index::default();
             let all: Vec<_> = held.iter().enumerate().map(|(n, p)| (p, session(&format!("s{n:02}")))).collect();
             for (pattern, session) in &all {
-                index.insert(pattern, session);
+                index.insert(session, &subscription(pattern));
             }
             for ((pattern, session), _) in all.iter().zip(&removed).filter(|(_, gone)| **gone) {
                 index.remove(pattern, &session.id);
@@ -179,7 +195,7 @@ mod tests {
                 .filter(|((pattern, _), gone)| !**gone && Pattern::parse(pattern).unwrap().matches(&topic))
                 .map(|((_, session), _)| session.id.clone())
                 .collect();
-            let found: Vec<_> = index.matching(&topic).iter().map(|session| session.id.clone()).collect();
+            let found: Vec<_> = index.matching(&topic).iter().map(|reader| reader.session.id.clone()).collect();
             prop_assert_eq!(found, expected);
         }
 
@@ -188,7 +204,7 @@ mod tests {
             let mut index = Index::default();
             let one = session("s");
             for pattern in &held {
-                index.insert(pattern, &one);
+                index.insert(&one, &subscription(pattern));
             }
             for pattern in &held {
                 index.remove(pattern, "s");

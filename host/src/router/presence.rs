@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_contract::topic::Pattern;
 
 use super::index::Index;
 use crate::message::now_us;
-use crate::session::{Notice, NoticeEncoder, Session};
+use crate::session::{Notice, NoticeEncoder, Session, Subscription};
 
 /// Members that are listed, and beyond which nobody is told who joins and leaves.
 const LISTED: usize = 1_000;
@@ -61,7 +62,8 @@ impl Presence {
             return self.unwatch(session, pattern);
         }
         if self.watched.entry(Arc::clone(&session.id)).or_default().insert(Arc::clone(pattern)) {
-            self.watchers.insert(pattern, session);
+            let Ok(pattern) = Pattern::parse(pattern) else { return };
+            self.watchers.insert(session, &Subscription::new(pattern, 0, &[], false));
         }
     }
 
@@ -150,6 +152,7 @@ impl Presence {
         // Sessions of one gateway share the frame.
         let mut encoded: Option<(NoticeEncoder, Bytes)> = None;
         for session in self.watchers.matching(topic) {
+            let session = session.session;
             let Some(encode) = session.notices else { continue };
             let frame = match &encoded {
                 Some((known, frame)) if std::ptr::fn_addr_eq(*known, encode) => frame.clone(),
@@ -184,6 +187,10 @@ mod tests {
     use crate::session::{Item, OutboundLimits};
 
     /// `join topic name more`, for the tests to read.
+    fn subscription(pattern: &str) -> Arc<Subscription> {
+        Subscription::new(Pattern::parse(pattern).unwrap(), 0, &[], false)
+    }
+
     fn encode(notice: Notice<'_>) -> Bytes {
         let Notice::Presence { joined, topic, name, more, .. } = notice else { return Bytes::new() };
         let event = if joined { "join" } else { "leave" };
@@ -220,10 +227,10 @@ mod tests {
         let router = Router::default();
         let watcher = session(0, "watcher");
         router.watch(&watcher, "#", true);
-        router.subscribe(&watcher, "#");
+        router.subscribe(&watcher, &subscription("#"));
         let members: Vec<_> = (1..=1_003).map(|n| session(n, &format!("m{n:04}"))).collect();
         for member in members.iter().rev() {
-            router.subscribe(member, "a");
+            router.subscribe(member, &subscription("a"));
         }
         let joins = heard(&watcher);
         assert_eq!(joins.len(), 1_001);
@@ -251,7 +258,7 @@ mod tests {
         let router = Router::default();
         let watcher = session(0, "watcher");
         router.watch(&watcher, "+", true);
-        router.subscribe(&watcher, "+");
+        router.subscribe(&watcher, &subscription("+"));
         std::thread::scope(|scope| {
             for thread in 0..4_usize {
                 let router = &router;
@@ -260,7 +267,7 @@ mod tests {
                     let session = session(thread + 1, &format!("p{}", thread % 2));
                     for round in 0..2_000 {
                         let topic = ["a", "b"][round % 2];
-                        router.subscribe(&session, topic);
+                        router.subscribe(&session, &subscription(topic));
                         match round % 5 {
                             0 => router.remove(&session),
                             1 | 2 => drop(router.unsubscribe(&session, topic)),

@@ -190,21 +190,33 @@ impl Outbound {
 
     /// Whether less than a quarter of the bounds is taken up, or the session was closed.
     pub fn has_room(&self) -> bool {
+        self.has_room_for(0)
+    }
+
+    /// As [`room`](Self::room), for so many bytes more that leave another quarter free, or as soon as nothing waits.
+    pub async fn room_for(&self, bytes: usize) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            // Registered before looking, so that nothing that is taken falls between.
+            taken.as_mut().enable();
+            if self.has_room_for(bytes) {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
         let queue = self.queue.lock();
         let waiting = queue.waiting();
-        queue.is_closed()
-            || (waiting.items <= self.limits.messages / 4 && waiting.bytes <= self.limits.bytes / 4)
+        let few = waiting.items <= self.limits.messages / 4 && waiting.bytes <= self.limits.bytes / 4;
+        let fits = waiting.bytes + bytes <= self.limits.bytes / 4 * 3;
+        queue.is_closed() || waiting.items == 0 || (few && fits)
     }
 
     /// Waits until [`has_room`](Self::has_room): for those who have more to send than the queue holds, as a replay
     /// of a log does. Any number may wait; what they push then must be far less than the rest of the bounds.
     pub async fn room(&self) {
-        loop {
-            let taken = self.taken.notified();
-            if self.has_room() {
-                return;
-            }
-            taken.await;
-        }
+        self.room_for(0).await;
     }
 }

@@ -169,8 +169,11 @@ impl Queue {
     /// Moves what goes out next to the end of `into`, gaps where they are.
     pub(super) fn take(&mut self, into: &mut VecDeque<Item>) {
         let mut bytes = 0;
+        into.reserve(self.slots.len().min(TAKE));
         for _ in 0..TAKE {
-            into.extend(self.before.drain(..).map(|gap| Item::Gap(Box::new(gap))));
+            if !self.before.is_empty() {
+                into.extend(self.before.drain(..).map(|gap| Item::Gap(Box::new(gap))));
+            }
             if bytes >= TAKE_BYTES {
                 break;
             }

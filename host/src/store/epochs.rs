@@ -46,6 +46,12 @@ impl Epochs {
         span.map_or(0, |span| span.epoch)
     }
 
+    /// The last kept offset before this one, and its life.
+    pub(super) fn last_before(&self, offset: u64) -> Option<(u64, u64)> {
+        let kept = |span: &&Span| span.first < span.next.min(offset);
+        self.0.iter().rev().find(kept).map(|span| (span.epoch, span.next.min(offset) - 1))
+    }
+
     /// The offsets of a life.
     pub(super) fn range(&self, epoch: u64) -> Option<Range<u64>> {
         self.0.iter().find(|span| span.epoch == epoch).map(|span| span.first..span.next)
@@ -137,6 +143,10 @@ mod tests {
         assert_eq!(epochs.range(one), Some(0..10));
         assert_eq!(epochs.range(two), Some(15..u64::MAX));
         assert_eq!(epochs.range(two + 1), None);
+        assert_eq!(epochs.last_before(0), None);
+        assert_eq!(epochs.last_before(5), Some((one, 4)));
+        assert_eq!(epochs.last_before(15), Some((one, 9)), "10 to 14 are lost");
+        assert_eq!(epochs.last_before(16), Some((two, 15)));
         epochs.forget_before(11);
         assert_eq!(epochs.range(one), None);
     }

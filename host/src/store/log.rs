@@ -158,6 +158,17 @@ impl Log {
         self.0.opened_at
     }
 
+    /// The offset that the next message gets. Exact only for who keeps others from submitting to this log.
+    pub fn assigned(&self) -> u64 {
+        self.0.assigned.load(Ordering::Acquire)
+    }
+
+    /// The place (epoch, offset) of the last message before `offset` that is known to be kept; none if there
+    /// never was one, or nothing is known of it any more.
+    pub fn place_before(&self, offset: u64) -> Option<(u64, u64)> {
+        self.view().epochs.last_before(offset)
+    }
+
     /// The oldest retained offset; the next one to be given when the log is empty.
     pub fn oldest(&self) -> u64 {
         self.view().oldest()

@@ -132,9 +132,9 @@ async fn ack_wait_over_it_comes_again_until_it_is_acknowledged() {
     assert_eq!(next(&mut reader, 1).await, [(1, 1)]);
     let shown = listed(&router, "c").await;
     assert!(shown["redelivered"].as_u64().unwrap() >= 3 && shown["in_flight"] == 1, "{shown}");
-    assert!(router.metric("weir_consumer_redelivered_total").await >= 3.0);
-    assert_eq!(router.metric("weir_consumer_acked_total").await, 1.0);
-    assert_eq!(router.metric("weir_consumer_readers").await, 1.0);
+    assert!(router.metric("weir_durable_redelivered_total").await >= 3.0);
+    assert_eq!(router.metric("weir_durable_acked_total").await, 1.0);
+    assert_eq!(router.metric("weir_durable_readers").await, 1.0);
     router.stop().await;
 }
 

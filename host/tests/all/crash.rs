@@ -166,8 +166,8 @@ async fn who_saw_more_than_survived_is_told_so() {
     let next = reader.publish_at("logged", "a", json!({"n": 100})).await["messages"][0].clone();
     assert!(next["epoch"].as_u64() > last["epoch"].as_u64(), "{last} {next}");
     let mut after = async |place: &Value| {
-        let after = json!({"epoch": place["epoch"], "offset": place["offset"]});
-        let page = reader.ask(json!({"action": "history", "topic": "a", "after": after})).await;
+        let since = json!({"default": {"epoch": place["epoch"], "offset": place["offset"]}});
+        let page = reader.ask(json!({"action": "history", "topic": "a", "since": since})).await;
         (page["recovered"].as_bool().unwrap(), numbers(page["messages"].as_array().unwrap()))
     };
     let (recovered, all) = after(&kept).await;
@@ -189,7 +189,7 @@ async fn who_saw_more_than_survived_is_told_so() {
         if page["more"] == false {
             break;
         }
-        ask["after"] = json!({"epoch": page["next"]["epoch"], "offset": page["next"]["offset"]});
+        ask["since"] = page["next"].clone();
     }
     assert_eq!((paged[0], &paged[1..]), (0, &all[..]));
     child.kill();

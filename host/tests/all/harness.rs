@@ -3,10 +3,12 @@
 
 mod child;
 mod client;
+mod events;
 mod http;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};
+pub use events::{Event, Events};
 pub use http::{Answer, request};
 
 use std::net::SocketAddr;

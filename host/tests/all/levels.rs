@@ -134,7 +134,7 @@ async fn pages(client: &mut Client, frame: &mut Value) -> (Vec<u64>, usize) {
         let messages = page["messages"].as_array().unwrap();
         assert!(messages.len() as u64 <= frame["limit"].as_u64().unwrap());
         seen.extend(numbers(messages));
-        frame["after"] = json!({"epoch": page["next"]["epoch"], "offset": page["next"]["offset"]});
+        frame["since"] = page["next"].clone();
         pages += 1;
         if page["more"] == false {
             return (seen, pages);
@@ -165,7 +165,7 @@ async fn history_is_paged_in_both_directions() {
     assert!(pages(&mut client, &mut backwards).await.0.is_empty());
     // A place that never was cannot be resumed from.
     let page = client
-        .ask(json!({"action": "history", "topic": "#", "after": {"epoch": 1, "offset": 1_000_000}}))
+        .ask(json!({"action": "history", "topic": "#", "since": {"default": {"epoch": 1, "offset": 1_000_000}}}))
         .await;
     assert_eq!(
         (&page["recovered"], numbers(page["messages"].as_array().unwrap()).len()),
@@ -176,7 +176,8 @@ async fn history_is_paged_in_both_directions() {
         json!({"limit": 0}),
         json!({"limit": 1001}),
         json!({"log": "nowhere"}),
-        json!({"after": {"epoch": 1}}),
+        json!({"since": {"default": {"epoch": 1}}}),
+        json!({"since": {"nowhere": {"epoch": 1, "offset": 1}}}),
     ] {
         let mut frame = json!({"action": "history", "topic": "#"});
         frame.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());

@@ -8,7 +8,7 @@ use super::request::{Fault, Id};
 use crate::gateway::json::{self, Object};
 use crate::gateway::ws::frame;
 use crate::ingress::{HistoryPage, Present, QueryFailure, QueryPage, Subscribed, Unanswered};
-use crate::message::{Accepted, Message, Outcome, now_us};
+use crate::message::{Accepted, Message, Outcome, Places, now_us};
 
 /// Puts what `write` writes into a frame that answers `id`.
 pub(super) fn framed(id: &Id, write: impl FnOnce(&mut Object<'_>)) -> Bytes {
@@ -75,6 +75,30 @@ pub(super) fn subscribed(object: &mut Object<'_>, pattern: &str, subscribed: &Su
     object.flag("ok", true);
     object.text("topic", pattern);
     object.flag("new", subscribed.new);
+    put_places(object, "places", &subscribed.places);
+    if let Some(recovered) = subscribed.recovered {
+        put_recovered(object, recovered, &subscribed.oldest);
+    }
+}
+
+/// Where a reader stands: `{"LOG":{"epoch":1,"offset":7}}`.
+fn put_places(object: &mut Object<'_>, key: &'static str, places: &Places) {
+    let mut of_logs = Object::begin(object.key(key));
+    for (log, (epoch, offset)) in &places.0 {
+        let mut place = Object::begin(of_logs.any_key(log));
+        place.number("epoch", *epoch);
+        place.number("offset", *offset);
+        place.end();
+    }
+    of_logs.end();
+}
+
+/// Whether nothing is missing behind the places that were asked for; if not, where reading begins.
+fn put_recovered(object: &mut Object<'_>, recovered: bool, oldest: &Places) {
+    object.flag("recovered", recovered);
+    if !recovered {
+        put_places(object, "oldest", oldest);
+    }
 }
 
 /// A subscription is gone.
@@ -140,16 +164,9 @@ pub(super) fn history(object: &mut Object<'_>, page: &HistoryPage) {
         put_message(&mut object, &stored.message, Some(&stored.place));
         object.end();
     });
-    match &page.next {
-        Some(place) => {
-            let mut next = Object::begin(object.key("next"));
-            put_place(&mut next, Some(place));
-            next.end();
-        }
-        None => object.raw("next", "null"),
-    }
+    put_places(object, "next", &page.next);
     object.flag("more", page.more);
-    object.flag("recovered", page.recovered);
+    put_recovered(object, page.recovered, &page.oldest);
 }
 
 /// A storage plugin's answer.

@@ -57,6 +57,17 @@ pub(super) fn notice(notice: Notice<'_>) -> Bytes {
             object.text(consumer_key(shared), name);
             object.text("reason", reason);
         }
+        Notice::CaughtUp { pattern } => {
+            object.text("event", "caught-up");
+            object.text("topic", pattern);
+        }
+        Notice::Missing { log, epoch, from, to } => {
+            object.text("event", "gap");
+            object.text("log", log);
+            object.number("epoch", epoch);
+            object.number("from", from);
+            object.number("to", to);
+        }
         Notice::ConsumerGap { name, shared, log, epoch, from, to } => {
             object.text("event", "gap");
             object.text(consumer_key(shared), name);

@@ -64,12 +64,6 @@ pub(super) fn timeout(keys: &Keys<'_>) -> Result<Duration, Fault> {
     Ok(milliseconds.map_or(TIMEOUT, Duration::from_millis))
 }
 
-/// `after`.
-pub(super) fn after(keys: &Keys<'_>) -> Result<Option<(u64, u64)>, Fault> {
-    let place = typed::<After>(keys, Key::After, r#"like {"epoch":1,"offset":7}"#)?;
-    Ok(place.map(|place| (place.epoch, place.offset)))
-}
-
 /// `since`: where reading begins, if it is said.
 pub(super) fn since(keys: &Keys<'_>) -> Result<Option<Since>, Fault> {
     let accepted = r#""now", "start" or an object like {"LOG":{"epoch":1,"offset":7}}"#;
@@ -204,7 +198,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+struct At {
     epoch: u64,
     offset: u64,
 }
@@ -213,7 +207,7 @@ struct After {
 #[serde(untagged)]
 enum Begin {
     Word(Word),
-    Places(BTreeMap<String, After>),
+    Places(BTreeMap<String, At>),
 }
 
 #[derive(Deserialize)]

@@ -1,17 +1,20 @@
 //! The native protocol without a connection: one session per request.
 
+mod feed;
 mod history;
 mod presence;
 mod publish;
 mod query;
 mod request;
 mod status;
+mod subscribe;
 
 pub(super) use history::history;
 pub(super) use presence::presence;
 pub(super) use publish::publish;
 pub(super) use query::query;
 pub(super) use request::request;
+pub(super) use subscribe::subscribe;
 
 use axum::extract::Request;
 use axum::http::header::WWW_AUTHENTICATE;

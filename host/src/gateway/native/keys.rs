@@ -22,7 +22,6 @@ pub(super) enum Key {
     MessageId,
     Level,
     Log,
-    After,
     Limit,
     Reverse,
     Plugin,
@@ -47,7 +46,7 @@ pub(super) enum Key {
     TimeoutMs,
 }
 
-const KEYS: [(Key, &str); 34] = [
+const KEYS: [(Key, &str); 33] = [
     (Key::Action, "action"),
     (Key::Id, "id"),
     (Key::Topic, "topic"),
@@ -59,7 +58,6 @@ const KEYS: [(Key, &str); 34] = [
     (Key::MessageId, "message_id"),
     (Key::Level, "level"),
     (Key::Log, "log"),
-    (Key::After, "after"),
     (Key::Limit, "limit"),
     (Key::Reverse, "reverse"),
     (Key::Plugin, "plugin"),

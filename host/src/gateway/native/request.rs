@@ -9,7 +9,8 @@ use super::fields;
 use super::keys::{Key, Keys};
 use super::message::{self, Source};
 use crate::durable::{Ack, Request as Consume};
-use crate::ingress::{HistoryRequest, Publish, Query};
+use crate::ingress::{HistoryRequest, Publish, Query, Subscribe};
+use crate::message::Since;
 
 const PUBLISH: [Key; 13] = [
     Key::Action,
@@ -39,9 +40,9 @@ const REQUEST: [Key; 11] = [
     Key::ExpiresInMs,
     Key::TimeoutMs,
 ];
-const SUBSCRIBE: [Key; 4] = [Key::Action, Key::Id, Key::Topic, Key::Presence];
+const SUBSCRIBE: [Key; 5] = [Key::Action, Key::Id, Key::Topic, Key::Since, Key::Presence];
 const TOPIC: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
-const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::After, Key::Limit, Key::Reverse];
+const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::Since, Key::Limit, Key::Reverse];
 const QUERY: [Key; 7] = [Key::Action, Key::Id, Key::Plugin, Key::Topic, Key::Params, Key::Cursor, Key::Limit];
 const PING: [Key; 2] = [Key::Action, Key::Id];
 
@@ -104,9 +105,8 @@ pub(super) struct Frame {
 pub(super) enum Request {
     Publish(Publish),
     /// With the time to wait for the reply.
-    Request(Publish, Duration),
-    /// Also who joins and leaves?
-    Subscribe(String, bool),
+    Ask(Publish, Duration),
+    Subscribe(Subscribe),
     Unsubscribe(String),
     Presence(String),
     Consume(Consume),
@@ -145,8 +145,9 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         "ack" => consume::ack(keys).map(Request::Ack),
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
+            let pattern = fields::required(keys, Key::Topic)?.into_owned();
             let presence = fields::flag(keys, Key::Presence)?;
-            Ok(Request::Subscribe(fields::required(keys, Key::Topic)?.into_owned(), presence))
+            Ok(Request::Subscribe(Subscribe { pattern, since: fields::since(keys)?, presence }))
         }
         "unsubscribe" => {
             keys.only(&TOPIC)?;
@@ -167,7 +168,7 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         }
         "request" => {
             keys.only(&REQUEST)?;
-            Ok(Request::Request(message::publish(keys, source)?, fields::timeout(keys)?))
+            Ok(Request::Ask(message::publish(keys, source)?, fields::timeout(keys)?))
         }
         other => {
             let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();
@@ -184,7 +185,7 @@ fn history(keys: &Keys<'_>) -> Result<HistoryRequest, Fault> {
     Ok(HistoryRequest {
         pattern: fields::required(keys, Key::Topic)?.into_owned(),
         log: fields::text(keys, Key::Log)?.map(Into::into),
-        after: fields::after(keys)?,
+        since: fields::since(keys)?.unwrap_or(Since::Start),
         limit: fields::limit(keys)?,
         reverse: fields::flag(keys, Key::Reverse)?,
     })
@@ -246,7 +247,7 @@ mod tests {
         #[test]
         fn any_frame_is_read_or_refused(
             action in prop_oneof![Just("publish"), Just("subscribe"), Just("history"), Just("query"), Just("ping"), Just("request"), Just("presence")],
-            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|after|params|cursor|presence|timeout_ms)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
+            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|since|params|cursor|presence|timeout_ms)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
         ) {
             let frame = read(&format!("{{\"action\":\"{action}\"{rest}}}"));
             if let Err(fault) = frame.request {

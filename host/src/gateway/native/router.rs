@@ -26,6 +26,7 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
     let origins: Arc<[String]> = config.http.origins.clone().into();
     Router::new()
         .route("/v1/ws", get(socket::open))
+        .route("/v1/subscribe", get(http::subscribe))
         .route("/v1/publish", post(http::publish))
         .route("/v1/request", post(http::request))
         .route("/v1/presence", get(http::presence))
@@ -38,7 +39,7 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
 }
 
 async fn nowhere() -> Response {
-    let reason = "no such path: there are /v1/ws, /v1/publish, /v1/request, /v1/presence, /v1/history and \
+    let reason = "no such path: there are /v1/ws, /v1/subscribe, /v1/publish, /v1/request, /v1/presence, /v1/history and \
                   /v1/query/PLUGIN";
     reply::fault(StatusCode::NOT_FOUND, "not-found", reason)
 }

@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::{self, Connection, Encode, Expected, Handler};
-use crate::ingress::Publish;
+use crate::ingress::{Publish, Subscribe};
 use crate::message::{Outcome, Responder, Routed, Wire};
 
 /// Bytes of a frame beside its payload.
@@ -96,11 +96,12 @@ impl Native {
         }
     }
 
-    async fn subscribe(&self, id: Option<Id>, pattern: &str, presence: bool) {
-        match self.visit.ingress().subscribe(self.visit.session(), pattern, presence).await {
+    async fn subscribe(&self, id: Option<Id>, subscribe: Subscribe) {
+        let pattern = subscribe.pattern.clone();
+        match self.visit.ingress().subscribe(self.visit.session(), subscribe).await {
             Ok(subscribed) => {
                 if let Some(id) = id {
-                    self.say(answer::framed(&id, |object| answer::subscribed(object, pattern, &subscribed)));
+                    self.say(answer::framed(&id, |object| answer::subscribed(object, &pattern, &subscribed)));
                 }
             }
             Err(outcome) => tell(&self.connection.expect(), id, &outcome),
@@ -157,10 +158,8 @@ impl Handler for Native {
         match (frame.id, frame.request) {
             (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
             // What is rare is boxed: each connection has room for the largest of these futures.
-            (id, Ok(Asked::Subscribe(pattern, presence))) => {
-                Box::pin(self.subscribe(id, &pattern, presence)).await;
-            }
-            (Some(id), Ok(Asked::Request(publish, timeout))) => {
+            (id, Ok(Asked::Subscribe(subscribe))) => Box::pin(self.subscribe(id, subscribe)).await,
+            (Some(id), Ok(Asked::Ask(publish, timeout))) => {
                 Box::pin(self.request(id, publish, timeout)).await;
             }
             (id, Ok(Asked::Unsubscribe(pattern))) => self.unsubscribe(id, &pattern),
@@ -178,7 +177,7 @@ impl Handler for Native {
 }
 
 /// One frame per message, whoever reads it first.
-fn shared_delivery(routed: &Routed) -> Bytes {
+pub(super) fn shared_delivery(routed: &Routed) -> Bytes {
     routed.frame(Wire::Native, event::delivery)
 }
 

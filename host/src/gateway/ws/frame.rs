@@ -24,6 +24,16 @@ pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes 
     Bytes::from(frame).slice(start..)
 }
 
+/// What stands in a frame of ours, without the header.
+pub(crate) fn content(frame: &[u8]) -> &[u8] {
+    let used = match frame.get(1) {
+        Some(127) => HEADER,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(used..).unwrap_or_default()
+}
+
 /// A close frame. A reason that is too long is cut.
 pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     let reason = reason.get(..reason.floor_char_boundary(REASON)).unwrap_or_default();
@@ -78,6 +88,7 @@ mod tests {
             let bytes = text(0, |out| out.extend(std::iter::repeat_n(b'x', length)));
             let frame = parse(&bytes);
             assert_eq!(frame.payload().len(), length);
+            assert_eq!(content(&bytes), &*frame.payload());
             assert!(frame.header().is_final && frame.header().mask.is_none());
             assert_eq!(u8::from(frame.header().opcode), 1);
         }

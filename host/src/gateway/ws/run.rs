@@ -18,7 +18,7 @@ use crate::gateway::stall::Stall;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Said to the peer when the router stops (close code 1001).
-const STOPPING: &str = "the router is stopping";
+pub(crate) const STOPPING: &str = "the router is stopping";
 
 /// A gateway's side of a connection.
 pub(crate) trait Handler: Send {

@@ -66,7 +66,7 @@ async fn what_is_delivered_stands_as_it_was_written() {
     let router = Setup::open().config(|config| config.logs = vec![kept]).start().await;
     let mut reader = websocket(router.http).await;
     send(&mut reader, TEXT, br##"{"action":"subscribe","id":"s","topic":"#"}"##).await;
-    assert_eq!(text(&mut reader).await, r##"{"id":"s","ok":true,"topic":"#","new":true}"##);
+    assert_eq!(text(&mut reader).await, r##"{"id":"s","ok":true,"topic":"#","new":true,"places":{}}"##);
     let mut writer = router.client("sensor-3").await;
     for value in ["{\"x\" : [1, 2],\t\"x\":null, \"y\":1.00}", "-0.0e+10", "\"\\u0041\"", "null"] {
         let frame = format!(r#"{{"action":"publish","topic":"free","data": {value} }}"#);

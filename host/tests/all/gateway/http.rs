@@ -27,8 +27,8 @@ async fn history_in_pages() {
         (200, &json!(true), vec![json!(0), json!(1)])
     );
     assert_eq!(first.json["messages"][0].get("event"), None);
-    let next = &first.json["next"];
-    let next = format!("/v1/history?topic=a&after={}:{}", next["epoch"], next["offset"]);
+    let next = &first.json["next"]["default"];
+    let next = format!("/v1/history?topic=a&since=default:{}:{}", next["epoch"], next["offset"]);
     assert_eq!(all_data(&get(&router, &next).await.json), [json!(2), json!(3), json!(4)]);
     let newest = get(&router, "/v1/history?topic=%2B&limit=1&reverse=true&log=default").await;
     assert_eq!(all_data(&newest.json), [json!(4)]);
@@ -39,7 +39,7 @@ async fn history_in_pages() {
         "?topic=a&limit=0",
         "?topic=a&limit=1001",
         "?topic=a&limit=x",
-        "?topic=a&after=7",
+        "?topic=a&since=7",
         "?topic=a&reverse=maybe",
         "?topic=a&log=nowhere",
     ] {

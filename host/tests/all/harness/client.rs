@@ -176,7 +176,7 @@ impl Client {
             if page["more"] == false {
                 return all;
             }
-            frame["after"] = json!({"epoch": page["next"]["epoch"], "offset": page["next"]["offset"]});
+            frame["since"] = page["next"].clone();
         }
     }
 

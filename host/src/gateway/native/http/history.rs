@@ -4,11 +4,13 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::super::keys::Key;
 use super::super::request::Fault;
-use super::super::{answer, router::App};
+use super::super::{answer, fields, router::App};
 use super::{Parameters, bad_request, enter, limit, only, parameter, required, status};
 use crate::gateway::reply;
 use crate::ingress::HistoryRequest;
+use crate::message::Since;
 
 /// Answers with a page of messages.
 pub(in super::super) async fn history(State(app): State<App>, request: Request) -> Response {
@@ -33,23 +35,12 @@ pub(in super::super) async fn history(State(app): State<App>, request: Request) 
 }
 
 fn read(parameters: &Parameters) -> Result<HistoryRequest, Fault> {
-    only(parameters, &["topic", "log", "after", "limit", "reverse"])?;
+    only(parameters, &["topic", "log", "since", "limit", "reverse"])?;
     Ok(HistoryRequest {
         pattern: required(parameters, "topic")?.into(),
         log: parameter(parameters, "log").map(str::to_owned),
-        after: parameter(parameters, "after").map(place).transpose()?,
+        since: fields::check_since(parameter(parameters, "since"))?.unwrap_or(Since::Start),
         limit: limit(parameters)?,
-        reverse: match parameter(parameters, "reverse") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(Fault::new("`reverse` must be true or false".into())),
-        },
+        reverse: fields::check_flag(Key::Reverse, parameter(parameters, "reverse"))?,
     })
-}
-
-/// `EPOCH:OFFSET`.
-fn place(text: &str) -> Result<(u64, u64), Fault> {
-    let parsed =
-        text.split_once(':').and_then(|(epoch, offset)| Some((epoch.parse().ok()?, offset.parse().ok()?)));
-    parsed.ok_or_else(|| Fault::new("`after` must be EPOCH:OFFSET, like 1:7".into()))
 }

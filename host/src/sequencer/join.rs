@@ -1,0 +1,140 @@
+//! A subscription enters the stream at one place in each log: what is before it is replayed, if that was asked
+//! for, and what is behind it comes as it is published.
+
+use std::sync::Arc;
+
+use weir_contract::topic::{self, Pattern};
+
+use super::Sequencer;
+use crate::message::{Outcome, Places, Refusal, Since};
+use crate::session::{Session, Subscription};
+use crate::store::{Log, Resume};
+
+/// What a session asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// Where reading begins; none: now, and a pattern that the session holds stays as it is.
+    pub since: Option<Since>,
+    /// It is also told who joins and leaves these topics.
+    pub presence: bool,
+}
+
+/// A subscription that stands.
+#[derive(Debug)]
+pub struct Joined {
+    /// False: the session held the pattern before.
+    pub new: bool,
+    /// Of every log whose topics the pattern may meet, the message behind which deliveries begin.
+    pub places: Places,
+    /// If it begins in the past: whether nothing is missing.
+    pub recovered: Option<bool>,
+    /// Of the logs where something is missing, the first place that comes.
+    pub oldest: Places,
+    /// What has to be read before messages come as they are published.
+    pub replay: Option<Replay>,
+}
+
+/// What has to be read from logs for a subscription.
+#[derive(Debug)]
+pub struct Replay {
+    /// For which.
+    pub subscription: Arc<Subscription>,
+    /// The logs, by position, and where to begin in each.
+    pub starts: Vec<(usize, u64)>,
+    /// Whether the session is told of the end.
+    pub announced: bool,
+}
+
+impl Sequencer {
+    /// The logs, by position, to which matching topics may go.
+    pub fn logs_of(&self, pattern: &Pattern) -> Vec<usize> {
+        if topic::is_reserved(pattern.as_str()) {
+            return Vec::new();
+        }
+        let meets = |topics: &[Pattern]| topics.iter().any(|topics| topics.overlaps(pattern));
+        let lanes = self.lanes.iter().enumerate();
+        lanes.filter(|(_, lane)| meets(&lane.topics)).map(|(at, _)| at).collect()
+    }
+
+    /// Lets a session in. Nothing is published meanwhile to the logs that it meets, so the places are exact.
+    pub fn join(&self, session: &Arc<Session>, wanted: Wanted) -> Result<Joined, Outcome> {
+        self.check_names(wanted.since.as_ref())?;
+        let logs = self.logs_of(&wanted.pattern);
+        let lanes: Vec<_> =
+            logs.iter().filter_map(|at| self.lanes.get(*at)).map(|lane| lane.readers.lock()).collect();
+        let mut oldest = Places::default();
+        let starts = self.starts(&logs, wanted.since.as_ref(), &mut oldest);
+        let places = self.places(&starts);
+        if wanted.since.is_none() && session.is_subscribed(wanted.pattern.as_str()) {
+            return Ok(Joined { new: false, places, recovered: None, oldest, replay: None });
+        }
+        let announced = matches!(wanted.since, Some(Since::Start | Since::Places(_)));
+        // Behind a replay that is under way: else what matches both would come in another order than the log's.
+        let replayed = announced || session.is_replaying();
+        let subscription = Subscription::new(wanted.pattern, self.lanes.len(), &starts, replayed);
+        let new = self.router.subscribe(session, &subscription);
+        drop(lanes);
+        let recovered = announced.then_some(oldest.0.is_empty());
+        let replay = replayed.then_some(Replay { subscription, starts, announced });
+        Ok(Joined { new, places, recovered, oldest, replay })
+    }
+
+    /// Runs `work` while nothing is published to a log, with the offset that its next message gets.
+    pub fn in_lane<R>(&self, log: usize, work: impl FnOnce(u64) -> R) -> Option<R> {
+        let _readers = self.lanes.get(log)?.readers.lock();
+        Some(work(self.store.logs().get(log)?.assigned()))
+    }
+
+    /// Refuses places in logs that there are not.
+    pub fn check_names(&self, since: Option<&Since>) -> Result<(), Outcome> {
+        let Some(Since::Places(places)) = since else { return Ok(()) };
+        match places.0.keys().find(|name| self.store.log(name).is_none()) {
+            None => Ok(()),
+            Some(name) => Err(self.no_log(name)),
+        }
+    }
+
+    /// The refusal of a log that there is not.
+    pub fn no_log(&self, name: &str) -> Outcome {
+        let there_are: Vec<&str> = self.store.logs().iter().map(|log| &**log.name()).collect();
+        let reason = format!("no log is named {name:?}: there are {}", there_are.join(", "));
+        Outcome::Invalid(Refusal { reason, ..Refusal::default() })
+    }
+
+    fn starts(&self, logs: &[usize], since: Option<&Since>, oldest: &mut Places) -> Vec<(usize, u64)> {
+        let start = |log: &Log| match since {
+            None | Some(Since::Now) => log.assigned(),
+            Some(since) => first_of(log, since, oldest),
+        };
+        let logs = logs.iter().filter_map(|at| self.store.logs().get(*at));
+        let indices = logs.clone().map(Log::index);
+        indices.zip(logs.map(start)).collect()
+    }
+
+    fn places(&self, starts: &[(usize, u64)]) -> Places {
+        let mut places = Places::default();
+        for (at, start) in starts {
+            if let Some(log) = self.store.logs().get(*at)
+                && let Some((epoch, offset)) = log.place_before(*start)
+            {
+                places.saw(log.name(), epoch, offset);
+            }
+        }
+        places
+    }
+}
+
+/// The first offset to be read of a log, oldest first. Where something is missing, it is noted in `oldest`.
+pub fn first_of(log: &Log, since: &Since, oldest: &mut Places) -> u64 {
+    let Since::Places(places) = since else { return log.oldest() };
+    let Some((epoch, offset)) = places.0.get(log.name()) else { return log.oldest() };
+    match log.resume(*epoch, *offset) {
+        Resume::Recovered => offset + 1,
+        Resume::Lost { oldest: first } => {
+            oldest.saw(log.name(), log.epoch_of(first), first);
+            first
+        }
+    }
+}

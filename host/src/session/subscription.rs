@@ -1,0 +1,228 @@
+//! One pattern of a session, and for each log whether what is published comes in directly or is still read from
+//! the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use weir_contract::topic::Pattern;
+
+use crate::message::Routed;
+
+/// Messages that a gate holds, and their bytes: what is published while the last flush before it is read.
+const GATE: (usize, usize) = (1_024, 256 * 1024);
+
+/// A pattern that a session holds.
+#[derive(Debug)]
+pub struct Subscription {
+    pattern: Pattern,
+    /// In the order of the store's logs.
+    ways: Mutex<Box<[Way]>>,
+    /// Some: it began with a replay, which this ends.
+    ended: Option<CancellationToken>,
+}
+
+/// How messages of one log come.
+#[derive(Debug)]
+struct Way {
+    /// The first offset that comes by this subscription.
+    start: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// As they are published.
+    Live,
+    /// From the log, up to the present or to the gate.
+    Behind,
+    /// What is published waits here until all before it has been read.
+    Gated(Box<Gate>),
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    held: VecDeque<Arc<Routed>>,
+    bytes: usize,
+    /// The first message that was not held: reading has to go on there.
+    full_at: Option<u64>,
+}
+
+/// What becomes of a message that is being published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It goes to the session's queue.
+    Live,
+    /// The gate holds it.
+    Held,
+    /// It will be read from the log.
+    Later,
+}
+
+/// What a gate gives.
+#[derive(Debug)]
+pub enum Gated {
+    /// The next message.
+    Next(Arc<Routed>),
+    /// Nothing is left: from now on messages are live.
+    Live,
+    /// Nothing is left, but messages from this offset on were not held.
+    Full(u64),
+}
+
+impl Subscription {
+    /// In a router with so many logs. `starts`: the position of each log that may have matching topics, and the
+    /// first offset that comes of it; with `replayed` that is read from the log.
+    pub fn new(pattern: Pattern, logs: usize, starts: &[(usize, u64)], replayed: bool) -> Arc<Self> {
+        let way = |at| match starts.iter().find(|(log, _)| *log == at) {
+            Some((_, start)) if replayed => Way { start: *start, phase: Phase::Behind },
+            Some((_, start)) => Way { start: *start, phase: Phase::Live },
+            None => Way { start: 0, phase: Phase::Live },
+        };
+        let ways = (0..logs).map(way).collect();
+        let ended = replayed.then(CancellationToken::new);
+        Arc::new(Self { pattern, ways: Mutex::new(ways), ended })
+    }
+
+    /// What it asks for.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Whether all logs are live.
+    pub fn is_live(&self) -> bool {
+        self.ended.is_none() || self.ways.lock().iter().all(|way| matches!(way.phase, Phase::Live))
+    }
+
+    /// Cancelled when it is given up, and with it the replay; none if there never was one.
+    pub fn ended(&self) -> Option<&CancellationToken> {
+        self.ended.as_ref()
+    }
+
+    /// Gives up the replay.
+    pub(crate) fn end(&self) {
+        if let Some(ended) = &self.ended {
+            ended.cancel();
+        }
+    }
+
+    /// Whether a message of this log has come, or will come, by this subscription without a replay.
+    pub fn covers(&self, log: usize, topic: &str, offset: u64) -> bool {
+        let ways = self.ways.lock();
+        let way = ways.get(log).filter(|way| matches!(way.phase, Phase::Live) && way.start <= offset);
+        way.is_some() && self.pattern.matches(topic)
+    }
+
+    /// Takes a message of a log that is being published. Called under the log's lock, in order.
+    pub fn offer(&self, log: usize, routed: &Arc<Routed>) -> Offer {
+        let mut ways = self.ways.lock();
+        match ways.get_mut(log).map(|way| &mut way.phase) {
+            Some(Phase::Live) | None => Offer::Live,
+            Some(Phase::Behind) => Offer::Later,
+            Some(Phase::Gated(gate)) => {
+                gate.hold(routed);
+                Offer::Held
+            }
+        }
+    }
+
+    /// From now on messages of this log are held. Called under the log's lock.
+    pub fn close_gate(&self, log: usize) {
+        self.set(log, Phase::Gated(Box::default()));
+    }
+
+    /// From now on messages of this log are live. Called under the log's lock.
+    pub fn go_live(&self, log: usize) {
+        self.set(log, Phase::Live);
+    }
+
+    fn set(&self, log: usize, phase: Phase) {
+        if let Some(way) = self.ways.lock().get_mut(log) {
+            way.phase = phase;
+        }
+    }
+
+    /// Takes the next message that the gate holds; when there is none, the gate is gone. One caller at a time.
+    pub fn open_gate(&self, log: usize) -> Gated {
+        let mut ways = self.ways.lock();
+        let Some(way) = ways.get_mut(log) else { return Gated::Live };
+        let Phase::Gated(gate) = &mut way.phase else { return Gated::Live };
+        if let Some(next) = gate.held.pop_front() {
+            gate.bytes -= next.message.size();
+            return Gated::Next(next);
+        }
+        let (phase, gated) = match gate.full_at {
+            None => (Phase::Live, Gated::Live),
+            Some(offset) => (Phase::Behind, Gated::Full(offset)),
+        };
+        way.phase = phase;
+        gated
+    }
+}
+
+impl Gate {
+    fn hold(&mut self, routed: &Arc<Routed>) {
+        if self.full_at.is_some() {
+            return;
+        }
+        let size = routed.message.size();
+        let fits = self.held.len() < GATE.0 && self.bytes + size <= GATE.1;
+        if fits || self.held.is_empty() {
+            self.bytes += size;
+            self.held.push_back(Arc::clone(routed));
+        } else {
+            // The log has it: nothing is lost.
+            self.full_at = Some(routed.place.as_ref().map_or(0, |place| place.offset));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Message, Place};
+
+    fn routed(offset: u64) -> Arc<Routed> {
+        let message = Message { topic: "a".into(), meta: Bytes::from_static(&[1]), payload: Bytes::new() };
+        Arc::new(Routed::new(message, Some(Place { log: "default".into(), epoch: 1, offset })))
+    }
+
+    fn behind() -> Arc<Subscription> {
+        Subscription::new(Pattern::parse("a").unwrap(), 1, &[(0, 5)], true)
+    }
+
+    #[test]
+    fn a_gate_holds_until_it_is_opened() {
+        let one = behind();
+        assert_eq!(one.offer(0, &routed(7)), Offer::Later);
+        assert!(!one.is_live() && !one.covers(0, "a", 7));
+        one.close_gate(0);
+        assert_eq!(one.offer(0, &routed(8)), Offer::Held);
+        let Gated::Next(first) = one.open_gate(0) else { panic!() };
+        assert_eq!(first.place.as_ref().unwrap().offset, 8);
+        assert!(matches!(one.open_gate(0), Gated::Live));
+        assert_eq!(one.offer(0, &routed(9)), Offer::Live);
+        assert!(one.is_live() && one.covers(0, "a", 5) && !one.covers(0, "a", 4) && !one.covers(0, "b", 9));
+    }
+
+    #[test]
+    fn a_full_gate_leaves_the_rest_to_the_log() {
+        let one = behind();
+        one.close_gate(0);
+        for offset in 8..8 + 2 * GATE.0 as u64 {
+            assert_eq!(one.offer(0, &routed(offset)), Offer::Held);
+        }
+        for offset in 8..8 + GATE.0 as u64 {
+            let Gated::Next(next) = one.open_gate(0) else { panic!() };
+            assert_eq!(next.place.as_ref().unwrap().offset, offset);
+            // What comes after a message that was left out must not be held.
+            one.offer(0, &routed(5_000));
+        }
+        let Gated::Full(at) = one.open_gate(0) else { panic!() };
+        assert_eq!(at, 8 + GATE.0 as u64);
+        assert_eq!(one.offer(0, &routed(6_000)), Offer::Later);
+    }
+}
