@@ -11,6 +11,7 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
+//! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
 //! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
@@ -22,6 +23,7 @@ mod guard;
 mod health;
 mod keys;
 mod logs;
+mod rebuild;
 mod token;
 mod views;
 
@@ -41,6 +43,7 @@ use axum::middleware;
 use axum::routing::{delete, get, post};
 
 use crate::accounts::Accounts;
+use crate::consumer::RebuildView;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::PluginView;
 use crate::session::Sessions;
@@ -60,6 +63,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// The bindings.
     pub plugins: Arc<dyn PluginView>,
+    /// The storage plugins' data.
+    pub rebuilds: Arc<dyn RebuildView>,
     /// Durable readers of the logs.
     pub consumers: Arc<dyn ConsumerView>,
     /// The logs.
@@ -79,6 +84,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
         .route("/v1/consumers", get(consumers::list))
         .route("/v1/consumers/{id}/reset", post(consumers::reset))
         .route("/v1/consumers/{id}", delete(consumers::delete))

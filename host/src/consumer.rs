@@ -3,8 +3,10 @@
 
 mod effects;
 mod list;
+mod placed;
 mod progress;
 mod query;
+mod rebuild;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ use crate::plugin::{Binding, Chain, Instance};
 use crate::store::{Cursor, Log, StorageSpace, Store, StoreError};
 use progress::{Progress, Waiting};
 pub use query::Unanswered;
+pub use rebuild::{Beginning, RebuildRefused, RebuildReport, RebuildState, RebuildView};
+use rebuild::{Fence, Rebuild};
 
 /// All storage bindings' threads and who waits for them.
 pub struct Consumers {
@@ -37,10 +41,18 @@ pub struct Consumers {
 
 /// One storage binding's thread, from the outside.
 struct Consumer {
+    /// As the chain has it; its key space may be an older generation.
+    source: Arc<Binding>,
+    /// The live generation.
+    space: Arc<StorageSpace>,
+    /// The source over the live generation: what stores and answers.
     binding: Arc<ArcSwap<Binding>>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     idle: Arc<Mutex<Vec<Instance>>>,
+    fence: Arc<Fence>,
+    /// The one under way, or the last one.
+    rebuild: Option<Rebuild>,
     thread: JoinHandle<()>,
 }
 
@@ -66,9 +78,12 @@ impl Consumers {
             gone.extend(running.remove(&name));
         }
         for binding in &chain.storages {
-            match running.get(binding.name()) {
+            match running.get_mut(binding.name()) {
                 Some(consumer) => {
-                    consumer.binding.store(Arc::clone(binding));
+                    if !Arc::ptr_eq(&consumer.source, binding) {
+                        consumer.source = Arc::clone(binding);
+                        consumer.binding.store(binding.over(&consumer.space));
+                    }
                     consumer.thread.thread().unpark();
                 }
                 None => match storage::start(self, binding) {
@@ -109,6 +124,7 @@ impl Consumers {
         let running = std::mem::take(&mut *self.running.lock());
         for consumer in running.values() {
             consumer.stop.store(true, Ordering::Release);
+            consumer.rebuild.iter().for_each(Rebuild::stop);
         }
         running.into_values().for_each(Consumer::end);
         self.settle();
@@ -151,6 +167,9 @@ impl Consumers {
 impl Consumer {
     fn end(self) {
         self.stop.store(true, Ordering::Release);
+        if let Some(rebuild) = self.rebuild {
+            rebuild.end();
+        }
         self.thread.thread().unpark();
         // A thread that panicked has said so; its cursor stands where it was.
         drop(self.thread.join());

@@ -86,6 +86,7 @@ pub async fn run(
         sessions: Arc::clone(router.ingress.sessions()),
         metrics: Arc::clone(&router.metrics),
         plugins: Arc::clone(&router.plugins) as Arc<dyn PluginView>,
+        rebuilds: Arc::new(Arc::clone(&router.consumers)),
         consumers: Arc::new(AllConsumers {
             durable: Arc::clone(&router.durable),
             storage: Arc::clone(&router.consumers),

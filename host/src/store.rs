@@ -14,6 +14,7 @@ mod chunk;
 mod database;
 mod epochs;
 mod error;
+mod generation;
 mod keys;
 mod log;
 mod pack;
@@ -29,6 +30,7 @@ mod writer;
 mod tests;
 
 pub use error::{Incident, StoreError, SubmitError};
+pub use generation::Generation;
 pub use log::{Log, LogOptions, LogUsage, ReadPage, Resume};
 pub use pairs::Pair;
 pub use posts::WaitingPost;

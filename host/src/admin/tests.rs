@@ -12,6 +12,7 @@ use weir_contract::topic::Pattern;
 
 use super::*;
 use crate::accounts::Records;
+use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
 use crate::plugin::{PluginInfo, PluginState};
 use crate::session::{Item, OutboundLimits, Session, Subscription};
@@ -56,6 +57,29 @@ impl PluginView for OnePlugin {
     }
 }
 
+struct OneRebuild;
+
+impl RebuildView for OneRebuild {
+    fn rebuild(&self, name: &str) -> Result<RebuildReport, RebuildRefused> {
+        Err(RebuildRefused::Unknown { name: name.into(), there_are: "latest".into() })
+    }
+
+    fn rebuilds(&self) -> BTreeMap<String, RebuildReport> {
+        let begins = vec![Beginning { log: "default".into(), offset: 7, time_us: Some(1) }];
+        let report = RebuildReport {
+            state: RebuildState::Running,
+            version: "0123456789ab".into(),
+            started_us: 1,
+            ended_us: None,
+            done: 3,
+            of: 9,
+            begins,
+            error: None,
+        };
+        [("open".to_owned(), report)].into()
+    }
+}
+
 struct NoConsumer;
 
 impl ConsumerView for NoConsumer {
@@ -83,6 +107,7 @@ fn state() -> AdminState {
         sessions: Arc::default(),
         metrics: Arc::default(),
         plugins: Arc::new(OnePlugin),
+        rebuilds: Arc::new(OneRebuild),
         consumers: Arc::new(NoConsumer),
         ready: Arc::default(),
         logs: Logs::new(store, &[crate::config::LogRule::default()]),
@@ -280,4 +305,27 @@ async fn what_runs_is_shown() {
         subscriptions["subscriptions"][0],
         json!({"pattern": "rooms/+", "connection": "s1", "name": "dev-7", "origin": "device", "gateway": "http"})
     );
+}
+
+#[tokio::test]
+async fn a_rebuild_is_shown_and_refused_by_name() {
+    let state = state();
+    let body = async |line: &str| {
+        let response = send(&state, line, &[], "").await;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status.as_u16(), serde_json::from_slice::<Value>(&bytes).unwrap())
+    };
+    let (status, report) = body("GET /v1/plugins/open/rebuild").await;
+    let wanted = json!({"state": "running", "version": "0123456789ab", "started_us": 1, "done": 3, "of": 9,
+        "begins": [{"log": "default", "offset": 7, "time_us": 1}]});
+    assert_eq!((status, &report), (200, &wanted));
+    assert_eq!(body("GET /v1/plugins").await.1["plugins"][0]["rebuild"], wanted);
+    assert_eq!(body("GET /v1/plugins/nobody/rebuild").await.0, 404);
+    let (status, refused) = body("POST /v1/plugins/open/rebuild").await;
+    assert_eq!(status, 409);
+    assert!(refused["reason"].as_str().unwrap().contains("kind auth: only storage plugins"), "{refused}");
+    let (status, refused) = body("POST /v1/plugins/nobody/rebuild").await;
+    assert_eq!((status, &refused["outcome"]), (404, &json!("not-found")));
+    assert!(refused["reason"].as_str().unwrap().contains("there are latest"), "{refused}");
 }

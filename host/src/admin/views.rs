@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::AdminState;
 use super::answer::{Fault, blocking};
+use crate::consumer::RebuildReport;
+use crate::plugin::PluginInfo;
 
 /// One line of `weir subscription list`.
 #[derive(Clone, Debug, Serialize)]
@@ -27,8 +29,20 @@ pub struct SubscriptionInfo {
     pub gateway: &'static str,
 }
 
+/// What is known of a binding, and of the rebuilding of its data.
+#[derive(Serialize)]
+struct PluginLine<'a> {
+    #[serde(flatten)]
+    plugin: PluginInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuild: Option<&'a RebuildReport>,
+}
+
 pub(super) async fn plugins(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
-    Json(json!({"plugins": state.plugins.list()}))
+    let rebuilds = state.rebuilds.rebuilds();
+    let with_rebuild = |plugin: PluginInfo| PluginLine { rebuild: rebuilds.get(&plugin.name), plugin };
+    let plugins: Vec<_> = state.plugins.list().into_iter().map(with_rebuild).collect();
+    Json(json!({"plugins": plugins}))
 }
 
 pub(super) async fn forget(

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::admin::{AdminToken, CreatedKey, KeyRequest, ResetRequest, RevokedKey};
+use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 
 /// How long a request may take in all.
@@ -83,12 +84,15 @@ impl AdminClient {
     }
 
     pub(super) async fn forget_plugin(&self, name: &str) -> Result<serde_json::Value, AdminError> {
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.is_empty() {
-            return Err(AdminError::Refused(format!(
-                "no plugin is named {name:?}; `weir plugin list` shows the names"
-            )));
-        }
-        self.ask("DELETE", &format!("/v1/plugins/{name}"), Vec::new()).await
+        self.ask("DELETE", &plugin_path(name)?, Vec::new()).await
+    }
+
+    pub(super) async fn rebuild_plugin(&self, name: &str) -> Result<RebuildReport, AdminError> {
+        self.ask("POST", &format!("{}/rebuild", plugin_path(name)?), Vec::new()).await
+    }
+
+    pub(super) async fn rebuild_report(&self, name: &str) -> Result<RebuildReport, AdminError> {
+        self.get(&format!("{}/rebuild", plugin_path(name)?)).await
     }
 
     pub(super) async fn reset_consumer(
@@ -230,6 +234,16 @@ impl AdminClient {
         let response = sender.send_request(request).await.map_err(foreign)?;
         Ok((response, connection))
     }
+}
+
+/// What is no name must not become another path.
+fn plugin_path(name: &str) -> Result<String, AdminError> {
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || name.is_empty() {
+        return Err(AdminError::Refused(format!(
+            "no plugin is named {name:?}; `weir plugin list` shows the names"
+        )));
+    }
+    Ok(format!("/v1/plugins/{name}"))
 }
 
 /// Ids are letters and digits: what is not must not become a part of the path.

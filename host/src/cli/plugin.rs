@@ -1,5 +1,7 @@
 //! `weir plugin`: what the bindings of a running server do.
 
+mod rebuild;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use super::settings::Place;
 use super::table::{list, table};
 use super::{client_runtime, desk, print};
+use crate::consumer::{RebuildReport, RebuildState};
 use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,8 @@ pub(super) enum Verb {
     List(List),
     /// Let go of an auth plugin whose file is gone: until then it denies everybody
     Forget(Forget),
+    /// Make the data of a storage plugin anew from the log, while the old data serves
+    Rebuild(rebuild::Rebuild),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +62,7 @@ struct Plugin {
     failures: u64,
     lag: Option<u64>,
     missed: Option<u64>,
+    rebuild: Option<RebuildReport>,
 }
 
 pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
@@ -64,6 +70,7 @@ pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         match verb {
             Verb::List(args) => show(args).await,
             Verb::Forget(args) => forget(args).await,
+            Verb::Rebuild(args) => rebuild::run(args).await,
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -80,8 +87,10 @@ async fn show(args: &List) -> anyhow::Result<()> {
         return print(&answer.to_string());
     }
     let plugins = Plugins::deserialize(answer)?.plugins;
-    let mut reasons: Vec<String> = plugins.iter().filter_map(reason).collect();
-    reasons.extend(plugins.iter().filter_map(missed));
+    let reasons: Vec<String> = plugins
+        .iter()
+        .flat_map(|plugin| [reason(plugin), missed(plugin), rebuilt(plugin)].into_iter().flatten())
+        .collect();
     let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "LAG", "TOPICS"];
     let mut text = table(heading, plugins.into_iter().map(row));
     for reason in reasons {
@@ -99,6 +108,11 @@ fn reason(plugin: &Plugin) -> Option<String> {
 fn missed(plugin: &Plugin) -> Option<String> {
     let missed = plugin.missed.filter(|missed| *missed > 0)?;
     Some(format!("{}: retention took {missed} messages before they were stored", escape(&plugin.name)))
+}
+
+fn rebuilt(plugin: &Plugin) -> Option<String> {
+    let report = plugin.rebuild.as_ref().filter(|report| report.state == RebuildState::Running)?;
+    Some(format!("{}: {}", escape(&plugin.name), rebuild::progress(report)))
 }
 
 fn row(plugin: Plugin) -> [String; 10] {

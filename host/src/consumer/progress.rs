@@ -31,6 +31,11 @@ impl Progress {
         self.next.lock().insert(Arc::clone(log), next);
     }
 
+    /// Everything before this offset is committed, 0 if nothing is known.
+    pub fn next(&self, log: &str) -> u64 {
+        self.next.lock().get(log).copied().unwrap_or(0)
+    }
+
     /// Where it stands: log, and the first offset that is not committed.
     pub fn places(&self) -> Vec<(Arc<str>, u64)> {
         let mut all: Vec<_> = self.next.lock().iter().map(|(log, next)| (Arc::clone(log), *next)).collect();

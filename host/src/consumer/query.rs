@@ -51,8 +51,9 @@ impl Consumers {
         };
         let waiting = {
             let mut idle = idle.lock();
-            // Instances of an older version go: they would answer with its code.
-            idle.retain_mut(|instance| instance.guest().shared.version == binding.shared.version);
+            // Those of an older version or configuration go: they would answer as it does; and so do those over a
+            // key space that a rebuild has replaced.
+            idle.retain_mut(|instance| instance.guest().shared.is_same(&binding.shared));
             idle.pop()
         };
         let mut instance = match waiting {

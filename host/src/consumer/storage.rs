@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use parking_lot::Mutex;
-use weir_contract::packed::{put, put_text, put_u64, tag};
 
 use super::effects::Effects;
+use super::placed::for_plugin;
 use super::progress::Progress;
+use super::rebuild::Fence;
 use super::{Consumer, Consumers};
 use crate::dead_letters::{NotKept, Reader};
 use crate::message::{Message, Stored};
@@ -30,35 +30,48 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A thread with nothing to do looks this often whether somebody's patience has run out.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+/// Keys of dead generations that are deleted between two batches.
+const CLEARED: usize = 256;
 
 /// Starts the thread of a binding.
-pub fn start(consumers: &Arc<Consumers>, binding: &Arc<Binding>) -> std::io::Result<Consumer> {
-    let current = Arc::new(ArcSwap::new(Arc::clone(binding)));
-    let progress = Arc::new(Progress::new(Arc::clone(binding.name())));
-    let stop = Arc::new(AtomicBool::new(false));
-    super::hold(&consumers.store, binding);
-    let writer = Writer {
-        consumers: Arc::clone(consumers),
-        current: Arc::clone(&current),
-        progress: Arc::clone(&progress),
-        stop: Arc::clone(&stop),
-        live: None,
-        queue: None,
-        metrics: consumers.metrics.consumer(binding.name()),
-        size: BATCH,
-        pause: Duration::ZERO,
-    };
-    let name = format!("storage-{}", binding.name());
+pub fn start(consumers: &Arc<Consumers>, source: &Arc<Binding>) -> Result<Consumer, StartError> {
+    let StateAccess::Storage(loaded) = &source.shared.state else { return Err(StartError::Space) };
+    // Since it was loaded, another generation may have gone live.
+    let space = Arc::new(loaded.live()?);
+    let binding = Arc::new(ArcSwap::new(source.over(&space)));
+    let holder = source.name().to_string();
+    super::hold(&consumers.store, &binding.load());
+    let writer = Writer::new(consumers, Arc::clone(&binding), holder, false);
+    let (progress, stop) = (Arc::clone(&writer.progress), Arc::clone(&writer.stop));
+    let fence = Arc::clone(&writer.fence);
+    let name = format!("storage-{}", source.name());
     let thread = std::thread::Builder::new().name(name).spawn(move || writer.run())?;
-    Ok(Consumer { binding: current, progress, stop, idle: Arc::new(Mutex::default()), thread })
+    let (source, idle) = (Arc::clone(source), Arc::new(Mutex::default()));
+    Ok(Consumer { source, space, binding, progress, stop, idle, fence, rebuild: None, thread })
 }
 
-struct Writer {
+/// Why a binding's thread does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("its state is no storage space")]
+    Space,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
+}
+
+pub(super) struct Writer {
     consumers: Arc<Consumers>,
     current: Arc<ArcSwap<Binding>>,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
+    fence: Arc<Fence>,
+    /// It fills a generation that is not live yet: what it does must have no effect elsewhere.
+    rebuilds: bool,
+    /// Under which name it holds segments of logs.
+    holder: String,
     live: Option<Live>,
     queue: Option<Queue>,
     metrics: ConsumerMetrics,
@@ -75,7 +88,7 @@ struct Live {
 
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(super) enum Failed {
     #[error("{0}")]
     Call(#[from] CallError),
     #[error("{0}")]
@@ -89,18 +102,74 @@ enum Failed {
 }
 
 impl Writer {
+    /// Stores what `current` says, into its space, and holds segments of logs as `holder`.
+    pub(super) fn new(
+        consumers: &Arc<Consumers>,
+        current: Arc<ArcSwap<Binding>>,
+        holder: String,
+        rebuilds: bool,
+    ) -> Self {
+        let name = Arc::clone(current.load().name());
+        let metrics = consumers.metrics.consumer(&name);
+        let progress = Arc::new(Progress::new(name));
+        Self {
+            consumers: Arc::clone(consumers),
+            current,
+            progress,
+            stop: Arc::default(),
+            fence: Arc::default(),
+            rebuilds,
+            holder,
+            live: None,
+            queue: None,
+            metrics,
+            size: BATCH,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
     fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            match self.step() {
+            let fence = Arc::clone(&self.fence);
+            let turn = fence.turn.lock();
+            let step = self.step().and_then(|worked| Ok(worked | self.clear()?));
+            drop(turn);
+            match step {
                 Ok(true) => self.pause = Duration::ZERO,
                 Ok(false) => std::thread::park_timeout(LOOK),
                 Err(error) => self.rest(&error),
             }
             self.look();
         }
-        // Unbound, or the router stops: retention need not wait for it.
+        self.let_go();
+    }
+
+    /// From now on retention waits for it, whatever it begins with.
+    pub(super) fn hold(&self) {
+        let logs = self.consumers.store.logs();
+        logs.iter().for_each(|log| log.set_hold(&self.holder, Some(log.oldest())));
+    }
+
+    /// Unbound, rebuilt, or the router stops: retention need not wait for it.
+    pub(super) fn let_go(&self) {
+        self.consumers.store.logs().iter().for_each(|log| log.set_hold(&self.holder, None));
+    }
+
+    /// Deletes a part of what earlier generations have left behind.
+    fn clear(&self) -> Result<bool, Failed> {
+        if !self.fence.litter.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let binding = self.current.load();
-        self.consumers.store.logs().iter().for_each(|log| log.set_hold(binding.name(), None));
+        let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
+        let more = space.clear_dead(*self.fence.building.lock(), CLEARED)?;
+        self.fence.litter.fetch_and(more, Ordering::AcqRel);
+        Ok(more)
     }
 
     /// Waits after a failure, with its cursor where it was.
@@ -127,7 +196,7 @@ impl Writer {
     }
 
     /// One batch of each log. False: there was nothing.
-    fn step(&mut self) -> Result<bool, Failed> {
+    pub(super) fn step(&mut self) -> Result<bool, Failed> {
         let binding = self.current.load_full();
         let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
         if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
@@ -135,7 +204,8 @@ impl Writer {
             self.open_queue(&binding, space)?;
             let instance = binding.instance()?;
             let version = &binding.shared.version;
-            let metrics = self.consumers.metrics.stage("storage", binding.name(), version);
+            let stage = if self.rebuilds { "rebuild" } else { "storage" };
+            let metrics = self.consumers.metrics.stage(stage, binding.name(), version);
             self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
         }
         let mut worked = false;
@@ -147,6 +217,8 @@ impl Writer {
 
     fn open_queue(&mut self, binding: &Binding, space: &Arc<StorageSpace>) -> Result<(), StoreError> {
         match &self.queue {
+            // Nothing is sent.
+            _ if self.rebuilds => {}
             Some(queue) if queue.is_of(space) => queue.set_grants(&binding.spec.post),
             _ => {
                 let outbox = &self.consumers.outbox;
@@ -160,7 +232,7 @@ impl Writer {
         let cursor = Some(super::begin(space, log)?);
         let from = log.take_up(cursor);
         self.progress.reached(log.name(), from);
-        log.set_hold(binding.name(), Some(from));
+        log.set_hold(&self.holder, Some(from));
         if from >= log.durable() {
             return Ok(false);
         }
@@ -169,8 +241,15 @@ impl Writer {
         if !self.wait_for_room(binding, &effects.posts) {
             return Ok(true);
         }
-        let reader = Reader { consumer: binding.name(), metrics: &self.metrics, log, cursor };
-        self.consumers.dead_letters.keep_gaps(&reader, from, &page)?;
+        if self.rebuilds {
+            if let Some(missed) = &page.missed {
+                let (plugin, log) = (binding.name(), log.name());
+                tracing::warn!(%plugin, %log, ?missed, "retention took messages before they were rebuilt");
+            }
+        } else {
+            let reader = Reader { consumer: binding.name(), metrics: &self.metrics, log, cursor };
+            self.consumers.dead_letters.keep_gaps(&reader, from, &page)?;
+        }
         self.commit(space, effects, log, page.next)?;
         self.progress.reached(log.name(), page.next);
         Ok(true)
@@ -212,7 +291,7 @@ impl Writer {
         while !left.is_empty() {
             tries += 1;
             match self.call(binding, &left) {
-                Ok(Ok(written)) => match Effects::check(written, binding) {
+                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
                     Ok(effects) => {
                         self.size = BATCH;
                         return Ok(Some(effects));
@@ -255,6 +334,14 @@ impl Writer {
         Ok(Some(Effects::default()))
     }
 
+    /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.
+    fn without_posts(&self, mut written: Vec<Written>) -> Vec<Written> {
+        if self.rebuilds {
+            written.retain(|write| !matches!(write, Written::Post(_)));
+        }
+        written
+    }
+
     fn call(
         &mut self,
         binding: &Binding,
@@ -281,6 +368,11 @@ impl Writer {
 
     fn set_aside(&self, binding: &Binding, message: &Message, reason: &str) {
         let version = &binding.shared.version;
+        if self.rebuilds {
+            // It became a dead letter when it was stored for the first time, or would have.
+            tracing::warn!(plugin = %binding.name(), %version, reason, "message left out of the rebuild");
+            return;
+        }
         tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
         self.consumers.dead_letters.keep(message, binding.name(), version, reason);
     }
@@ -288,26 +380,4 @@ impl Writer {
 
 fn is_trap(error: &CallError) -> bool {
     matches!(error, CallError::Trap(_) | CallError::Output(_))
-}
-
-/// The message with its place among the host-owned fields, tags ascending.
-fn for_plugin(stored: &Stored) -> Message {
-    let message = &stored.message;
-    let mut meta = Vec::with_capacity(message.meta.len() + 64);
-    let mut placed = false;
-    let mut place = |meta: &mut Vec<u8>| {
-        if !std::mem::replace(&mut placed, true) {
-            put_u64(meta, tag::EPOCH, stored.place.epoch);
-            put_u64(meta, tag::OFFSET, stored.place.offset);
-            put_text(meta, tag::LOG, &stored.place.log);
-        }
-    };
-    for (field, value) in weir_contract::packed::fields(&message.meta).flatten() {
-        if field > tag::EPOCH {
-            place(&mut meta);
-        }
-        put(&mut meta, field, value);
-    }
-    place(&mut meta);
-    Message { topic: Arc::clone(&message.topic), meta: Bytes::from(meta), payload: message.payload.clone() }
 }

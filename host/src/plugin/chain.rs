@@ -7,8 +7,9 @@ use weir_contract::topic::Pattern;
 
 use super::binding::{Policy, Spec};
 use super::component::Loaded;
-use super::guest::Shared;
+use super::guest::{Shared, StateAccess};
 use super::{CallError, Engine, Instance, Kind, LoadError};
+use crate::store::StorageSpace;
 
 /// One binding with its compiled component: makes instances.
 pub struct Binding {
@@ -55,6 +56,24 @@ impl Binding {
                 other => CallError::Instantiate(other.to_string().into()),
             }),
         }
+    }
+
+    /// The same storage binding over another generation of its key space. Takes the instances that wait, if they
+    /// are of that generation.
+    pub fn over(&self, space: &Arc<StorageSpace>) -> Arc<Self> {
+        let shared = Shared { state: StateAccess::Storage(Arc::clone(space)), ..self.shared.clone() };
+        let mut ready = std::mem::take(&mut *self.ready.lock());
+        ready.retain_mut(|instance| instance.guest().shared.is_same(&shared));
+        Arc::new(Self {
+            spec: self.spec.clone(),
+            loaded: self.loaded.clone(),
+            shared,
+            policy: self.policy,
+            loaded_us: self.loaded_us,
+            engine: self.engine.clone(),
+            context: self.context.clone(),
+            ready: Mutex::new(ready),
+        })
     }
 
     pub(super) fn make(&self) -> Result<Instance, LoadError> {

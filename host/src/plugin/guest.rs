@@ -49,6 +49,21 @@ pub struct Shared {
     pub gate: Arc<LogGate>,
 }
 
+impl Shared {
+    /// Whether instances of both are the same to a caller: one load of one binding, over the same data.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_data = match (&self.state, &other.state) {
+            (StateAccess::Space(one), StateAccess::Space(other)) => Arc::ptr_eq(one, other),
+            (StateAccess::Storage(one), StateAccess::Storage(other)) => {
+                one.generation() == other.generation()
+            }
+            _ => false,
+        };
+        // Every load makes a gate of its own, also of the same version with another configuration.
+        same_data && Arc::ptr_eq(&self.gate, &other.gate)
+    }
+}
+
 /// The data of a guest's store.
 pub struct Guest {
     /// Shared with the binding's other instances.

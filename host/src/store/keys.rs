@@ -34,6 +34,14 @@
 //! "o" number u64, part u16  → a post that waits in the outbox; part 0 begins with the length of the whole, u32
 //! "a" number u64            → u64: how often sending that post has failed
 //! ```
+//!
+//! All of that may be there several times in the space of a storage plugin: its generation 0 as above, further
+//! ones, made by rebuilding it, each behind a prefix of its own. One is live:
+//!
+//! ```text
+//! "g" number u64, a key as above
+//! "l"                       → number u64 of the live generation; absent = 0
+//! ```
 
 /// Version of everything above. A store with a higher one is refused.
 pub(super) const FORMAT: u32 = 2;
@@ -64,6 +72,10 @@ pub(super) const EXPIRY: u8 = b'x';
 /// Prefix of cursors in a space.
 pub(super) const CURSOR: u8 = b'c';
 
+/// Prefix of generations in a space.
+pub(super) const GENERATION: u8 = b'g';
+/// Key of the number of the live generation.
+pub(super) const LIVE: &[u8] = b"l";
 /// Prefix of waiting posts in a space.
 pub(super) const POST: u8 = b'o';
 /// Prefix of posts' failed attempts in a space.

@@ -1,4 +1,5 @@
-//! Key-value pairs in a tree, values of any length: long ones in parts. The encoding stands in `keys.rs`.
+//! Key-value pairs in a tree, values of any length: long ones in parts. The encoding stands in `keys.rs`. Where
+//! in the tree they lie is said by what stands before each of their keys, which is empty for plugin state.
 
 use bytes::Bytes;
 
@@ -37,23 +38,47 @@ fn damaged() -> sled::Error {
     sled::Error::Corruption { at: None, bt: () }
 }
 
+/// The part of a tree in which the pairs lie.
+#[derive(Clone, Copy)]
+pub(super) struct Area<'a> {
+    pub(super) tree: &'a sled::Tree,
+    /// Stands before each key.
+    pub(super) prefix: &'a [u8],
+}
+
+impl<'a> Area<'a> {
+    /// A tree that has nothing else.
+    pub(super) fn whole(tree: &'a sled::Tree) -> Self {
+        Self { tree, prefix: &[] }
+    }
+
+    /// A key of the encoding as it stands in the tree.
+    pub(super) fn key(&self, key: Vec<u8>) -> Vec<u8> {
+        if self.prefix.is_empty() { key } else { [self.prefix, key.as_slice()].concat() }
+    }
+
+    fn get(&self, key: Vec<u8>) -> sled::Result<Option<sled::IVec>> {
+        self.tree.get(self.key(key))
+    }
+}
+
 /// Adds to `batch` what removes the pair of `key`, if there is one. Gives whether there was.
-pub(super) fn remove(tree: &sled::Tree, batch: &mut sled::Batch, key: &[u8]) -> sled::Result<bool> {
-    let Some(stored) = tree.get(keys::prefixed(keys::PAIR, key))? else { return Ok(false) };
+pub(super) fn remove(area: Area<'_>, batch: &mut sled::Batch, key: &[u8]) -> sled::Result<bool> {
+    let Some(stored) = area.get(keys::prefixed(keys::PAIR, key))? else { return Ok(false) };
     let head = head(&stored).ok_or_else(damaged)?;
-    batch.remove(keys::prefixed(keys::PAIR, key));
+    batch.remove(area.key(keys::prefixed(keys::PAIR, key)));
     for part in 1..=head.parts {
-        batch.remove(keys::part(key, part));
+        batch.remove(area.key(keys::part(key, part)));
     }
     if head.expires_us != 0 {
-        batch.remove(keys::expiry(head.expires_us, key));
+        batch.remove(area.key(keys::expiry(head.expires_us, key)));
     }
     Ok(true)
 }
 
 /// Adds to `batch` what creates or replaces a pair.
 pub(super) fn put(
-    tree: &sled::Tree,
+    area: Area<'_>,
     batch: &mut sled::Batch,
     key: &[u8],
     value: &[u8],
@@ -61,7 +86,7 @@ pub(super) fn put(
 ) -> sled::Result<()> {
     // Takes away the further parts and the expiry of the value before. Within one batch the later operation
     // on the same key holds.
-    remove(tree, batch, key)?;
+    remove(area, batch, key)?;
     let (first, rest) = value.split_at(value.len().min(INLINE_BYTES));
     let parts = u16::try_from(rest.len().div_ceil(INLINE_BYTES)).map_err(|_| too_long())?;
     let expires = expires_us.unwrap_or(0);
@@ -69,12 +94,12 @@ pub(super) fn put(
     stored.extend_from_slice(&expires.to_le_bytes());
     stored.extend_from_slice(&parts.to_le_bytes());
     stored.extend_from_slice(first);
-    batch.insert(keys::prefixed(keys::PAIR, key), stored);
+    batch.insert(area.key(keys::prefixed(keys::PAIR, key)), stored);
     for (part, bytes) in (1..).zip(rest.chunks(INLINE_BYTES)) {
-        batch.insert(keys::part(key, part), bytes);
+        batch.insert(area.key(keys::part(key, part)), bytes);
     }
     if expires != 0 {
-        batch.insert(keys::expiry(expires, key), Bytes::new().as_ref());
+        batch.insert(area.key(keys::expiry(expires, key)), Bytes::new().as_ref());
     }
     Ok(())
 }
@@ -84,48 +109,40 @@ fn too_long() -> sled::Error {
 }
 
 /// Puts a pair together from what is stored under `PAIR key`; none when it has expired.
-pub(super) fn decode(
-    tree: &sled::Tree,
-    key: &[u8],
-    stored: &[u8],
-    now_us: u64,
-) -> sled::Result<Option<Pair>> {
+pub(super) fn decode(area: Area<'_>, key: &[u8], stored: &[u8], now_us: u64) -> sled::Result<Option<Pair>> {
     let head = head(stored).ok_or_else(damaged)?;
     if head.expires_us != 0 && head.expires_us <= now_us {
         return Ok(None);
     }
     let mut value = stored.get(HEAD..).unwrap_or_default().to_vec();
     for part in 1..=head.parts {
-        value.extend_from_slice(&tree.get(keys::part(key, part))?.ok_or_else(damaged)?);
+        value.extend_from_slice(&area.get(keys::part(key, part))?.ok_or_else(damaged)?);
     }
     let expires_us = (head.expires_us != 0).then_some(head.expires_us);
     Ok(Some(Pair { key: key.to_vec(), value, expires_us }))
 }
 
 /// Reads one pair.
-pub(super) fn get(tree: &sled::Tree, key: &[u8], now_us: u64) -> sled::Result<Option<Pair>> {
-    match tree.get(keys::prefixed(keys::PAIR, key))? {
-        Some(stored) => decode(tree, key, &stored, now_us),
+pub(super) fn get(area: Area<'_>, key: &[u8], now_us: u64) -> sled::Result<Option<Pair>> {
+    match area.get(keys::prefixed(keys::PAIR, key))? {
+        Some(stored) => decode(area, key, &stored, now_us),
         None => Ok(None),
     }
 }
 
 /// Adds to `batch` the removal of up to `most` pairs that have expired.
-pub(super) fn sweep(
-    tree: &sled::Tree,
-    batch: &mut sled::Batch,
-    now_us: u64,
-    most: usize,
-) -> sled::Result<()> {
-    let end = keys::numbered(keys::EXPIRY, now_us.saturating_add(1));
-    for entry in tree.range(vec![keys::EXPIRY]..end).keys().take(most) {
+pub(super) fn sweep(area: Area<'_>, batch: &mut sled::Batch, now_us: u64, most: usize) -> sled::Result<()> {
+    let start = area.key(vec![keys::EXPIRY]);
+    let end = area.key(keys::numbered(keys::EXPIRY, now_us.saturating_add(1)));
+    for entry in area.tree.range(start..end).keys().take(most) {
         let whole = entry?;
-        let (at, key) = keys::parse_expiry(&whole).ok_or_else(damaged)?;
+        let expiry = whole.get(area.prefix.len()..).unwrap_or_default();
+        let (at, key) = keys::parse_expiry(expiry).ok_or_else(damaged)?;
         batch.remove(whole.as_ref());
-        let stored = tree.get(keys::prefixed(keys::PAIR, key))?;
+        let stored = area.get(keys::prefixed(keys::PAIR, key))?;
         // A later put may have given the pair another life.
         if stored.is_some_and(|stored| head(&stored).is_some_and(|head| head.expires_us == at)) {
-            remove(tree, batch, key)?;
+            remove(area, batch, key)?;
         }
     }
     Ok(())

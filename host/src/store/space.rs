@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::database::{Database, SharedDatabase};
 use super::error::StoreError;
+use super::generation::Generation;
 use super::keys;
-use super::pairs::{self, MOST_BYTES, Pair};
+use super::pairs::{self, Area, MOST_BYTES, Pair};
 use super::posts;
 use super::queue::StateValue;
 use crate::message::now_us;
@@ -17,7 +18,8 @@ use crate::message::now_us;
 const SCAN_PAIRS: usize = 1_000;
 /// Most bytes of keys and values that one scan gives, but one pair at least.
 const SCAN_BYTES: usize = 1 << 20;
-/// Expired pairs that one commit takes away, most: a commit's cost stays bounded.
+/// Expired pairs that one commit takes away, most, but for twice as many as it writes: its cost stays bounded, and
+/// what expires never becomes more.
 const SWEEP: usize = 128;
 /// A commit flushes when the last flush is at least so long ago.
 const FLUSH_AGE: Duration = Duration::from_millis(100);
@@ -57,23 +59,31 @@ pub struct Cursor {
     pub next: u64,
 }
 
-/// The key space of one storage plugin. Clones share it; one thread commits, others may read.
+/// The key space of one storage plugin, in one of its generations. Clones share it; one thread commits, others
+/// may read.
 #[derive(Clone, Debug)]
 pub struct StorageSpace {
     pub(super) database: SharedDatabase,
     pub(super) tree: Arc<str>,
+    pub(super) generation: Generation,
 }
 
 impl StorageSpace {
     pub(super) fn open(database: SharedDatabase, name: &str) -> Result<Self, StoreError> {
         let tree = keys::space_tree(name);
-        database.tree(&tree, |_| Ok(()))?;
-        Ok(Self { database, tree: tree.into() })
+        let generation = database.tree(&tree, Generation::live)?;
+        Ok(Self { database, tree: tree.into(), generation })
+    }
+
+    /// Runs `work` where the pairs lie.
+    fn area<R>(&self, work: impl FnOnce(Area<'_>) -> sled::Result<R>) -> Result<R, StoreError> {
+        let prefix = self.generation.prefix();
+        self.database.tree(&self.tree, |tree| work(Area { tree, prefix: &prefix }))
     }
 
     /// The pair of a key; none when absent or expired.
     pub fn get(&self, key: &[u8]) -> Result<Option<Pair>, StoreError> {
-        self.database.tree(&self.tree, |tree| pairs::get(tree, key, now_us()))
+        self.area(|area| pairs::get(area, key, now_us()))
     }
 
     /// Pairs with `start` <= key < `end` (empty `end`: no upper end), ascending, or descending when `reverse`.
@@ -90,10 +100,10 @@ impl StorageSpace {
         if low >= high {
             return Ok(Vec::new());
         }
-        self.database.tree(&self.tree, |tree| {
-            let range = tree.range((Bound::Included(low), Bound::Excluded(high)));
-            let limit = limit.min(SCAN_PAIRS);
-            if reverse { collect(tree, range.rev(), limit) } else { collect(tree, range, limit) }
+        self.area(|area| {
+            let range = (Bound::Included(area.key(low)), Bound::Excluded(area.key(high)));
+            let (range, limit) = (area.tree.range(range), limit.min(SCAN_PAIRS));
+            if reverse { collect(area, range.rev(), limit) } else { collect(area, range, limit) }
         })
     }
 
@@ -101,15 +111,15 @@ impl StorageSpace {
     /// crash may take the last commits back, writes and cursor together, so that they are made again.
     pub fn commit(&self, writes: &[Write], cursors: &[(&str, Cursor)]) -> Result<(), StoreError> {
         let last = last_of_each_key(writes)?;
-        self.database.tree(&self.tree, |tree| {
+        self.area(|area| {
             let mut batch = sled::Batch::default();
-            pairs::sweep(tree, &mut batch, now_us(), SWEEP)?;
+            pairs::sweep(area, &mut batch, now_us(), SWEEP.max(2 * last.len()))?;
             for write in last.values() {
                 match write {
                     Write::Put { key, value, expires_us } => {
-                        pairs::put(tree, &mut batch, key, value, *expires_us)?;
+                        pairs::put(area, &mut batch, key, value, *expires_us)?;
                     }
-                    Write::Delete { key } => drop(pairs::remove(tree, &mut batch, key)?),
+                    Write::Delete { key } => drop(pairs::remove(area, &mut batch, key)?),
                     Write::Post { .. } => {}
                 }
             }
@@ -119,10 +129,10 @@ impl StorageSpace {
                 }
             }
             for (log, cursor) in cursors {
-                let key = keys::prefixed(keys::CURSOR, log.as_bytes());
+                let key = area.key(keys::prefixed(keys::CURSOR, log.as_bytes()));
                 batch.insert(key, keys::numbers(&[cursor.epoch, cursor.next]));
             }
-            tree.apply_batch(batch)
+            area.tree.apply_batch(batch)
         })?;
         self.database.note_write();
         self.database.sync_if_due(FLUSH_AGE)
@@ -131,7 +141,7 @@ impl StorageSpace {
     /// How far it has come in a log; none = never read it.
     pub fn cursor(&self, log: &str) -> Result<Option<Cursor>, StoreError> {
         let key = keys::prefixed(keys::CURSOR, log.as_bytes());
-        let stored = self.database.tree(&self.tree, |tree| tree.get(key))?;
+        let stored = self.area(|area| area.tree.get(area.key(key)))?;
         let Some(stored) = stored else { return Ok(None) };
         match keys::parse_numbers(&stored) {
             Some([epoch, next]) => Ok(Some(Cursor { epoch, next })),
@@ -171,7 +181,7 @@ fn check_length(bytes: usize) -> Result<(), StoreError> {
 }
 
 fn collect(
-    tree: &sled::Tree,
+    area: Area<'_>,
     range: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
     limit: usize,
 ) -> sled::Result<Vec<Pair>> {
@@ -183,7 +193,9 @@ fn collect(
             break;
         }
         let (key, stored) = entry?;
-        let Some(pair) = pairs::decode(tree, key.get(1..).unwrap_or_default(), &stored, now)? else {
+        let Some(pair) =
+            pairs::decode(area, key.get(area.prefix.len() + 1..).unwrap_or_default(), &stored, now)?
+        else {
             continue;
         };
         bytes += pair.key.len() + pair.value.len();
@@ -202,11 +214,11 @@ pub(super) fn write_state(
     writes: &HashMap<Vec<u8>, Option<StateValue>>,
 ) -> Result<(), StoreError> {
     database.tree(&keys::space_tree(name), |tree| {
-        let mut batch = sled::Batch::default();
+        let (area, mut batch) = (Area::whole(tree), sled::Batch::default());
         for (key, value) in writes {
             match value {
-                Some(value) => pairs::put(tree, &mut batch, key, &value.bytes, value.expires_us)?,
-                None => drop(pairs::remove(tree, &mut batch, key)?),
+                Some(value) => pairs::put(area, &mut batch, key, &value.bytes, value.expires_us)?,
+                None => drop(pairs::remove(area, &mut batch, key)?),
             }
         }
         tree.apply_batch(batch)
@@ -217,13 +229,13 @@ pub(super) fn write_state(
 pub(super) fn load(database: &Database, name: &str) -> Result<Vec<Pair>, StoreError> {
     let now = now_us();
     database.tree(&keys::space_tree(name), |tree| {
-        let mut batch = sled::Batch::default();
-        pairs::sweep(tree, &mut batch, now, usize::MAX)?;
+        let (area, mut batch) = (Area::whole(tree), sled::Batch::default());
+        pairs::sweep(area, &mut batch, now, usize::MAX)?;
         tree.apply_batch(batch)?;
         let mut all = Vec::new();
         for entry in tree.range(vec![keys::PAIR]..vec![keys::PAIR + 1]) {
             let (key, stored) = entry?;
-            all.extend(pairs::decode(tree, key.get(1..).unwrap_or_default(), &stored, now)?);
+            all.extend(pairs::decode(area, key.get(1..).unwrap_or_default(), &stored, now)?);
         }
         Ok(all)
     })

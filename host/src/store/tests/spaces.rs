@@ -137,6 +137,91 @@ fn expired_pairs_are_never_given_and_swept() {
     assert_eq!(rows, 2 + 2 + 1, "two pairs, two further parts, one expiry");
 }
 
+fn keys_of(space: &StorageSpace) -> Vec<String> {
+    let pairs = space.scan(b"", b"", false, usize::MAX).unwrap();
+    pairs.into_iter().map(|pair| String::from_utf8(pair.key).unwrap()).collect()
+}
+
+fn rows(store: &Store) -> usize {
+    store.0.storage.tree("s/p", |tree| Ok(tree.iter().count())).unwrap()
+}
+
+#[test]
+fn a_generation_is_seen_when_it_goes_live_and_the_one_before_is_deleted_bit_by_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let old = store.storage_space("p").unwrap();
+    let hour = Some(now_us() + 3_600_000_000);
+    let expiring = Write::Put { key: b"b".to_vec(), value: vec![1; 50_000], expires_us: hour };
+    old.commit(&[put("a", "1"), expiring.clone()], &[("default", Cursor { epoch: 1, next: 9 })]).unwrap();
+    let mut live = old.clone();
+    // Over several generations: the first has no prefix, the second ends one that has.
+    for round in 1..=3_u64 {
+        let new = live.next_generation().unwrap();
+        assert!(new.generation() != live.generation() && keys_of(&new).is_empty());
+        assert_eq!(new.cursor("default").unwrap(), None);
+        let name = format!("c{round}");
+        new.commit(&[put(&name, "2"), expiring.clone()], &[("default", Cursor { epoch: 1, next: round })])
+            .unwrap();
+        assert!(!store.storage_space("p").unwrap().clear_dead(Some(new.generation()), 100).unwrap());
+        assert_eq!(store.storage_space("p").unwrap().generation(), live.generation(), "not yet");
+        new.go_live().unwrap();
+        let mut deleted = 0;
+        while new.clear_dead(None, 2).unwrap() {
+            deleted += 1;
+        }
+        assert!(deleted >= 3, "{deleted} times");
+        assert_eq!(rows(&store), 1 + 1 + 3 + 1 + 1, "live, pair, pair in three parts, expiry, cursor");
+        live = store.storage_space("p").unwrap();
+        assert_eq!((live.generation(), keys_of(&live)), (new.generation(), vec!["b".to_owned(), name]));
+        assert_eq!(live.cursor("default").unwrap().unwrap().next, round);
+        assert_eq!(live.get(b"b").unwrap().unwrap().value, vec![1; 50_000]);
+    }
+}
+
+#[test]
+fn a_crash_leaves_the_old_generation_or_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let old = store.storage_space("p").unwrap();
+    old.commit(&[put("old", "1")], &[]).unwrap();
+    let new = old.next_generation().unwrap();
+    new.commit(&[put("new", "1")], &[]).unwrap();
+    new.flush().unwrap();
+    let crash = || {
+        let crashed = tempfile::tempdir().unwrap();
+        copy(dir.path(), crashed.path());
+        let store = open(crashed.path());
+        let space = store.storage_space("p").unwrap();
+        while space.clear_dead(None, 100).unwrap() {}
+        (keys_of(&space), rows(&store))
+    };
+    assert_eq!(crash(), (vec!["old".to_owned()], 1), "what was being built is dead after a start");
+    new.go_live().unwrap();
+    assert_eq!(crash(), (vec!["new".to_owned()], 2));
+    // Expired pairs of a generation with a prefix are swept as well.
+    let expiring = Write::Put { key: b"e".to_vec(), value: vec![1; 50_000], expires_us: Some(5) };
+    new.commit(&[expiring], &[]).unwrap();
+    assert_eq!(new.get(b"e").unwrap(), None);
+    new.commit(&[], &[]).unwrap();
+    assert_eq!(crash(), (vec!["new".to_owned()], 2));
+}
+
+#[test]
+fn more_expires_than_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let space = store.storage_space("p").unwrap();
+    // Each commit brings more that expires than the least that a commit sweeps.
+    for round in 0..5 {
+        let writes: Vec<_> = (0..400)
+            .map(|i| Write::Put { key: format!("{round}-{i}").into(), value: vec![1], expires_us: Some(5) })
+            .collect();
+        space.commit(&writes, &[]).unwrap();
+    }
+    assert!(rows(&store) <= 2 * 400, "what was written before is gone: {} rows", rows(&store));
+}
+
 #[test]
 fn posts_wait_in_order_with_their_attempts_and_go_one_by_one() {
     let dir = tempfile::tempdir().unwrap();

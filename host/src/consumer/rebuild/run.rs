@@ -1,0 +1,266 @@
+//! The thread of a rebuild.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::super::progress::Progress;
+use super::super::storage::{Failed, LOOK, Writer};
+use super::super::{Consumer, Consumers};
+use super::{Beginning, Fence, Rebuild, RebuildRefused, RebuildReport, RebuildState};
+use crate::plugin::Binding;
+use crate::store::{StorageSpace, StoreError};
+
+/// The storage thread stands still for so many messages without being asked whether they can be had sooner.
+const NEAR: u64 = 1_024;
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks whether the last question to the old data is answered.
+const ANSWERS: Duration = Duration::from_millis(5);
+
+struct Run {
+    consumers: Arc<Consumers>,
+    /// What the storage thread and queries use.
+    live: Arc<ArcSwap<Binding>>,
+    stored: Arc<Progress>,
+    fence: Arc<Fence>,
+    report: Arc<Mutex<RebuildReport>>,
+    stop: Arc<AtomicBool>,
+    filling: Filling,
+}
+
+/// A generation being filled by one version.
+struct Filling {
+    /// As the chain had it at the beginning.
+    source: Arc<Binding>,
+    space: Arc<StorageSpace>,
+    /// The source over the space.
+    binding: Arc<Binding>,
+    writer: Writer,
+    progress: Arc<Progress>,
+    begins: Vec<Beginning>,
+    /// The ends of the logs when this lap began, and how far away they were.
+    goals: Vec<u64>,
+    distance: u64,
+}
+
+/// Begins to rebuild; the caller holds the consumers' lock.
+pub(super) fn start(consumers: &Arc<Consumers>, consumer: &Consumer) -> Result<Rebuild, RebuildRefused> {
+    let filling = Filling::new(consumers, &consumer.source, &consumer.space, &consumer.fence)?;
+    let report = RebuildReport::new(&filling.source.shared.version, filling.begins.clone());
+    let (report, stop) = (Arc::new(Mutex::new(report)), Arc::new(AtomicBool::new(false)));
+    let run = Run {
+        consumers: Arc::clone(consumers),
+        live: Arc::clone(&consumer.binding),
+        stored: Arc::clone(&consumer.progress),
+        fence: Arc::clone(&consumer.fence),
+        report: Arc::clone(&report),
+        stop: Arc::clone(&stop),
+        filling,
+    };
+    run.note();
+    let name = format!("rebuild-{}", consumer.source.name());
+    let thread = std::thread::Builder::new().name(name).spawn(move || run.run())?;
+    Ok(Rebuild { report, stop, thread })
+}
+
+impl Run {
+    fn run(mut self) {
+        let (plugin, version) = (Arc::clone(self.filling.source.name()), &self.filling.source.shared.version);
+        tracing::info!(%plugin, %version, "rebuild begins");
+        while !self.stop.load(Ordering::Acquire) {
+            match self.round() {
+                Ok(true) => {
+                    tracing::info!(%plugin, "rebuilt data is live");
+                    return;
+                }
+                Ok(false) => {}
+                Err(error) => self.rest(&error),
+            }
+        }
+        self.abandon();
+        self.report.lock().end(RebuildState::Stopped);
+        tracing::warn!(%plugin, "rebuild stopped: the data stays as it was");
+    }
+
+    /// A batch of each log. True: the new data is live.
+    fn round(&mut self) -> Result<bool, Failed> {
+        if !self.is_current() {
+            self.begin_again()?;
+        }
+        let worked = self.filling.writer.step()?;
+        self.note();
+        if self.filling.is_lap_done(&self.consumers) && self.filling.is_time_to_switch(&self.consumers) {
+            return self.switch();
+        }
+        if !worked {
+            std::thread::park_timeout(LOOK);
+        }
+        Ok(false)
+    }
+
+    /// Whether the version that is being used is still the one that the chain has.
+    fn is_current(&self) -> bool {
+        let running = self.consumers.running.lock();
+        let consumer = running.get(self.filling.source.name());
+        consumer.is_none_or(|consumer| Arc::ptr_eq(&consumer.source, &self.filling.source))
+    }
+
+    /// Another version, or another configuration, would make other data: all of it shall be of one.
+    fn begin_again(&mut self) -> Result<(), Failed> {
+        let (source, space) = {
+            let running = self.consumers.running.lock();
+            let Some(consumer) = running.get(self.filling.source.name()) else { return Ok(()) };
+            (Arc::clone(&consumer.source), Arc::clone(&consumer.space))
+        };
+        self.abandon();
+        self.filling = Filling::new(&self.consumers, &source, &space, &self.fence)?;
+        let (plugin, version) = (source.name(), &source.shared.version);
+        tracing::info!(%plugin, %version, "rebuild begins again, with the version that is live now");
+        *self.report.lock() = RebuildReport::new(version, self.filling.begins.clone());
+        Ok(())
+    }
+
+    /// The last stretch, for which the storage thread stands still. True: the new data is live. False: there is a
+    /// newer version.
+    fn switch(&mut self) -> Result<bool, Failed> {
+        let fence = Arc::clone(&self.fence);
+        let turn = fence.turn.lock();
+        while self.consumers.store.logs().iter().any(|log| self.is_behind(log.name())) {
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(false);
+            }
+            self.filling.writer.step()?;
+            self.note();
+        }
+        self.filling.space.flush()?;
+        let old = {
+            let mut running = self.consumers.running.lock();
+            let consumer = running.get_mut(self.filling.source.name());
+            let Some(consumer) = consumer.filter(|c| Arc::ptr_eq(&c.source, &self.filling.source)) else {
+                return Ok(false);
+            };
+            self.filling.space.go_live()?;
+            consumer.space = Arc::clone(&self.filling.space);
+            self.live.swap(Arc::clone(&self.filling.binding))
+        };
+        for log in self.consumers.store.logs() {
+            self.stored.reached(log.name(), self.filling.progress.next(log.name()));
+        }
+        *self.fence.building.lock() = None;
+        drop(turn);
+        self.filling.writer.let_go();
+        self.consumers.wake();
+        self.retire(old);
+        self.report.lock().end(RebuildState::Done);
+        Ok(true)
+    }
+
+    /// The data must not go back behind what was answered `stored`.
+    fn is_behind(&self, log: &str) -> bool {
+        self.filling.progress.next(log) < self.stored.next(log)
+    }
+
+    /// The old data is deleted when the last question to it is answered: each holds the binding.
+    fn retire(&self, old: Arc<Binding>) {
+        while Arc::strong_count(&old) > 1 && !self.stop.load(Ordering::Acquire) {
+            std::thread::park_timeout(ANSWERS);
+        }
+        if Arc::strong_count(&old) == 1 {
+            self.litter();
+        }
+    }
+
+    fn abandon(&self) {
+        self.filling.writer.let_go();
+        *self.fence.building.lock() = None;
+        self.litter();
+    }
+
+    fn litter(&self) {
+        self.fence.litter.store(true, Ordering::Release);
+        self.consumers.wake();
+    }
+
+    /// Waits after a failure, unless there is a new version that may do better.
+    fn rest(&self, error: &Failed) {
+        let (plugin, version) = (self.filling.source.name(), &self.filling.source.shared.version);
+        tracing::error!(%plugin, %version, %error, "rebuild stands still");
+        self.report.lock().error = Some(error.to_string());
+        let until = Instant::now() + PAUSE;
+        while Instant::now() < until && !self.stop.load(Ordering::Acquire) && self.is_current() {
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Writes down how far it is.
+    fn note(&self) {
+        let (mut done, mut of) = (0, 0);
+        for (log, begin) in self.consumers.store.logs().iter().zip(&self.filling.begins) {
+            done += self.filling.progress.next(log.name()).saturating_sub(begin.offset);
+            of += log.durable().saturating_sub(begin.offset);
+        }
+        let mut report = self.report.lock();
+        (report.done, report.of) = (done.min(of), of);
+    }
+}
+
+impl Filling {
+    /// A generation with nothing in it.
+    fn new(
+        consumers: &Arc<Consumers>,
+        source: &Arc<Binding>,
+        live: &StorageSpace,
+        fence: &Fence,
+    ) -> Result<Self, StoreError> {
+        // From here on the storage thread does not take the new generation for a dead one.
+        let mut building = fence.building.lock();
+        let space = Arc::new(live.next_generation()?);
+        *building = Some(space.generation());
+        drop(building);
+        let binding = source.over(&space);
+        let current = Arc::new(ArcSwap::new(Arc::clone(&binding)));
+        let writer = Writer::new(consumers, current, format!("{}@rebuild", source.name()), true);
+        let progress = Arc::clone(writer.progress());
+        writer.hold();
+        let begins = consumers.store.logs().iter().map(Beginning::of).collect::<Result<Vec<_>, _>>();
+        let begins = begins.inspect_err(|_| {
+            writer.let_go();
+            *fence.building.lock() = None;
+        })?;
+        let mut filling = Self {
+            source: Arc::clone(source),
+            space,
+            binding,
+            writer,
+            progress,
+            begins,
+            goals: Vec::new(),
+            distance: u64::MAX,
+        };
+        filling.goals = filling.ends(consumers);
+        Ok(filling)
+    }
+
+    fn ends(&self, consumers: &Consumers) -> Vec<u64> {
+        consumers.store.logs().iter().map(|log| log.durable()).collect()
+    }
+
+    fn is_lap_done(&self, consumers: &Consumers) -> bool {
+        let logs = consumers.store.logs().iter().zip(&self.goals);
+        logs.into_iter().all(|(log, goal)| self.progress.next(log.name()) >= *goal)
+    }
+
+    /// Each lap leads to where the logs ended when it began. While it runs, messages come in; as long as they become
+    /// fewer from lap to lap, there is another one, so that the storage thread need not stand still for many.
+    fn is_time_to_switch(&mut self, consumers: &Consumers) -> bool {
+        self.goals = self.ends(consumers);
+        let logs = consumers.store.logs().iter().zip(&self.goals);
+        let distance = logs.map(|(log, goal)| goal.saturating_sub(self.progress.next(log.name()))).sum();
+        let before = std::mem::replace(&mut self.distance, distance);
+        distance <= NEAR || distance > before / 2
+    }
+}
