@@ -34,7 +34,7 @@ async fn tally(client: &mut Client, topic: &str) -> Value {
 async fn until_counted(client: &mut Client, topic: &str, last: u64) {
     let client = tokio::sync::Mutex::new(client);
     eventually(&format!("{last} messages are counted"), async || {
-        let found = tally(&mut *client.lock().await, topic).await;
+        let found = tally(*client.lock().await, topic).await;
         let count = found["count"].as_u64().unwrap_or(0);
         assert!(count <= last, "{found}: a message was counted twice");
         (count == last).then(|| assert_eq!(found, counted(last)))

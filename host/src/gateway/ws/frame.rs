@@ -88,7 +88,7 @@ mod tests {
             let bytes = text(0, |out| out.extend(std::iter::repeat_n(b'x', length)));
             let frame = parse(&bytes);
             assert_eq!(frame.payload().len(), length);
-            assert_eq!(content(&bytes), &*frame.payload());
+            assert_eq!(content(&bytes), frame.payload());
             assert!(frame.header().is_final && frame.header().mask.is_none());
             assert_eq!(u8::from(frame.header().opcode), 1);
         }
