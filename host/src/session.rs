@@ -8,12 +8,14 @@ mod gap;
 mod outbound;
 mod queue;
 mod registry;
+mod sending;
 mod subscription;
 
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
 pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Lost, Sessions};
+pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
 
 use std::collections::{BTreeMap, HashMap};
@@ -188,6 +190,11 @@ impl Session {
     /// Whether this very pattern is held.
     pub fn is_subscribed(&self, pattern: &str) -> bool {
         self.subscriptions.lock().contains_key(pattern)
+    }
+
+    /// The subscription of this very pattern.
+    pub fn held(&self, pattern: &str) -> Option<Arc<Subscription>> {
+        self.subscriptions.lock().get(pattern).cloned()
     }
 
     /// Whether a replay is under way or waits for its turn.

@@ -6,6 +6,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::Response;
 
+use super::super::keys::Key;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App, sse};
 use super::feed::{Feed, Ids};
@@ -30,13 +31,14 @@ pub(in super::super) async fn subscribe(
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let (topics, since) = match asked(&parameters, last_event_id.as_deref()) {
+    let (topics, since, retained) = match asked(&parameters, last_event_id.as_deref()) {
         Ok(asked) => asked,
         Err(fault) => return bad_request(&fault),
     };
     let mut all = Vec::with_capacity(topics.len());
     for topic in &topics {
-        let subscribe = Subscribe { pattern: topic.clone(), since: since.clone(), ..Subscribe::default() };
+        let subscribe =
+            Subscribe { pattern: topic.clone(), since: since.clone(), retained, ..Subscribe::default() };
         match visit.ingress().subscribe(visit.session(), subscribe).await {
             Ok(subscribed) => all.push(subscribed),
             Err(outcome) => return refused(&outcome, topic),
@@ -67,12 +69,12 @@ fn refused(outcome: &Outcome, topic: &str) -> Response {
     reply::json(status::of_reading(outcome, topic), body)
 }
 
-/// The patterns, each once, and where they begin.
+/// The patterns, each once, where they begin, and whether with retained messages.
 fn asked(
     parameters: &Parameters,
     last_event_id: Option<&str>,
-) -> Result<(Vec<String>, Option<Since>), Fault> {
-    only(parameters, &["topic", "since"])?;
+) -> Result<(Vec<String>, Option<Since>, Option<bool>), Fault> {
+    only(parameters, &["topic", "since", "retained"])?;
     let mut topics: Vec<String> = Vec::new();
     for (_, topic) in parameters.iter().filter(|(name, _)| name == "topic") {
         if !topics.contains(topic) {
@@ -88,7 +90,8 @@ fn asked(
         })?,
         None => fields::check_since(parameter(parameters, "since"))?,
     };
-    Ok((topics, since))
+    let retained = fields::check_choice(Key::Retained, parameter(parameters, "retained"))?;
+    Ok((topics, since, retained))
 }
 
 /// The id of the last event that a client has seen before, if it says so.
