@@ -46,6 +46,11 @@ pub struct Most {
     pub bytes: usize,
 }
 
+impl Most {
+    /// No limit.
+    pub const ALL: Self = Self { messages: usize::MAX, bytes: usize::MAX };
+}
+
 /// The retained messages of all topics.
 pub struct Retained {
     store: Store,

@@ -94,6 +94,7 @@ pub async fn run(
         }),
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
+        sequencer: Arc::clone(&router.sequencer),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);

@@ -10,11 +10,8 @@ use crate::harness::{Client, Events, Reach, Router, Setup, eventually, within};
 
 /// Topics below `a` and below `b` have logs of their own, all others have none.
 fn two_logs(config: &mut Config) {
-    let rule = |name: &str| LogRule {
-        name: name.into(),
-        topics: vec![format!("{name}/#")],
-        ..LogRule::default()
-    };
+    let rule =
+        |name: &str| LogRule { name: name.into(), topics: vec![format!("{name}/#")], ..LogRule::default() };
     config.logs = vec![rule("a"), rule("b")];
 }
 
@@ -73,7 +70,10 @@ async fn who_subscribes_later_gets_the_last_message_of_each_topic_first() {
     reader.subscribe("+/x").await;
     let first = reader.message().await;
     assert_eq!((&first["retained"], &first["log"], &first["offset"]), (&json!(true), &json!("a"), &json!(1)));
-    assert_eq!((&first["topic"], &first["data"], &first["from"]), (&json!("a/x"), &json!(4), &json!("writer")));
+    assert_eq!(
+        (&first["topic"], &first["data"], &first["from"]),
+        (&json!("a/x"), &json!(4), &json!("writer"))
+    );
     for topic in ["b/x", "none/x"] {
         assert_eq!(reader.message().await["topic"], topic);
     }
@@ -135,13 +135,20 @@ async fn with_since_they_come_before_the_replay_that_does_not_bring_them() {
 }
 
 /// Counts up on each topic, every other message retained, until it is told to stop. Returns the last number.
-async fn count_up(mut client: Client, topics: Vec<String>, mut until: tokio::sync::watch::Receiver<bool>) -> u64 {
+async fn count_up(
+    mut client: Client,
+    topics: Vec<String>,
+    mut until: tokio::sync::watch::Receiver<bool>,
+) -> u64 {
     let mut n = 0;
     while !*until.borrow_and_update() {
         n += 1;
-        let frames = topics.iter().map(|topic| {
-            json!({"action": "publish", "id": n, "topic": topic, "data": n, "retain": n % 2 == 0})
-        });
+        let frames: Vec<Value> = topics
+            .iter()
+            .map(|topic| {
+                json!({"action": "publish", "id": n, "topic": topic, "data": n, "retain": n % 2 == 0})
+            })
+            .collect();
         assert!(client.send_all(frames).await);
         for _ in &topics {
             assert_eq!(client.next().await["outcome"], "accepted");
@@ -182,8 +189,7 @@ async fn join(reach: Arc<Reach>, name: String, pattern: &'static str, topics: Ve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_seam_to_what_is_published_has_no_gap_and_no_double() {
     let router = Setup::open().config(two_logs).start().await;
-    let topics: Vec<String> =
-        (0..24).map(|at| format!("{}/{at:02}", ["a", "b", "none"][at % 3])).collect();
+    let topics: Vec<String> = (0..24).map(|at| format!("{}/{at:02}", ["a", "b", "none"][at % 3])).collect();
     let mut first = router.client("first").await;
     for topic in &topics {
         accepted(&mut first, retain(topic, 0)).await;
@@ -218,10 +224,8 @@ async fn very_many_wait_for_room_and_cut_nobody_off() {
     let router = Setup::open().config(|config| config.limits.queue_messages = 64).start().await;
     let mut writer = router.client("writer").await;
     for chunk in (0..TOPICS).collect::<Vec<_>>().chunks(1_000) {
-        let batch: Vec<Value> = chunk
-            .iter()
-            .map(|n| json!({"topic": format!("t/{n:05}"), "data": n, "retain": true}))
-            .collect();
+        let batch: Vec<Value> =
+            chunk.iter().map(|n| json!({"topic": format!("t/{n:05}"), "data": n, "retain": true})).collect();
         let answer = router.http("POST", "/v1/publish", &[], &json!(batch).to_string()).await;
         assert_eq!(answer.json["ok"], true);
     }
@@ -364,7 +368,11 @@ async fn events_over_http_begin_with_them() {
 
 /// Publishes to several topics until the process dies: retained numbers, now and then a deletion. Returns for
 /// each topic the last number whose answer was `logged`, and the last one sent.
-async fn storm(mut client: Client, first: u64, answers: tokio::sync::mpsc::Sender<()>) -> BTreeMap<String, (u64, u64)> {
+async fn storm(
+    mut client: Client,
+    first: u64,
+    answers: tokio::sync::mpsc::Sender<()>,
+) -> BTreeMap<String, (u64, u64)> {
     const OPEN: u64 = 32;
     let mut of: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let (mut n, mut open) = (first, 0);
@@ -403,7 +411,9 @@ async fn last_in_the_log(client: &mut Client) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_leaves_what_the_log_says() {
     let setup = Setup::open();
-    setup.write_config("[[log]]\nname = \"a\"\ntopics = [\"a/#\"]\n[[log]]\nname = \"b\"\ntopics = [\"b/#\"]\n");
+    setup.write_config(
+        "[[log]]\nname = \"a\"\ntopics = [\"a/#\"]\n[[log]]\nname = \"b\"\ntopics = [\"b/#\"]\n",
+    );
     let mut first = 0;
     for round in 0..3 {
         let child = setup.spawn().await;
@@ -458,7 +468,11 @@ async fn the_operator_lists_and_deletes_them() {
     let listed = router.admin("GET", "/v1/retained?topic=a/%2B&limit=1", "").await;
     assert_eq!(listed.status, 200, "{listed:?}");
     let one = &listed.json["retained"][0];
-    assert_eq!((&one["topic"], &one["log"], &one["from"]), (&json!("a/x"), &json!("a"), &json!("writer")), "{one}");
+    assert_eq!(
+        (&one["topic"], &one["log"], &one["from"]),
+        (&json!("a/x"), &json!("a"), &json!("writer")),
+        "{one}"
+    );
     assert_eq!((&listed.json["messages"], &listed.json["next"]), (&json!(3), &json!("a/x")));
     let next = router.admin("GET", "/v1/retained?topic=a/%2B&limit=1&after=a/x", "").await;
     assert_eq!(next.json["retained"][0]["topic"], "a/y z");
