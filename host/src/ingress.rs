@@ -179,8 +179,9 @@ impl Ingress {
         self.send(session, Command::Subscribe { session: Arc::clone(session), wanted, answer }).await?;
         let joined = answered.await.map_err(|_| Outcome::ShuttingDown)??;
         let Joined { new, places, recovered, oldest, replay } = joined;
+        let retained = replay.as_ref().is_some_and(|replay| replay.retained);
         let go = replay.map(|replay| self.0.replays.start(session, replay));
-        Ok(Subscribed { new, places, recovered, oldest, _go: go })
+        Ok(Subscribed { new, places, recovered, oldest, retained, _go: go })
     }
 
     /// False: it was not subscribed.

@@ -104,6 +104,8 @@ pub struct Subscribed {
     pub recovered: Option<bool>,
     /// Of the logs where something is missing, the first place that comes.
     pub oldest: Places,
+    /// Retained messages may come, and [`RetainedSent`](crate::session::Notice::RetainedSent) behind them.
+    pub retained: bool,
     /// Nothing is sent by it: the replay waits until it is dropped.
     pub(super) _go: Option<oneshot::Sender<()>>,
 }

@@ -77,7 +77,9 @@ impl Replays {
     async fn run(&self, session: &Session, replay: &Replay, go: oneshot::Receiver<()>) {
         // Never sent, only dropped.
         let _ = go.await;
-        self.send_retained(session, &replay.subscription).await;
+        if replay.retained {
+            self.send_retained(session, &replay.subscription).await;
+        }
         if replay.starts.is_empty() && !replay.announced {
             return;
         }
@@ -99,9 +101,6 @@ impl Replays {
     }
 
     async fn send_retained(&self, session: &Session, subscription: &Subscription) {
-        if !subscription.is_sending() {
-            return;
-        }
         let mut bytes = 0;
         loop {
             session.outbound.room_for(bytes).await;
@@ -113,6 +112,7 @@ impl Replays {
             tokio::task::yield_now().await;
         }
         self.router.caught_up();
+        session.notify(Notice::RetainedSent);
     }
 }
 

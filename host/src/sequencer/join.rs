@@ -44,6 +44,8 @@ pub struct Joined {
 pub struct Replay {
     /// For which.
     pub subscription: Arc<Subscription>,
+    /// Whether there may be retained messages for it.
+    pub retained: bool,
     /// The logs to be read, by position, and where to begin in each.
     pub starts: Vec<(usize, u64)>,
     /// Whether the session is told of the end.
@@ -79,7 +81,12 @@ impl Sequencer {
             if again {
                 self.router.caught_up();
             }
-            let replay = again.then_some(Replay { subscription, starts: Vec::new(), announced: false });
+            let replay = again.then_some(Replay {
+                subscription,
+                retained: true,
+                starts: Vec::new(),
+                announced: false,
+            });
             return Ok(Joined { new: false, places, recovered: None, oldest, replay });
         }
         let announced = matches!(wanted.since, Some(Since::Start | Since::Places(_)));
@@ -93,7 +100,7 @@ impl Sequencer {
         drop((lanes, unlogged));
         let recovered = announced.then_some(oldest.0.is_empty());
         let starts = if replayed { starts } else { Vec::new() };
-        let replay = (replayed || retained).then_some(Replay { subscription, starts, announced });
+        let replay = (replayed || retained).then_some(Replay { subscription, retained, starts, announced });
         Ok(Joined { new, places, recovered, oldest, replay })
     }
 

@@ -105,3 +105,6 @@ fn comes_anyway(starts: &[(usize, u64)], kept: &Kept) -> bool {
     let Some((log, place)) = kept.log.zip(kept.place.as_ref()) else { return false };
     starts.iter().any(|(at, start)| *at == log && *start <= place.offset)
 }
+
+#[cfg(test)]
+mod tests;

@@ -355,6 +355,20 @@ async fn events_over_http_begin_with_them() {
     }
     topics.sort();
     assert_eq!(topics, ["a/x", "a/y", "none/x"]);
+    // Cut off before all were sent: whoever comes back gets them.
+    let opening = |id: &str| [("last-event-id", id.to_owned())];
+    for (id, count) in [("retained;start", 1), ("retained;a:1:0", 1), ("start", 0)] {
+        let headers = opening(id);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut events = Events::open(router.http, "?topic=none/%23", &headers).await;
+        events.event("subscribed").await;
+        for _ in 0..count {
+            let event = events.event("message").await;
+            assert_eq!(event.data["retained"], true);
+            assert!(event.id.is_some_and(|id| id.starts_with("retained;")));
+        }
+        events.event("caught-up").await;
+    }
     for query in ["&retained=false", "&since=now"] {
         let mut events = Events::open(router.http, &format!("?topic=%23{query}"), &[]).await;
         events.event("subscribed").await;

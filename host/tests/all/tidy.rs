@@ -19,6 +19,7 @@ const LAYERS: [&str; 21] = [
     "plugin",
     "router",
     "session",
+    "retained",
     "dead_letters",
     "accounts",
     "store",

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::super::keys::Key;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App, sse};
-use super::feed::{Feed, Ids};
+use super::feed::{Feed, Ids, parse_id};
 use super::{Parameters, bad_request, enter, only, parameter, status};
 use crate::gateway::lease::Lease;
 use crate::gateway::{json, reply};
@@ -84,13 +84,18 @@ fn asked(
     if topics.is_empty() {
         return Err(Fault::new("the query parameter `topic` is missing: one or more are accepted".into()));
     }
-    let since = match last_event_id {
-        Some(id) => fields::check_since(Some(id)).map_err(|fault| {
-            Fault::new(format!("`Last-Event-ID` is no id that was given: {}", fault.reason))
-        })?,
+    let mut retained = fields::check_choice(Key::Retained, parameter(parameters, "retained"))?;
+    let since = match last_event_id.map(parse_id) {
+        Some((places, unsent)) => {
+            if unsent {
+                retained = Some(true);
+            }
+            fields::check_since(Some(places)).map_err(|fault| {
+                Fault::new(format!("`Last-Event-ID` is no id that was given: {}", fault.reason))
+            })?
+        }
         None => fields::check_since(parameter(parameters, "since"))?,
     };
-    let retained = fields::check_choice(Key::Retained, parameter(parameters, "retained"))?;
     Ok((topics, since, retained))
 }
 
@@ -124,8 +129,9 @@ impl Whole {
             seen.saw(log, place.0, place.1);
         }
         let replays: Vec<bool> = all.iter().filter_map(|subscribed| subscribed.recovered).collect();
+        let unsent = all.iter().filter(|subscribed| subscribed.retained).count();
         let recovered = (!replays.is_empty()).then(|| replays.iter().all(|recovered| *recovered));
-        Self { places, recovered, oldest, ids: Ids::new(seen, replays.len()) }
+        Self { places, recovered, oldest, ids: Ids::new(seen, replays.len(), unsent) }
     }
 }
 
