@@ -82,9 +82,7 @@ impl Events {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            if self.ended || !self.read().await {
-                return None;
-            }
+            // What came with the head, too.
             self.take_chunks();
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 match parse_event(block) {
@@ -92,6 +90,9 @@ impl Events {
                     None => self.comments += 1,
                 }
                 self.text = rest.to_owned();
+            }
+            if self.waiting.is_empty() && (self.ended || !self.read().await) {
+                return None;
             }
         }
     }
