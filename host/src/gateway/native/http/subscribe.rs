@@ -31,20 +31,19 @@ pub(in super::super) async fn subscribe(
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let (topics, since, retained) = match asked(&parameters, last_event_id.as_deref()) {
+    let (topics, subscribe) = match asked(&parameters, last_event_id.as_deref()) {
         Ok(asked) => asked,
         Err(fault) => return bad_request(&fault),
     };
     let mut all = Vec::with_capacity(topics.len());
     for topic in &topics {
-        let subscribe =
-            Subscribe { pattern: topic.clone(), since: since.clone(), retained, ..Subscribe::default() };
+        let subscribe = Subscribe { pattern: topic.clone(), ..subscribe.clone() };
         match visit.ingress().subscribe(visit.session(), subscribe).await {
             Ok(subscribed) => all.push(subscribed),
             Err(outcome) => return refused(&outcome, topic),
         }
     }
-    let whole = Whole::of(&all, since);
+    let whole = Whole::of(&all, subscribe.since);
     let opening = sse::opening(whole.ids.text(), |object| {
         object.flag("ok", true);
         json::put_array(object.key("topics"), &topics, |out, topic| json::put_text(out, topic));
@@ -69,11 +68,8 @@ fn refused(outcome: &Outcome, topic: &str) -> Response {
     reply::json(status::of_reading(outcome, topic), body)
 }
 
-/// The patterns, each once, where they begin, and whether with retained messages.
-fn asked(
-    parameters: &Parameters,
-    last_event_id: Option<&str>,
-) -> Result<(Vec<String>, Option<Since>, Option<bool>), Fault> {
+/// The patterns, each once, and how they are subscribed to.
+fn asked(parameters: &Parameters, last_event_id: Option<&str>) -> Result<(Vec<String>, Subscribe), Fault> {
     only(parameters, &["topic", "since", "retained"])?;
     let mut topics: Vec<String> = Vec::new();
     for (_, topic) in parameters.iter().filter(|(name, _)| name == "topic") {
@@ -96,7 +92,7 @@ fn asked(
         }
         None => fields::check_since(parameter(parameters, "since"))?,
     };
-    Ok((topics, since, retained))
+    Ok((topics, Subscribe { since, retained, ..Subscribe::default() }))
 }
 
 /// The id of the last event that a client has seen before, if it says so.
