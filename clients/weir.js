@@ -92,12 +92,11 @@ class Subscription extends Reader {
 
   /** The frame that begins or resumes it. */
   request() {
-    const since = this.places ?? this.frame.since ?? "now";
-    return { ...this.frame, since, retained: !this.places && (this.frame.retained ?? since === "now") };
+    return this.places ? { ...this.frame, since: this.places, retained: undefined } : this.frame;
   }
 
   /** The places of the answer hold at once, or when all that was missed has come. */
-  begin({ places = {} }, { since }) {
+  begin({ places = {} }, { since = "now" }) {
     this.places ??= {};
     this.goal = places;
     if (since === "now") this.advance(places);

@@ -208,15 +208,14 @@ class Subscription(_Reader):
         self.places, self.goal, self.ids = None, {}, {}
 
     def request(self):
-        if self.places is not None:
-            return {**self.frame, "since": self.places, "retained": False}
-        since = self.frame.get("since", "now")
-        return {"retained": since == "now", **self.frame, "since": since}
+        if self.places is None:
+            return self.frame
+        return {**{key: self.frame[key] for key in self.frame if key != "retained"}, "since": self.places}
 
     def begin(self, answer, frame):
         """The places of the answer hold at once, or when all that was missed has come."""
         self.places, self.goal = self.places or {}, answer.get("places", {})
-        if frame["since"] == "now":
+        if frame.get("since", "now") == "now":
             self.advance(self.goal)
 
     def take(self, message):
