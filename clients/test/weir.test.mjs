@@ -103,6 +103,58 @@ test("a subscriber misses nothing, and sees nothing twice, through kills and sto
   assert.deepEqual(await seen.until(next), numbers(0, next));
 });
 
+test("a router that was put back to an older state says so, and what it publishes then is not taken for old", async () => {
+  const gaps = new Seen();
+  const [reader, writer] = [client({ onGap: gaps.add }), client()];
+  const seen = new Seen();
+  await reader.subscribe({ topic: "backup" }, ({ data }) => seen.add(data));
+  const publish = (from, to) => Promise.all(numbers(from, to).map((data) => writer.publish({ topic: "backup", data, level: "logged" })));
+  await publish(0, 10);
+  await seen.until(10);
+  await control("stop");
+  await control("save");
+  await control("up");
+  await publish(10, 500);
+  await seen.until(500);
+  await control("stop");
+  await control("restore");
+  await control("up");
+  const [{ topic, oldest }] = await gaps.until(1);
+  assert.deepEqual([topic, Object.keys(oldest)], ["backup", ["default"]]);
+  // Until it has caught up, nobody can tell what is new.
+  let next = 500;
+  while (seen.length === 500) await publish(next, ++next);
+  await publish(next, next + 10);
+  const found = await seen.until(next + 10 - seen[500] + 500);
+  assert.deepEqual(found, [...numbers(0, 500), ...numbers(found[500], next + 10)]);
+});
+
+test("a subscription waits for the next router when one is stopping, and takes what overtakes the answer", async () => {
+  const message = (offset) => ({ event: "message", topic: "a", log: "default", epoch: 1, offset, from: "b", data: offset });
+  const answers = [
+    [{ ok: false, outcome: "shutting-down" }],
+    [message(7), { ok: true, topic: "a", places: { default: { epoch: 1, offset: 6 } } }, message(8)],
+    [{ ok: true, topic: "a", places: {}, recovered: true }, message(8), message(9), { event: "caught-up", topic: "a" }, message(10)],
+  ];
+  const asked = [];
+  class Scripted {
+    constructor() {
+      setImmediate(() => this.onopen());
+    }
+    send(text) {
+      const { id, action, ...frame } = JSON.parse(text);
+      asked.push(frame);
+      for (const answer of answers.shift()) this.onmessage({ data: JSON.stringify(answer.event ? answer : { id, ...answer }) });
+      if (answers.length) setImmediate(() => this.onclose({ code: 1001, reason: "the router is stopping" }));
+    }
+    close() {}
+  }
+  const seen = new Seen();
+  await client({ WebSocket: Scripted }).subscribe({ topic: "a" }, ({ data }) => seen.add(data));
+  assert.deepEqual(await seen.until(4), [7, 8, 9, 10]);
+  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a" }, { topic: "a", since: { default: { epoch: 1, offset: 8 } } }]);
+});
+
 test("overlapping subscriptions each keep their order over a restart", async () => {
   const [reader, writer] = [client(), client()];
   const [all, some] = [new Seen(), new Seen()];
