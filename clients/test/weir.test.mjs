@@ -8,8 +8,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, test } from "node:test";
 
+import "./websocket.mjs";
 import { Weir, WeirError, meet } from "../weir.js";
-import { TinyWebSocket } from "./websocket.mjs";
 
 const [host, port] = process.env.WEIR_CONTROL.split(":");
 const opened = [];
@@ -28,7 +28,7 @@ const [key] = (await control("key tests")).split(" ");
 
 /** A client that reconnects quickly, and whose complaints fail its test. */
 function client(options = {}) {
-  const quick = { key, clientId: "js", retryMaxMs: 500, onGap: () => {}, WebSocket: globalThis.WebSocket ?? TinyWebSocket };
+  const quick = { key, clientId: "js", retryMaxMs: 500, onGap: () => {} };
   const weir = new Weir(process.env.WEIR_URL, { ...quick, onError: assert.ifError, ...options });
   opened.push(weir);
   return weir;
