@@ -150,6 +150,12 @@ class Clients(unittest.TestCase):
         self.assertEqual(numbers, [*range(500), *range(numbers[500], last + 11)])
         self.assertLess(numbers[500], 950, "at an offset that an older message had")
 
+    def test_a_subscription_waits_for_the_next_router_when_one_is_stopping(self):
+        reader = Subscription(None, {"topic": "a"}, None, None, None)
+        reader.state = "asked"
+        Weir._unwanted(None, reader, WeirError("shutting-down"))
+        self.assertEqual((reader.state, reader.ready.done()), ("waiting", False))
+
     def test_messages_that_overtake_the_answer_wait_for_it(self):
         router, seen = types.SimpleNamespace(_handle=lambda job, message: job()), []
         reader = Subscription(router, {"topic": "a"}, lambda message: seen.append(message["offset"]), None, None)

@@ -62,6 +62,19 @@ test("patterns meet as MQTT says", () => {
   assert.deepEqual(strangers.filter(together), []);
 });
 
+test("the wait before a new connection is random, below a bound that doubles", async () => {
+  const [random, later] = [Math.random, globalThis.setTimeout];
+  const waits = new Seen();
+  let going = true;
+  Math.random = () => 0.5;
+  globalThis.setTimeout = (call, wait) => (waits.add(wait), setImmediate(() => going && call()));
+  client({ key: () => Promise.reject(new Error("no key")), onError: () => {}, retryMaxMs: 2_000 });
+  const found = await waits.until(6);
+  going = false;
+  [Math.random, globalThis.setTimeout] = [random, later];
+  assert.deepEqual(found.slice(0, 6), [125, 250, 500, 1_000, 1_000, 1_000]);
+});
+
 test("what is published comes as it was, and what is refused says why", async () => {
   const weir = client();
   const seen = new Seen();
