@@ -85,7 +85,9 @@ impl Stage {
                 let answer = reach.admin("DELETE", &format!("/v1/keys/{argument}"), "").await;
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
-            _ => panic!("{line:?} is no command: kill, stop, up, save, restore, freeze, thaw, key NAME, revoke ID"),
+            _ => panic!(
+                "{line:?} is no command: kill, stop, up, save, restore, freeze, thaw, key NAME, revoke ID"
+            ),
         }
         "done".to_owned()
     }
