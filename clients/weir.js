@@ -567,6 +567,12 @@ export class Weir {
   #unwanted(reader, error) {
     // The next connection asks again.
     if (error.outcome === "shutting-down") return (reader.state = "waiting");
+    if (error.outcome === "invalid" && reader.places) {
+      // A log that it was in is gone, perhaps since the page was last open. It begins anew.
+      reader.places = null;
+      this.#gap(reader, { topic: reader.frame.topic, reason: error.reason });
+      return this.#subscribe(reader);
+    }
     const final = !reader.stands || error.outcome === "denied" || error.outcome === "invalid";
     if (final) this.#end(reader, error);
     else this.#lost(1008, `a subscription could not be resumed: ${error.message}`);

@@ -726,6 +726,13 @@ class Weir:
         if error.outcome == "shutting-down":
             reader.state = "waiting"  # The next connection asks again.
             return
+        if error.outcome == "invalid" and not reader.durable and reader.places is not None:
+            # A log that it was in is gone. It begins anew.
+            reader.state, reader.places = "waiting", None
+            gap = {"topic": reader.frame["topic"], "reason": error.reason}
+            self._tell(reader.on_gap or self._options.on_gap, gap)
+            self._subscribe_all()
+            return
         if reader.ready.done() and error.outcome not in ("denied", "invalid"):
             raise _Lost(1008, f"a subscription could not be resumed: {error}")
         self._end(reader, error)

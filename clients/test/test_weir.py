@@ -156,6 +156,15 @@ class Clients(unittest.TestCase):
         Weir._unwanted(None, reader, WeirError("shutting-down"))
         self.assertEqual((reader.state, reader.ready.done()), ("waiting", False))
 
+    def test_a_subscription_whose_log_is_gone_begins_anew_and_says_so(self):
+        asked, gaps = [], []
+        router = types.SimpleNamespace(_subscribe_all=lambda: asked.append(reader.request()),
+                                       _tell=lambda hearer, gap: hearer(gap))
+        reader = Subscription(router, {"topic": "a"}, None, gaps.append, None)
+        reader.begin({"places": {"b": {"epoch": 1, "offset": 6}}}, {"topic": "a"})
+        Weir._unwanted(router, reader, WeirError("invalid", "no log"))
+        self.assertEqual((asked, gaps), ([{"topic": "a"}], [{"topic": "a", "reason": "no log"}]))
+
     def test_messages_that_overtake_the_answer_wait_for_it(self):
         router, seen = types.SimpleNamespace(_handle=lambda job, message: job()), []
         reader = Subscription(router, {"topic": "a"}, lambda message: seen.append(message["offset"]), None, None)

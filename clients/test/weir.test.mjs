@@ -143,30 +143,52 @@ test("a router that was put back to an older state says so, and what it publishe
   assert.ok(found[500] < 950, "at an offset that an older message had");
 });
 
-test("a subscription waits for the next router when one is stopping, and takes what overtakes the answer", async () => {
-  const message = (offset) => ({ event: "message", topic: "a", log: "default", epoch: 1, offset, from: "b", data: offset });
-  const answers = [
-    [{ ok: false, outcome: "shutting-down" }],
-    [message(7), { ok: true, topic: "a", places: { default: { epoch: 1, offset: 6 } } }, message(8)],
-    [{ ok: true, topic: "a", places: {}, recovered: true }, message(8), message(9), { event: "caught-up", topic: "a" }, message(10)],
-  ];
-  const asked = [];
-  class Scripted {
+/** A router that gives these answers, one list after the other, and `CUT`s the connection. */
+const CUT = {};
+function scripted(answers, asked) {
+  return class {
     constructor() {
       setImmediate(() => this.onopen());
     }
     send(text) {
       const { id, action, ...frame } = JSON.parse(text);
       asked.push(frame);
-      for (const answer of answers.shift()) this.onmessage({ data: JSON.stringify(answer.event ? answer : { id, ...answer }) });
-      if (answers.length) setImmediate(() => this.onclose({ code: 1001, reason: "the router is stopping" }));
+      for (const answer of answers.shift()) {
+        if (answer === CUT) setImmediate(() => this.onclose({ code: 1001, reason: "the router is stopping" }));
+        else this.onmessage({ data: JSON.stringify(answer.event ? answer : { id, ...answer }) });
+      }
     }
     close() {}
-  }
-  const seen = new Seen();
-  await client({ WebSocket: Scripted }).subscribe({ topic: "a" }, ({ data }) => seen.add(data));
+  };
+}
+
+const message = (offset) => ({ event: "message", topic: "a", log: "b", epoch: 1, offset, from: "c", data: offset });
+const place = (offset) => ({ b: { epoch: 1, offset } });
+
+test("a subscription waits for the next router when one is stopping, and takes what overtakes the answer", async () => {
+  const answers = [
+    [{ ok: false, outcome: "shutting-down" }, CUT],
+    [message(7), { ok: true, topic: "a", places: place(6) }, message(8), CUT],
+    [{ ok: true, topic: "a", places: {}, recovered: true }, message(8), message(9), { event: "caught-up", topic: "a" }, message(10)],
+  ];
+  const [asked, seen] = [[], new Seen()];
+  await client({ WebSocket: scripted(answers, asked) }).subscribe({ topic: "a" }, ({ data }) => seen.add(data));
   assert.deepEqual(await seen.until(4), [7, 8, 9, 10]);
-  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a" }, { topic: "a", since: { default: { epoch: 1, offset: 8 } } }]);
+  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a" }, { topic: "a", since: place(8) }]);
+});
+
+test("a subscription whose log is gone begins anew and says so", async () => {
+  const answers = [
+    [{ ok: true, topic: "a", places: place(6) }, CUT],
+    [{ ok: false, outcome: "invalid", reason: "no log" }],
+    [{ ok: true, topic: "a", places: {} }, message(0)],
+  ];
+  const [asked, seen, gaps] = [[], new Seen(), []];
+  const weir = client({ WebSocket: scripted(answers, asked), onGap: (gap) => gaps.push(gap) });
+  await weir.subscribe({ topic: "a" }, ({ data }) => seen.add(data));
+  assert.deepEqual(await seen.until(1), [0]);
+  assert.deepEqual(gaps, [{ topic: "a", reason: "no log" }]);
+  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a", since: place(6) }, { topic: "a" }]);
 });
 
 test("overlapping subscriptions each keep their order over a restart", async () => {
