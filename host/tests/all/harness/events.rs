@@ -37,20 +37,29 @@ pub struct Event {
 impl Events {
     /// Asks for the stream; the server must grant it.
     pub async fn open(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        let events = Self::request(http, query, headers).await;
+        Self::try_open(http, query, headers).await.expect("an answer")
+    }
+
+    /// The same; none if there is no server any more.
+    pub async fn try_open(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Option<Self> {
+        let events = Self::try_request(http, query, headers).await?;
         assert!(events.head.starts_with("HTTP/1.1 200 "), "{}", events.head);
-        events
+        Some(events)
     }
 
     /// Asks for it, whatever the answer.
     pub async fn request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        let mut socket = within("a connection", TcpStream::connect(http)).await.expect("a connection");
+        Self::try_request(http, query, headers).await.expect("an answer")
+    }
+
+    async fn try_request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Option<Self> {
+        let mut socket = within("a connection", TcpStream::connect(http)).await.ok()?;
         let mut request = format!("GET /v1/subscribe{query} HTTP/1.1\r\nhost: {http}\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str("\r\n");
-        within("room to send", socket.write_all(request.as_bytes())).await.expect("it is sent");
+        within("room to send", socket.write_all(request.as_bytes())).await.ok()?;
         let (raw, text, waiting) = (Vec::new(), String::new(), VecDeque::new());
         let mut new = Self { socket, raw, text, waiting, head: String::new(), ended: false, comments: 0 };
         loop {
@@ -58,9 +67,11 @@ impl Events {
                 let head: Vec<u8> = new.raw.drain(..at + 4).collect();
                 new.head = String::from_utf8(head).expect("the head is text").to_ascii_lowercase();
                 new.head.replace_range(..5, "HTTP/");
-                return new;
+                return Some(new);
             }
-            assert!(new.read().await, "no answer: {:?}", String::from_utf8_lossy(&new.raw));
+            if !new.read().await {
+                return None;
+            }
         }
     }
 
