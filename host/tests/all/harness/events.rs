@@ -90,19 +90,13 @@ impl Events {
     /// The next event; none at the end of the stream.
     pub async fn try_next(&mut self) -> Option<Event> {
         loop {
+            // Some may have come together with the head.
+            self.take_events();
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
             if self.ended || !self.read().await {
                 return None;
-            }
-            self.take_chunks();
-            while let Some((block, rest)) = self.text.split_once("\n\n") {
-                match parse_event(block) {
-                    Some(event) => self.waiting.push_back(event),
-                    None => self.comments += 1,
-                }
-                self.text = rest.to_owned();
             }
         }
     }
@@ -117,6 +111,17 @@ impl Events {
         let event = self.next().await;
         assert_eq!(event.name, name, "{event:?}");
         event
+    }
+
+    fn take_events(&mut self) {
+        self.take_chunks();
+        while let Some((block, rest)) = self.text.split_once("\n\n") {
+            match parse_event(block) {
+                Some(event) => self.waiting.push_back(event),
+                None => self.comments += 1,
+            }
+            self.text = rest.to_owned();
+        }
     }
 
     /// Moves whole chunks (RFC 9112, section 7.1) to the text.
