@@ -47,11 +47,6 @@ impl Events {
         Some(events)
     }
 
-    /// Asks for it, whatever the answer.
-    pub async fn request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        Self::try_request(http, query, headers).await.expect("an answer")
-    }
-
     async fn try_request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Option<Self> {
         let mut socket = within("a connection", TcpStream::connect(http)).await.ok()?;
         let mut request = format!("GET /v1/subscribe{query} HTTP/1.1\r\nhost: {http}\r\n");
