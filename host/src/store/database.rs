@@ -181,6 +181,15 @@ impl Database {
 
 impl Opened {
     fn new(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        match Self::once(dir, cache_bytes) {
+            Err(error) if error.is_corrupt() && remove_unfinished_snapshots(dir) => {
+                Self::once(dir, cache_bytes)
+            }
+            other => other,
+        }
+    }
+
+    fn once(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let config = || {
             sled::Config::new()
                 .path(dir)
@@ -213,6 +222,21 @@ impl Opened {
 
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(inner) if inner.to_string().contains("could not acquire lock"))
+}
+
+/// Removes what a crash or a full disk has left of the snapshot that sled writes whenever it opens a database. False:
+/// there was nothing.
+///
+/// sled takes it for a whole one and calls the database corrupt. The snapshot before it is removed only when the new one
+/// has its name, and what came after it is read from sled's log, so nothing is lost.
+fn remove_unfinished_snapshots(dir: &Path) -> bool {
+    let unfinished = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("snap.") && name.ends_with(".generating")
+    };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let unfinished = entries.map(|entry| entry.path()).filter(unfinished);
+    unfinished.filter(|path| std::fs::remove_file(path).is_ok()).count() > 0
 }
 
 /// Moves a damaged database out of the way and reports it.
@@ -294,6 +318,22 @@ mod tests {
         assert!(incidents.list()[0].what.contains(".corrupt-"));
         let kept = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(kept, 2);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_never_finished_damages_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let incidents = Incidents::default();
+        for (n, left) in [vec![], vec![0; 7], vec![7; 64]].into_iter().enumerate() {
+            let db = Database::open_or_set_aside(dir.path(), 1 << 20, &incidents).unwrap();
+            db.tree("t", |tree| tree.insert([n as u8], "kept")).unwrap();
+            db.sync().unwrap();
+            drop(db);
+            std::fs::write(dir.path().join("snap.7000000000000000.generating"), left).unwrap();
+            let db = Database::open_or_set_aside(dir.path(), 1 << 20, &incidents).unwrap();
+            assert_eq!(db.tree("t", |tree| Ok(tree.len())).unwrap(), n + 1);
+        }
+        assert!(incidents.list().is_empty());
     }
 
     #[test]

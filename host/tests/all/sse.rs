@@ -312,6 +312,15 @@ async fn a_place_that_is_none_is_said() {
     assert_eq!(opening.data["recovered"], false, "{opening:?}");
     assert_eq!(opening.data["oldest"]["default"]["offset"], 0, "{opening:?}");
     assert_eq!(read_to(&mut events, 0).await.0, [0]);
+    // A place that a crash took may be of a younger life than what is left: it is not where to go on.
+    let lost = format!("default:{}:99", u64::MAX >> 1);
+    let mut events = Events::open(router.http, "?topic=a", &[("last-event-id", &lost)]).await;
+    let opening = events.event("subscribed").await;
+    assert_eq!((&opening.data["recovered"], opening.id.as_deref()), (&json!(false), Some("start")));
+    let (numbers, id) = read_to(&mut events, 0).await;
+    assert_eq!(numbers, [0]);
+    let mut events = Events::open(router.http, "?topic=a", &[("last-event-id", &id)]).await;
+    assert_eq!(events.event("subscribed").await.data["recovered"], true, "{id}");
     router.stop().await;
 }
 

@@ -1,244 +1,239 @@
 //! `kill -9` at random moments under mixed load, with a checker that knows every publish: nothing that was answered
 //! `logged` is missing, nothing is there twice or out of order, whoever resumes has neither gaps nor doubles, a
-//! durable consumer gets everything, a storage plugin has counted everything once.
+//! durable consumer and a group get everything, storage plugins have counted everything once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod consume;
+mod follow;
+mod kept;
+mod publish;
+mod stream;
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
 
-use crate::harness::{Child, Client, Reach, Setup, eventually};
+use crate::harness::{Child, Setup, eventually, weir};
 use crate::{Dice, rounds, seed};
+use consume::{Consumer, Taken, all_acknowledged, consume};
+use follow::Follower;
+use kept::{Kept, Message};
+use publish::{SOCKETS, by_http, by_socket};
 
 const ROUNDS: u32 = 200;
-const PUBLISHERS: u64 = 3;
-const LOGS: &str = "\
-    [[log]]\nname = \"fast\"\ntopics = [\"load/fast/#\"]\n\
-    [[log]]\nname = \"default\"\ntopics = [\"#\"]\n";
+/// After so many rounds all that is kept is read again.
+const WHOLE: u32 = 25;
+/// Retention takes nothing.
+const CONFIG: &str = "\
+    [[log]]\nname = \"fast\"\ntopics = [\"load/fast/#\"]\nmax_bytes = \"64GiB\"\n\
+    [[log]]\nname = \"default\"\ntopics = [\"#\"]\nmax_bytes = \"64GiB\"\n\
+    # Nobody is cut off because this machine is slow.\n\
+    [limits]\nqueue_messages = 100000\nqueue_bytes = \"64MiB\"\n";
 
-/// (Epoch, offset).
-type Place = (u64, u64);
-/// Messages of a log, by place: topic and number.
-type Kept = BTreeMap<Place, (String, u64)>;
-
-/// What the publishers know.
+/// What those who make the load have in common.
 #[derive(Default)]
-struct Published {
-    /// Topic and number of all that was answered `logged` or `stored`.
-    durable: BTreeSet<(String, u64)>,
+struct Load {
+    numbers: AtomicU64,
+    answers: AtomicU64,
+    /// The router was killed, or told to end.
+    dead: AtomicBool,
+    /// Nobody publishes any more; everybody reads to the end.
+    last: AtomicBool,
+    caught_up: Mutex<BTreeSet<&'static str>>,
 }
 
-fn topic(publisher: u64, number: u64) -> String {
-    let log = if number.is_multiple_of(3) { "fast" } else { "slow" };
-    format!("load/{log}/{publisher}")
-}
+impl Load {
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, SeqCst) + 1
+    }
 
-fn level(number: u64) -> &'static str {
-    match number % 8 {
-        0 | 5 => "routed",
-        3 => "stored",
-        _ => "logged",
+    fn heard(&self) {
+        self.answers.fetch_add(1, SeqCst);
+    }
+
+    /// Connections end for no other reason.
+    fn must_be_dead(&self) {
+        assert!(self.dead.load(SeqCst), "the router ended a connection, and it was alive");
+    }
+
+    fn is_last(&self) -> bool {
+        self.last.load(SeqCst)
+    }
+
+    fn caught_up(&self, name: &'static str) {
+        self.caught_up.lock().insert(name);
     }
 }
 
-/// Sends over a WebSocket until the connection breaks.
-async fn publish(
-    mut client: Client,
-    publisher: u64,
-    numbers: Arc<AtomicU64>,
-    heard: Arc<AtomicU64>,
-) -> Published {
-    let mut published = Published::default();
-    let mut sent = BTreeMap::new();
-    loop {
-        while sent.len() < 32 {
-            let number = numbers.fetch_add(1, Ordering::Relaxed);
-            let topic = topic(publisher, number);
-            let frame = json!({"action": "publish", "id": number, "topic": topic, "data": {"n": number},
-                "level": level(number)});
-            sent.insert(number, topic);
-            if !client.send(&frame).await {
-                break;
+/// How often things happened that are left to chance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tallied {
+    opened: u64,
+    /// Openings with a place that a crash took.
+    lost: u64,
+    /// Logs that were read from the start because of that.
+    from_start: u64,
+    /// Messages that were seen and then taken by a crash.
+    lost_messages: u64,
+}
+
+/// Who must know what.
+struct Checker {
+    load: Arc<Load>,
+    kept: Arc<Kept>,
+    followers: Vec<Follower>,
+    single: Consumer,
+    group: Consumer,
+    /// Of the last round.
+    durable: Vec<Message>,
+    taken: [Vec<Taken>; 2],
+}
+
+impl Checker {
+    fn new() -> Self {
+        Self {
+            load: Arc::default(),
+            kept: Arc::default(),
+            followers: vec![
+                Follower::new("wide", "load/#", false),
+                Follower::new("narrow", "load/fast/0", false),
+                Follower::new("events", "load/+/1", true),
+            ],
+            single: Consumer::new(("consumer", "billing")),
+            group: Consumer::new(("group", "g")),
+            durable: Vec::new(),
+            taken: Default::default(),
+        }
+    }
+
+    /// What the last crash has left is right.
+    async fn check(&mut self, child: &Child, whole: bool) {
+        let mut reader = child.reach.client("reader").await;
+        let kept = Arc::get_mut(&mut self.kept).expect("everybody has ended");
+        kept.read_on(&mut reader).await;
+        if whole {
+            kept.compare(&mut reader).await;
+        }
+        kept.check_durable(&std::mem::take(&mut self.durable));
+        self.followers.iter_mut().for_each(|follower| follower.settle(kept));
+        let [single, group] = std::mem::take(&mut self.taken);
+        self.single.settle(kept, single);
+        self.group.settle(kept, group);
+        kept.check_storage(&mut reader, "tally", "load/").await;
+        kept.check_storage(&mut reader, "fast-tally", "load/fast/").await;
+    }
+
+    /// Everybody works until the router is dead.
+    async fn storm(&mut self, mut child: Child, dice: &mut Dice) {
+        let load = &self.load;
+        load.dead.store(false, SeqCst);
+        load.answers.store(0, SeqCst);
+        load.caught_up.lock().clear();
+        let mut publishers = JoinSet::new();
+        if !load.is_last() {
+            for publisher in 0..SOCKETS {
+                let client = child.reach.client(&format!("publisher-{publisher}")).await;
+                publishers.spawn(by_socket(client, publisher, Arc::clone(load)));
             }
+            publishers.spawn(by_http(child.reach.clone(), SOCKETS, Arc::clone(load)));
         }
-        let Some(answer) = client.try_next().await else { return published };
-        assert_eq!(answer["outcome"], "accepted", "{answer}");
-        let number = answer["id"].as_u64().unwrap();
-        let topic = sent.remove(&number).expect("an answer to what was sent");
-        if answer["level"] != "routed" {
-            published.durable.insert((topic, number));
+        let mut followers = JoinSet::new();
+        let names: BTreeSet<_> = self.followers.iter().map(|follower| follower.name).collect();
+        for follower in self.followers.drain(..) {
+            let (reach, kept) = (child.reach.clone(), Arc::clone(&self.kept));
+            followers.spawn(follower.follow(reach, kept, Arc::clone(load), dice.fork()));
         }
-        heard.fetch_add(1, Ordering::Relaxed);
+        let (mut alone, mut members) = (JoinSet::new(), JoinSet::new());
+        let client = child.reach.client("consumer").await;
+        alone.spawn(consume(client, self.single.name, Arc::clone(load), dice.fork()));
+        for member in ["member-1", "member-2"] {
+            let client = child.reach.client(member).await;
+            members.spawn(consume(client, self.group.name, Arc::clone(load), dice.fork()));
+        }
+        if load.is_last() || dice.below(2) == 0 {
+            let caught_up = async || (*load.caught_up.lock() == names).then_some(());
+            eventually("everybody who resumes catches up", caught_up).await;
+        }
+        if load.is_last() {
+            let names = [self.single.name, self.group.name];
+            eventually("consumers have had everything", async || {
+                let listed = child.reach.admin("GET", "/v1/consumers", "").await.json;
+                all_acknowledged(&listed, &names).then_some(())
+            })
+            .await;
+            load.dead.store(true, SeqCst);
+            child.terminate();
+            assert!(child.ended().await.success());
+        } else {
+            let most = [100, 1_000, 10_000][dice.below(3) as usize];
+            let wanted = load.answers.load(SeqCst) + dice.below(most);
+            let heard = async || (load.answers.load(SeqCst) >= wanted).then_some(());
+            eventually("some answers", heard).await;
+            tokio::time::sleep(Duration::from_micros(dice.below(100_000))).await;
+            load.dead.store(true, SeqCst);
+            child.kill();
+        }
+        self.durable = publishers.join_all().await.into_iter().flatten().collect();
+        self.followers = followers.join_all().await;
+        self.taken = [alone.join_all().await, members.join_all().await];
     }
 }
 
-/// Sends over HTTP, one after the other, until nobody answers.
-async fn publish_by_http(
-    reach: Reach,
-    publisher: u64,
-    numbers: Arc<AtomicU64>,
-    heard: Arc<AtomicU64>,
-) -> Published {
-    let mut published = Published::default();
-    loop {
-        let number = numbers.fetch_add(1, Ordering::Relaxed);
-        let topic = topic(publisher, number);
-        let body = json!({"topic": topic, "data": {"n": number}, "level": "logged"}).to_string();
-        let path = format!("/v1/publish?client_id=publisher-{publisher}");
-        let Ok(answer) = crate::harness::http::try_request(reach.http, "POST", &path, &[], body).await else {
-            return published;
-        };
-        assert_eq!(answer.status, 200, "{answer:?}");
-        published.durable.insert((topic, number));
-        heard.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Reads with acknowledgements until the connection breaks; notes what it got before it says so.
-async fn consume(mut client: Client) -> BTreeSet<(String, u64)> {
-    let frame = json!({"action": "subscribe", "topic": "load/#", "consumer": "billing", "ack_wait_ms": 1_000,
-        "since": "start"});
-    let answer = client.ask(frame).await;
-    assert_eq!(answer["ok"], true, "{answer}");
-    let mut got = BTreeSet::new();
-    let mut take = |message: &Value| {
-        if message["event"] == "message" {
-            got.insert((
-                message["topic"].as_str().unwrap().to_owned(),
-                message["data"]["n"].as_u64().unwrap(),
-            ));
-        }
-    };
-    let waiting = client.take_waiting();
-    let mut next: std::collections::VecDeque<Value> = waiting.into();
-    loop {
-        let message = match next.pop_front() {
-            Some(message) => message,
-            None => match client.try_next().await {
-                Some(message) => message,
-                None => return got,
-            },
-        };
-        take(&message);
-        if message["event"] == "message" {
-            let ack = json!({"action": "ack", "consumer": "billing", "log": message["log"],
-                "epoch": message["epoch"], "offset": message["offset"]});
-            if !client.send(&ack).await {
-                return got;
-            }
-        }
-    }
-}
-
-/// Load until the process dies.
-async fn storm(
-    child: Child,
-    numbers: &Arc<AtomicU64>,
-    dice: &mut Dice,
-    got: &mut BTreeSet<(String, u64)>,
-) -> Published {
-    let heard = Arc::new(AtomicU64::new(0));
-    let mut publishers = Vec::new();
-    for publisher in 0..PUBLISHERS {
-        let client = child.reach.client(&format!("publisher-{publisher}")).await;
-        publishers.push(tokio::spawn(publish(client, publisher, Arc::clone(numbers), Arc::clone(&heard))));
-    }
-    let by_http = publish_by_http(child.reach.clone(), PUBLISHERS, Arc::clone(numbers), Arc::clone(&heard));
-    publishers.push(tokio::spawn(by_http));
-    let consumer = tokio::spawn(consume(child.reach.client("consumer").await));
-    let wanted = 20 + dice.below(400);
-    eventually("some answers", async || (heard.load(Ordering::Relaxed) >= wanted).then_some(())).await;
-    tokio::time::sleep(Duration::from_micros(dice.below(100_000))).await;
-    child.kill();
-    let mut all = Published::default();
-    for publisher in publishers {
-        all.durable.extend(publisher.await.unwrap().durable);
-    }
-    got.extend(consumer.await.unwrap());
-    all
-}
-
-/// All that the logs hold, and that each publisher's messages are there once and in order.
-async fn kept(reader: &mut Client) -> BTreeMap<String, Kept> {
-    let mut logs: BTreeMap<String, Kept> = BTreeMap::new();
-    for publisher in 0..=PUBLISHERS {
-        for log in ["fast", "slow"] {
-            let topic = format!("load/{log}/{publisher}");
-            let mut last = None;
-            for message in reader.history(&topic).await {
-                let number = message["data"]["n"].as_u64().unwrap();
-                assert!(last < Some(number), "{topic}: {number} comes after {last:?}");
-                last = Some(number);
-                let log = message["log"].as_str().unwrap().to_owned();
-                let place = (message["epoch"].as_u64().unwrap(), message["offset"].as_u64().unwrap());
-                let before = logs.entry(log).or_default().insert(place, (topic.clone(), number));
-                assert_eq!(before, None, "{place:?} is two messages");
-            }
-        }
-    }
-    logs
-}
-
-/// The storage plugin has each message of the log exactly once, in order.
-async fn check_tally(reader: &mut Client, logs: &BTreeMap<String, Kept>) {
-    let mut by_topic: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for (topic, number) in logs.values().flat_map(BTreeMap::values) {
-        by_topic.entry(topic).or_default().push(*number);
-    }
-    let reader = tokio::sync::Mutex::new(reader);
-    for (topic, numbers) in by_topic {
-        let expected = json!({"count": numbers.len(), "sum": numbers.iter().sum::<u64>(), "last": numbers.last(),
-            "disorder": 0});
-        let what = format!("tally has {} messages of {topic}", numbers.len());
-        let found = eventually(&what, async || {
-            let query = json!({"action": "query", "plugin": "tally", "topic": topic});
-            let count = reader.lock().await.ask(query).await["items"][0].clone();
-            (count["count"].as_u64()? >= numbers.len() as u64).then_some(count)
-        });
-        assert_eq!(found.await, expected, "{topic}: neither lost nor doubled");
-    }
+/// Starts the router, and kills it while it recovers.
+async fn kill_early(setup: &Setup, after: Duration) {
+    let mut process = weir()
+        .args(["serve", "--config"])
+        .arg(setup.folders.root().join("weir.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    tokio::time::sleep(after).await;
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_answered_is_lost_by_kill_9() {
     let Some(rounds) = rounds(ROUNDS) else { return };
     let mut dice = Dice(seed() | 1);
-    let setup = Setup::open().guest("tally").binding("tally", "topics = [\"load/#\"]\n");
-    setup.write_config(LOGS);
-    let numbers = Arc::new(AtomicU64::new(1));
-    let mut durable = BTreeSet::new();
-    let mut got = BTreeSet::new();
+    let setup = Setup::open()
+        .guest("tally")
+        .guest_as("tally", "fast-tally")
+        .binding("tally", "topics = [\"load/#\"]\n")
+        .binding("fast-tally", "topics = [\"load/fast/#\"]\n");
+    setup.write_config(CONFIG);
+    let mut checker = Checker::new();
+    let started = Instant::now();
     for round in 1..=rounds {
-        durable.extend(storm(setup.spawn().await, &numbers, &mut dice, &mut got).await.durable);
-        let child = setup.spawn().await;
-        let mut reader = child.reach.client("reader").await;
-        let logs = kept(&mut reader).await;
-        let there: BTreeSet<(String, u64)> = logs.values().flat_map(BTreeMap::values).cloned().collect();
-        let missing: Vec<_> = durable.difference(&there).collect();
-        assert!(missing.is_empty(), "round {round}: answered as durable and not in the log: {missing:?}");
-        check_tally(&mut reader, &logs).await;
-        println!("round {round}: {} durable, {} kept, {} consumed", durable.len(), there.len(), got.len());
-        child.kill();
-    }
-    // What the consumer has not had yet comes now.
-    let child = setup.spawn().await;
-    let mut last = child.reach.client("consumer").await;
-    let frame =
-        json!({"action": "subscribe", "topic": "load/#", "consumer": "billing", "ack_wait_ms": 1_000});
-    assert_eq!(last.ask(frame).await["ok"], true);
-    while !durable.is_subset(&got) {
-        let message = last.next().await;
-        if message["event"] == "message" {
-            got.insert((
-                message["topic"].as_str().unwrap().to_owned(),
-                message["data"]["n"].as_u64().unwrap(),
-            ));
-            let ack = json!({"action": "ack", "consumer": "billing", "log": message["log"],
-                "epoch": message["epoch"], "offset": message["offset"]});
-            assert!(last.send(&ack).await);
+        if dice.below(8) == 0 {
+            kill_early(&setup, Duration::from_micros(dice.below(100_000))).await;
         }
+        let child = setup.spawn().await;
+        checker.check(&child, round % WHOLE == 0).await;
+        checker.storm(child, &mut dice).await;
+        let (kept, durable) = (checker.kept.count(), checker.durable.len());
+        println!(
+            "{:>5} s, round {round}: {kept} kept before, {durable} durable",
+            started.elapsed().as_secs()
+        );
     }
-    child.kill();
+    checker.load.last.store(true, SeqCst);
+    // The last crash; then nobody publishes, everybody reads to the end, and the router ends well.
+    for _ in 0..2 {
+        let child = setup.spawn().await;
+        checker.check(&child, true).await;
+        checker.storm(child, &mut dice).await;
+    }
+    checker.single.check_complete(&checker.kept);
+    checker.group.check_complete(&checker.kept);
+    for Follower { name, tallied, .. } in &checker.followers {
+        println!("{name}: {tallied:?}");
+    }
+    println!("{} messages kept, {} s", checker.kept.count(), started.elapsed().as_secs());
 }

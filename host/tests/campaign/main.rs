@@ -44,4 +44,9 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % end
     }
+
+    /// Others, for somebody else.
+    fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX) | 1)
+    }
 }

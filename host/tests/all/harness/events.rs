@@ -37,20 +37,24 @@ pub struct Event {
 impl Events {
     /// Asks for the stream; the server must grant it.
     pub async fn open(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        let events = Self::request(http, query, headers).await;
-        assert!(events.head.starts_with("HTTP/1.1 200 "), "{}", events.head);
-        events
+        Self::try_open(http, query, headers).await.expect("an answer")
     }
 
-    /// Asks for it, whatever the answer.
-    pub async fn request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
-        let mut socket = within("a connection", TcpStream::connect(http)).await.expect("a connection");
+    /// The same; none if there is no server any more.
+    pub async fn try_open(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Option<Self> {
+        let events = Self::try_request(http, query, headers).await?;
+        assert!(events.head.starts_with("HTTP/1.1 200 "), "{}", events.head);
+        Some(events)
+    }
+
+    async fn try_request(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Option<Self> {
+        let mut socket = within("a connection", TcpStream::connect(http)).await.ok()?;
         let mut request = format!("GET /v1/subscribe{query} HTTP/1.1\r\nhost: {http}\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str("\r\n");
-        within("room to send", socket.write_all(request.as_bytes())).await.expect("it is sent");
+        within("room to send", socket.write_all(request.as_bytes())).await.ok()?;
         let (raw, text, waiting) = (Vec::new(), String::new(), VecDeque::new());
         let mut new = Self { socket, raw, text, waiting, head: String::new(), ended: false, comments: 0 };
         loop {
@@ -58,9 +62,11 @@ impl Events {
                 let head: Vec<u8> = new.raw.drain(..at + 4).collect();
                 new.head = String::from_utf8(head).expect("the head is text").to_ascii_lowercase();
                 new.head.replace_range(..5, "HTTP/");
-                return new;
+                return Some(new);
             }
-            assert!(new.read().await, "no answer: {:?}", String::from_utf8_lossy(&new.raw));
+            if !new.read().await {
+                return None;
+            }
         }
     }
 
@@ -79,19 +85,12 @@ impl Events {
     /// The next event; none at the end of the stream.
     pub async fn try_next(&mut self) -> Option<Event> {
         loop {
+            // Some may have come together with the head.
+            self.take_events();
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            // What came with the head, too.
-            self.take_chunks();
-            while let Some((block, rest)) = self.text.split_once("\n\n") {
-                match parse_event(block) {
-                    Some(event) => self.waiting.push_back(event),
-                    None => self.comments += 1,
-                }
-                self.text = rest.to_owned();
-            }
-            if self.waiting.is_empty() && (self.ended || !self.read().await) {
+            if self.ended || !self.read().await {
                 return None;
             }
         }
@@ -107,6 +106,17 @@ impl Events {
         let event = self.next().await;
         assert_eq!(event.name, name, "{event:?}");
         event
+    }
+
+    fn take_events(&mut self) {
+        self.take_chunks();
+        while let Some((block, rest)) = self.text.split_once("\n\n") {
+            match parse_event(block) {
+                Some(event) => self.waiting.push_back(event),
+                None => self.comments += 1,
+            }
+            self.text = rest.to_owned();
+        }
     }
 
     /// Moves whole chunks (RFC 9112, section 7.1) to the text.

@@ -121,6 +121,8 @@ impl Whole {
             Some(Since::Places(since)) => since,
             _ => Places::default(),
         };
+        // What is read from the oldest message on was not seen, or the next connection would begin there again.
+        seen.0.retain(|log, _| !oldest.0.contains_key(log));
         for (log, place) in &places.0 {
             seen.saw(log, place.0, place.1);
         }

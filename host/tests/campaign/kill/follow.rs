@@ -1,0 +1,176 @@
+//! Those who subscribe, are cut off, and come back with the places of what they have seen.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_contract::topic::Pattern;
+
+use super::kept::{Kept, LOGS, Message, Place, places_json};
+use super::stream::Stream;
+use super::{Load, Tallied};
+use crate::Dice;
+use crate::harness::Reach;
+
+/// One subscriber, through all its connections.
+pub(super) struct Follower {
+    pub(super) name: &'static str,
+    pub(super) pattern: Pattern,
+    /// It reads server-sent events.
+    pub(super) by_events: bool,
+    /// Of each log the last that it has seen: what a client keeps.
+    pub(super) places: [Option<Place>; 2],
+    /// Of each log the last that it has seen and that is known to be kept,
+    sure: [Option<Place>; 2],
+    /// and the offset from which on its messages have to be the next that it sees.
+    next: [usize; 2],
+    /// What it has seen behind all that is known to be kept.
+    fresh: [Vec<Message>; 2],
+    pub(super) tallied: Tallied,
+}
+
+impl Follower {
+    pub(super) fn new(name: &'static str, pattern: &str, by_events: bool) -> Self {
+        let pattern = pattern.parse().expect("a pattern");
+        let (places, sure, next, fresh) = Default::default();
+        Self { name, pattern, by_events, places, sure, next, fresh, tallied: Tallied::default() }
+    }
+
+    /// Whether the router must know a place: it survived, or it was given in this very life.
+    fn is_known(&self, kept: &Kept, log: usize) -> bool {
+        let place = self.places[log];
+        let fresh = self.fresh[log].last().map(Message::place);
+        place.is_some_and(|place| kept.has(log, place) || fresh == Some(place))
+    }
+
+    /// The next message of a log that it must see, of those that are known to be kept.
+    fn expected<'a>(&self, kept: &'a Kept, log: usize) -> Option<&'a Message> {
+        kept.log(log)[self.next[log]..].iter().find(|message| self.pattern.matches(&message.topic))
+    }
+
+    /// What the router says first. False: it is better to come back with places that survived.
+    fn opened(&mut self, kept: &Kept, answer: &Value, from_start: bool) -> bool {
+        assert_eq!(answer["ok"], true, "{}: {answer}", self.name);
+        let known = [self.is_known(kept, 0), self.is_known(kept, 1)];
+        let places = [self.places[0].filter(|_| known[0]), self.places[1].filter(|_| known[1])];
+        assert_eq!(answer["places"], places_json(&places), "{}: {:?}, {answer}", self.name, self.places);
+        let is_lost = |log: &usize| self.places[*log].is_some() && !known[*log];
+        let lost: Vec<usize> = (0..LOGS.len()).filter(is_lost).collect();
+        assert_eq!(answer["recovered"], lost.is_empty(), "{}: {:?}, {answer}", self.name, self.places);
+        let named = answer["oldest"].as_object().map_or(0, serde_json::Map::len);
+        assert_eq!(named, lost.len(), "{}: {answer}", self.name);
+        self.tallied.opened += 1;
+        self.tallied.lost += u64::from(!lost.is_empty());
+        for log in lost {
+            let place = &answer["oldest"][LOGS[log]];
+            assert_eq!(place["offset"], 0, "{answer}");
+            if let Some(first) = kept.log(log).first() {
+                assert_eq!(place["epoch"], first.epoch, "{answer}");
+            }
+            if from_start {
+                (self.next[log], self.sure[log]) = (0, None);
+                self.tallied.from_start += 1;
+            }
+            self.places[log] = self.sure[log];
+        }
+        from_start || answer["recovered"] == true
+    }
+
+    fn take(&mut self, kept: &Kept, message: Message) {
+        let log = message.log;
+        self.places[log] = Some(message.place());
+        match self.expected(kept, log) {
+            Some(expected) => {
+                assert_eq!(message, *expected, "{}: a gap, a double, or out of order", self.name);
+                self.next[log] = expected.offset as usize + 1;
+                self.sure[log] = self.places[log];
+            }
+            None => {
+                self.next[log] = kept.log(log).len();
+                let before = self.fresh[log].last().map(Message::place);
+                assert!(before < self.places[log], "{}: {message:?} after {before:?}", self.name);
+                assert!(self.pattern.matches(&message.topic), "{}: {message:?}", self.name);
+                self.fresh[log].push(message);
+            }
+        }
+    }
+
+    fn caught_up(&self, kept: &Kept) {
+        for log in 0..LOGS.len() {
+            assert_eq!(self.expected(kept, log), None, "{} has not caught up", self.name);
+        }
+    }
+
+    /// After a crash: what it saw must be what is kept, without a gap, and then what was lost.
+    pub(super) fn settle(&mut self, kept: &Kept) {
+        for log in 0..LOGS.len() {
+            let mut numbers = std::collections::BTreeMap::new();
+            for seen in std::mem::take(&mut self.fresh[log]) {
+                let before = numbers.insert(seen.topic.clone(), seen.number);
+                assert!(before < Some(seen.number), "{}: {seen:?} after {before:?}", self.name);
+                match self.expected(kept, log) {
+                    Some(expected) if *expected == seen => {
+                        self.next[log] = seen.offset as usize + 1;
+                        self.sure[log] = Some(seen.place());
+                    }
+                    other => {
+                        let skipped = other.is_some_and(|kept| kept.epoch == seen.epoch);
+                        assert!(!skipped, "{}: {seen:?} came, and {other:?} did not", self.name);
+                        assert!(!kept.has(log, seen.place()), "{}: {seen:?}, {other:?}", self.name);
+                        self.tallied.lost_messages += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads until the router is dead; cuts its own connection now and then.
+    pub(super) async fn follow(
+        mut self,
+        reach: Reach,
+        kept: Arc<Kept>,
+        load: Arc<Load>,
+        mut dice: Dice,
+    ) -> Self {
+        loop {
+            let Some((mut stream, answer)) = Stream::open(&self, &reach).await else {
+                load.must_be_dead();
+                return self;
+            };
+            if !self.opened(&kept, &answer, dice.below(8) == 0) {
+                continue;
+            }
+            let mut left =
+                if load.is_last() || dice.below(2) == 0 { u64::MAX } else { 20 + dice.below(1_000) };
+            while left > 0 {
+                let Some((frame, id)) = stream.next().await else {
+                    load.must_be_dead();
+                    return self;
+                };
+                match frame["event"].as_str() {
+                    Some("message") => self.take(&kept, Message::delivered(&frame)),
+                    Some("caught-up") => {
+                        self.caught_up(&kept);
+                        load.caught_up(self.name);
+                    }
+                    _ => panic!("{}: {frame}", self.name),
+                }
+                if let Some(id) = id {
+                    assert_eq!(read_id(&id), places_json(&self.places), "{}: {id}", self.name);
+                }
+                left -= 1;
+            }
+        }
+    }
+}
+
+/// The id of an event, as places.
+fn read_id(id: &str) -> Value {
+    let mut places = json!({});
+    for place in id.split(',') {
+        let parts: Vec<&str> = place.split(':').collect();
+        let [log, epoch, offset] = parts[..] else { panic!("{id}") };
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        places[log] = json!({"epoch": number(epoch), "offset": number(offset)});
+    }
+    places
+}
