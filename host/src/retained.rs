@@ -92,13 +92,14 @@ impl Retained {
             retained.marking.store(false, Ordering::Relaxed);
             tracing::error!(%error, "what was read from the logs is not written: retained messages");
         }
-        retained.follow(false);
+        // Before anything is published: a topic that is another log's by now would be taken from the one before.
+        retained.follow(true);
         let (messages, bytes) = retained.usage();
         if messages > most.messages || bytes > most.bytes {
             let what = "more is retained than [limits] allows: nothing is added until it is less";
             tracing::warn!(messages, bytes, "{what}");
         }
-        retained.count();
+        retained.count(&retained.table.read());
         Ok(Arc::new(retained))
     }
 
@@ -197,34 +198,44 @@ impl Retained {
         } else {
             table.insert(Kept::new(message.clone(), place));
         }
-        drop(table);
-        self.count();
+        self.count(&table);
     }
 
-    /// Takes away what a topic retains, if `which` says so of it; the caller holds the lock of the topic's log,
-    /// `log`. False: there was nothing.
-    pub fn remove(
+    /// Takes away what a topic retains; the caller holds the lock of the topic's log. `done` is called when that is
+    /// on the disk. False: there was nothing.
+    pub fn remove(&self, topic: &str, done: OnDurable) -> Result<bool, SubmitError> {
+        self.remove_if(
+            topic,
+            |_| true,
+            |queue| {
+                // Else a start after a crash might find it in a log again.
+                self.store.logs().iter().for_each(|log| self.mark(queue, log));
+                queue.on_durable(done);
+            },
+        )
+    }
+
+    /// The same, if it has expired.
+    pub fn remove_expired(&self, topic: &str, now_us: u64) -> Result<bool, SubmitError> {
+        self.remove_if(topic, |kept| kept.has_expired(now_us), |_| {})
+    }
+
+    fn remove_if(
         &self,
         topic: &str,
-        log: Option<usize>,
         which: impl FnOnce(&Kept) -> bool,
-        done: Option<OnDurable>,
+        also: impl FnOnce(&mut Queue),
     ) -> Result<bool, SubmitError> {
         if !self.table.read().get(topic).is_some_and(which) {
             return Ok(false);
         }
         self.store.writer().submit(|queue| {
             queue.state(&self.space, topic.as_bytes().to_vec(), None);
-            // Else a start after a crash might find it in the log again.
-            if let Some(log) = log.and_then(|at| self.store.logs().get(at)) {
-                self.mark(queue, log);
-            }
-            if let Some(done) = done {
-                queue.on_durable(done);
-            }
+            also(queue);
         })?;
-        self.table.write().remove(topic);
-        self.count();
+        let mut table = self.table.write();
+        table.remove(topic);
+        self.count(&table);
         Ok(true)
     }
 
@@ -260,8 +271,8 @@ impl Retained {
         self.table.read().usage()
     }
 
-    fn count(&self) {
-        let (messages, bytes) = self.usage();
+    fn count(&self, table: &Table) {
+        let (messages, bytes) = table.usage();
         self.metrics.messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }

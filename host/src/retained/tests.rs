@@ -47,14 +47,18 @@ fn shown(retained: &Retained, pattern: &str, page: usize) -> Vec<(String, String
 /// Puts a message into the log as the sequencer does. Without `noted`, as a crash leaves it that comes between the
 /// flush of the log and that of the state.
 fn publish(store: &Store, retained: &Retained, message: &Message, noted: bool) {
+    publish_in(store, 0, retained, message, noted);
+}
+
+fn publish_in(store: &Store, at: usize, retained: &Retained, message: &Message, noted: bool) {
     let (done, wait) = std::sync::mpsc::sync_channel(1);
-    let log = &store.logs()[0];
+    let log = &store.logs()[at];
     let place = store
         .writer()
         .submit(|queue| {
-            let (epoch, offset) = (queue.epoch(0), queue.next_offset(0));
+            let (epoch, offset) = (queue.epoch(at), queue.next_offset(at));
             let place = Place { log: Arc::clone(log.name()), epoch, offset };
-            queue.record(0, offset, message.clone());
+            queue.record(at, offset, message.clone());
             if noted {
                 let draft = draft(message, Some(log.name()));
                 retained.submit(queue, &message.topic, message.expires_us(), draft, Some(&place));
@@ -66,7 +70,7 @@ fn publish(store: &Store, retained: &Retained, message: &Message, noted: bool) {
         .unwrap();
     wait.recv().unwrap().unwrap();
     if noted {
-        retained.put(message, Some((0, &place)));
+        retained.put(message, Some((at, &place)));
     }
 }
 
@@ -157,8 +161,8 @@ fn what_was_deleted_by_hand_or_imported_stays_as_it_is() {
     let open = store(folder.path());
     let retained = load(&open);
     publish(&open, &retained, &message("a", "x", None), true);
-    assert!(retained.remove("a", Some(0), |_| true, None).unwrap());
-    assert!(!retained.remove("a", Some(0), |_| true, None).unwrap());
+    assert!(retained.remove("a", Box::new(drop)).unwrap());
+    assert!(!retained.remove("a", Box::new(drop)).unwrap());
     open.writer()
         .submit(|queue| {
             queue.record(0, queue.next_offset(0), message("imported", "x", None));
@@ -168,6 +172,26 @@ fn what_was_deleted_by_hand_or_imported_stays_as_it_is() {
     drop((retained, open));
     let open = store(folder.path());
     assert_eq!(load(&open).usage(), (0, 0));
+}
+
+#[test]
+fn a_topic_that_goes_to_another_log_is_not_taken_from_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let logs = ["b", "a"].map(crate::store::LogOptions::new).into();
+        Store::open(folder.path(), StoreOptions { logs, free_floor_bytes: 0, ..StoreOptions::default() })
+            .unwrap()
+    };
+    let store = open();
+    publish_in(&store, 1, &load(&store), &message("x", "old", None), false);
+    publish_in(&store, 1, &load(&store), &message("y", "old", None), false);
+    drop(store);
+    let store = open();
+    let retained = load(&store);
+    publish_in(&store, 0, &retained, &message("x", "new", None), true);
+    publish_in(&store, 0, &retained, &message("y", "", None), true);
+    drop((store, retained));
+    assert_eq!(shown(&load(&open()), "#", 9), [("x".to_owned(), "new".to_owned())]);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{Readers, Sequencer};
+use super::Sequencer;
 use crate::message::{Message, Outcome, Place, Routed, now_us};
 use crate::retained::{self, Draft, Reserved, Retained};
 use crate::store::{OnDurable, Queue, Store, SubmitError};
 
-/// Expired messages that are taken away in one go.
+/// Expired messages that are looked up in one go.
 const SWEEP: usize = 1_024;
 
 /// What the messages of a pass change.
@@ -78,26 +78,27 @@ impl Sequencer {
     /// Takes a topic's retained message away; nobody is told. `done` is called when that is on the disk. False: there
     /// is none.
     pub fn forget_retained(&self, topic: &str, done: OnDurable) -> Result<bool, SubmitError> {
-        self.in_lane_of(topic, |log| self.retained.remove(topic, log, |_| true, Some(done)))
+        self.in_lane_of(topic, || self.retained.remove(topic, done))
     }
 
     /// Takes away what has expired, and lets the marks follow their logs. To be called now and then.
     pub fn tend_retained(&self) {
         let now = now_us();
-        for topic in self.retained.expired(now, SWEEP) {
-            let expired = |kept: &retained::Kept| kept.has_expired(now);
-            if self.in_lane_of(&topic, |log| self.retained.remove(&topic, log, expired, None)).is_err() {
-                // Later, when the writer takes it; until then nobody is sent it.
+        let swept = |topic: &Arc<str>| self.in_lane_of(topic, || self.retained.remove_expired(topic, now));
+        loop {
+            let expired = self.retained.expired(now, SWEEP);
+            // A writer that takes nothing now does so later; until then nobody is sent what has expired.
+            let all = expired.iter().all(|topic| swept(topic).is_ok());
+            if !all || expired.len() < SWEEP {
                 break;
             }
         }
         self.retained.follow(false);
     }
 
-    fn in_lane_of<R>(&self, topic: &str, work: impl FnOnce(Option<usize>) -> R) -> R {
-        let log = self.log_of(topic);
-        let lane = log.and_then(|at| self.lanes.get(at)).map_or(&self.unlogged, |lane| &lane.readers);
-        let _readers: parking_lot::MutexGuard<'_, Readers> = lane.lock();
-        work(log)
+    fn in_lane_of<R>(&self, topic: &str, work: impl FnOnce() -> R) -> R {
+        let lane = self.log_of(topic).and_then(|at| self.lanes.get(at));
+        let _readers = lane.map_or(&self.unlogged, |lane| &lane.readers).lock();
+        work()
     }
 }

@@ -7,7 +7,8 @@
 //! DIR/lock                  empty; locked by the one process that has the store open
 //! DIR/state/                one database
 //!   tree "meta"             "format" → version u32
-//!   tree "s/" SPACE         key-value space of a plugin (see below)
+//!   tree "s/" SPACE         key-value space of a plugin (see below), or with `$` of the router itself: dead
+//!                           letters, durable consumers, retained messages, whose pairs they define
 //!   tree "t/" TABLE         key → value, as the caller gives them
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
