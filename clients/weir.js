@@ -88,33 +88,56 @@ class Subscription extends Reader {
   #key = this.options.storageKey ?? `weir:${this.frame.topic}`;
   /** @type {Places | null} Null until the router has answered: so long it begins as `since` says. */
   places = JSON.parse(this.options.storage?.getItem(this.#key) ?? "null");
+  /** @type {Places | null} What the places become when all that was missed has come; null behind that. */
+  #goal = null;
+  /** @type {Message[]} */
+  #early = [];
   #ids = new Set();
 
   /** The frame that begins or resumes it. */
   request() {
-    const since = this.places ?? this.frame.since ?? "now";
-    return { ...this.frame, since, retained: !this.places && (this.frame.retained ?? since === "now") };
+    this.#early = [];
+    return this.places ? { ...this.frame, since: this.places, retained: undefined } : this.frame;
+  }
+
+  /** The first messages may overtake the answer, but for those that were missed. @param {Message} message */
+  hold(message) {
+    if (!this.places && (this.frame.since ?? "now") === "now") this.#early.push(message);
   }
 
   /** The places of the answer hold at once, or when all that was missed has come. */
-  begin({ places = {} }, { since }) {
+  begin({ places = {} }, { since = "now" }) {
     this.places ??= {};
-    this.goal = places;
-    if (since === "now") this.advance(places);
+    this.#goal = places;
+    if (since !== "now") return;
+    this.#advance(places);
+    for (const message of this.#early.splice(0)) this.take(message);
+    this.#goal = null;
   }
 
-  /** Gives it to the handler, unless it had it. @param {Message} message */
+  /** All that was missed has come. */
+  catchUp() {
+    if (this.#goal) this.#advance(this.#goal);
+    this.#goal = null;
+  }
+
+  /**
+   * Gives it to the handler, unless it had it. What was missed may come with more before it, when the router has lost
+   * messages; what comes live is new, even in a log that was put back to an older state. @param {Message} message
+   */
   take(message) {
     const { log, epoch, offset, retained } = message;
     const placed = log !== undefined && !retained;
-    if (placed && !this.#isNew(log, message)) return;
+    if (placed && this.#goal && !this.#isNew(log, message)) return;
     if (retained || !this.#isDouble(message)) this.weir.guard(() => this.handler(message), message);
-    if (placed) this.advance({ [log]: { epoch, offset } });
+    if (placed) this.#advance({ [log]: { epoch, offset } });
   }
 
-  advance(places) {
-    for (const [log, place] of Object.entries(places)) if (this.#isNew(log, place)) this.places[log] = place;
-    this.options.storage?.setItem(this.#key, JSON.stringify(this.places));
+  #advance(places) {
+    for (const [log, place] of Object.entries(places)) {
+      if (!this.#goal || this.#isNew(log, place)) this.places[log] = place;
+    }
+    this.weir.guard(() => this.options.storage?.setItem(this.#key, JSON.stringify(this.places)));
   }
 
   #isNew(log, { epoch, offset }) {
@@ -153,6 +176,10 @@ class Consumer extends Reader {
   begin() {
     this.#acks = [...this.#handled.values()];
     this.flush();
+  }
+
+  hold(message) {
+    this.take(message);
   }
 
   take(message) {
@@ -502,7 +529,8 @@ export class Weir {
     if (frame.event === "error") return this.report(new WeirError(frame));
     for (const reader of this.#concerned(frame)) {
       if (frame.event === "message" && reader.state === "live") reader.take(frame);
-      if (frame.event === "caught-up") reader.advance(reader.goal);
+      if (frame.event === "message" && reader.state === "asked") reader.hold(frame);
+      if (frame.event === "caught-up") reader.catchUp();
       if (frame.event === "unsubscribed") this.#end(reader, new WeirError(frame));
       if (frame.event === "gap") this.#gap(reader, frame);
       if (frame.event === "join" || frame.event === "leave") this.guard(() => reader.options.onPresence?.(frame));
@@ -537,6 +565,14 @@ export class Weir {
   }
 
   #unwanted(reader, error) {
+    // The next connection asks again.
+    if (error.outcome === "shutting-down") return (reader.state = "waiting");
+    if (error.outcome === "invalid" && reader.places) {
+      // A log that it was in is gone, perhaps since the page was last open. It begins anew.
+      reader.places = null;
+      this.#gap(reader, { topic: reader.frame.topic, reason: error.reason });
+      return this.#subscribe(reader);
+    }
     const final = !reader.stands || error.outcome === "denied" || error.outcome === "invalid";
     if (final) this.#end(reader, error);
     else this.#lost(1008, `a subscription could not be resumed: ${error.message}`);

@@ -204,32 +204,54 @@ class Subscription(_Reader):
 
     def __init__(self, *given):
         super().__init__(*given)
-        # No places until the router has answered: so long it begins as `since` says.
-        self.places, self.goal, self.ids = None, {}, {}
+        # No places until the router has answered: so long it begins as `since` says. The goal is what they become
+        # when all that was missed has come; none behind that.
+        self.places, self.goal, self.early, self.ids = None, None, [], {}
 
     def request(self):
-        if self.places is not None:
-            return {**self.frame, "since": self.places, "retained": False}
-        since = self.frame.get("since", "now")
-        return {"retained": since == "now", **self.frame, "since": since}
+        self.early = []
+        if self.places is None:
+            return self.frame
+        return {**{key: self.frame[key] for key in self.frame if key != "retained"}, "since": self.places}
+
+    def hold(self, message):
+        """The first messages may overtake the answer, but for those that were missed."""
+        if self.places is None and self.frame.get("since", "now") == "now":
+            self.early.append(message)
 
     def begin(self, answer, frame):
         """The places of the answer hold at once, or when all that was missed has come."""
         self.places, self.goal = self.places or {}, answer.get("places", {})
-        if frame["since"] == "now":
-            self.advance(self.goal)
+        if frame.get("since", "now") == "now":
+            self._advance(self.goal)
+            early, self.early = self.early, []
+            for message in early:
+                self.take(message)
+            self.goal = None
+
+    def catch_up(self):
+        """All that was missed has come."""
+        self._advance(self.goal or {})
+        self.goal = None
 
     def take(self, message):
-        """Gives it to the handler, unless it had it."""
+        """Gives it to the handler, unless it had it.
+
+        What was missed may come with more before it, when the router has lost messages; what comes live is new, even
+        in a log that was put back to an older state.
+        """
         if "log" in message and not message.get("retained"):
-            if not self.advance({message["log"]: {"epoch": message["epoch"], "offset": message["offset"]}}):
+            if not self._advance({message["log"]: {"epoch": message["epoch"], "offset": message["offset"]}}):
                 return
         if message.get("retained") or not self._is_double(message):
             self.weir._handle(lambda: self.handler(message), message)
 
-    def advance(self, places):
+    def _advance(self, places):
         """Whether one of them is behind what was seen so far."""
-        news = {log: place for log, place in places.items() if _order(place) > _order(self.places.get(log))}
+        def is_new(log, place):
+            return self.goal is None or _order(place) > _order(self.places.get(log))
+
+        news = {log: place for log, place in places.items() if is_new(log, place)}
         self.places.update(news)
         return bool(news)
 
@@ -261,6 +283,9 @@ class Consumer(_Reader):
     def begin(self, answer, frame):
         # Acks may have been lost with the connection before.
         self.acks = list(self.handled)
+
+    def hold(self, message):
+        self.take(message)
 
     def take(self, message):
         place = message["log"], message["epoch"], message["offset"]
@@ -640,8 +665,10 @@ class Weir:
         for reader in [reader for reader in self._readers if self._concerns(frame, who, reader)]:
             if event == "message" and reader.state == "live":
                 self._deliver(frame, reader)
+            elif event == "message" and reader.state == "asked":
+                reader.hold(frame)
             elif event == "caught-up":
-                reader.advance(reader.goal)
+                reader.catch_up()
             elif event == "unsubscribed":
                 self._end(reader, WeirError(**frame))
             elif event == "gap":
@@ -696,6 +723,16 @@ class Weir:
         return begun
 
     def _unwanted(self, reader, error):
+        if error.outcome == "shutting-down":
+            reader.state = "waiting"  # The next connection asks again.
+            return
+        if error.outcome == "invalid" and not reader.durable and reader.places is not None:
+            # A log that it was in is gone. It begins anew.
+            reader.state, reader.places = "waiting", None
+            gap = {"topic": reader.frame["topic"], "reason": error.reason}
+            self._tell(reader.on_gap or self._options.on_gap, gap)
+            self._subscribe_all()
+            return
         if reader.ready.done() and error.outcome not in ("denied", "invalid"):
             raise _Lost(1008, f"a subscription could not be resumed: {error}")
         self._end(reader, error)

@@ -10,11 +10,12 @@ import pathlib
 import socket
 import sys
 import threading
+import types
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-from weir import Weir, WeirError, meet, payload  # noqa: E402
+from weir import Subscription, Weir, WeirError, meet, payload  # noqa: E402
 
 PATIENCE = 60
 HOST, PORT = os.environ["WEIR_CONTROL"].split(":")
@@ -118,6 +119,62 @@ class Clients(unittest.TestCase):
         writing.join(PATIENCE)
         self.assertTrue(all(call.result(PATIENCE)["ok"] for call in calls))
         self.assertEqual(seen.until(len(published)), published)
+
+    def test_a_router_that_was_put_back_to_an_older_state_says_so_and_what_it_publishes_then_is_not_taken_for_old(self):
+        gaps, seen, writer = Seen(), Seen(), self.client()
+        self.client().subscribe("backup", seen.data, on_gap=gaps.add)
+
+        def publish(numbers):
+            for call in [writer.publish_nowait("backup", data=n, level="logged") for n in numbers]:
+                self.assertTrue(call.result(PATIENCE)["ok"])
+
+        publish(range(10))
+        seen.until(10)
+        control("stop")
+        control("save")
+        control("up")
+        publish(range(10, 500))
+        seen.until(500)
+        control("stop")
+        control("restore")
+        control("up")
+        gap = gaps.until(1)[0]
+        self.assertEqual([gap["topic"], list(gap["oldest"])], ["backup", ["default"]])
+        last = 500
+        publish([last])
+        while len(seen.all) == 500:  # Until it has caught up, nobody can tell what is new.
+            last += 1
+            publish([last])
+        publish(range(last + 1, last + 11))
+        numbers = seen.until_true(lambda: seen.all[-1] == last + 10)
+        self.assertEqual(numbers, [*range(500), *range(numbers[500], last + 11)])
+        self.assertLess(numbers[500], 950, "at an offset that an older message had")
+
+    def test_a_subscription_waits_for_the_next_router_when_one_is_stopping(self):
+        reader = Subscription(None, {"topic": "a"}, None, None, None)
+        reader.state = "asked"
+        Weir._unwanted(None, reader, WeirError("shutting-down"))
+        self.assertEqual((reader.state, reader.ready.done()), ("waiting", False))
+
+    def test_a_subscription_whose_log_is_gone_begins_anew_and_says_so(self):
+        asked, gaps = [], []
+        router = types.SimpleNamespace(_subscribe_all=lambda: asked.append(reader.request()),
+                                       _tell=lambda hearer, gap: hearer(gap))
+        reader = Subscription(router, {"topic": "a"}, None, gaps.append, None)
+        reader.begin({"places": {"b": {"epoch": 1, "offset": 6}}}, {"topic": "a"})
+        Weir._unwanted(router, reader, WeirError("invalid", "no log"))
+        self.assertEqual((asked, gaps), ([{"topic": "a"}], [{"topic": "a", "reason": "no log"}]))
+
+    def test_messages_that_overtake_the_answer_wait_for_it(self):
+        router, seen = types.SimpleNamespace(_handle=lambda job, message: job()), []
+        reader = Subscription(router, {"topic": "a"}, lambda message: seen.append(message["offset"]), None, None)
+        self.assertEqual(reader.request(), {"topic": "a"})
+        reader.hold({"topic": "a", "log": "b", "epoch": 1, "offset": 7, "from": "c"})
+        self.assertEqual(seen, [])
+        reader.begin({"places": {"b": {"epoch": 1, "offset": 6}}}, {"topic": "a"})
+        reader.take({"topic": "a", "log": "b", "epoch": 1, "offset": 8, "from": "c"})
+        self.assertEqual(seen, [7, 8])
+        self.assertEqual(reader.request()["since"], {"b": {"epoch": 1, "offset": 8}})
 
     def test_overlapping_subscriptions_each_keep_their_order_over_a_restart(self):
         reader, writer, everything, some = self.client(), self.client(), Seen(), Seen()

@@ -1,9 +1,11 @@
-/** A WebSocket for Node before 22, which has none: as much of one as the tests of `weir.js` need. */
+/**
+ * A WebSocket for Node before 22, which has none: as much of one as the tests of `weir.js` need. To be imported before it.
+ */
 
 import { createHash, randomBytes } from "node:crypto";
 import { request } from "node:http";
 
-export class TinyWebSocket {
+globalThis.WebSocket ??= class {
   #socket;
   #read = Buffer.alloc(0);
   #closed = false;
@@ -61,6 +63,7 @@ export class TinyWebSocket {
       const opcode = this.#read[0] & 15;
       this.#read = this.#read.subarray(start + size);
       if (opcode === 1) this.onmessage?.({ data: payload.toString() });
+      if (opcode === 9) this.#write(10, payload);
       if (opcode === 8) this.#end(payload.length ? payload.readUInt16BE() : 1005, payload.subarray(2).toString());
     }
   }
@@ -71,4 +74,4 @@ export class TinyWebSocket {
     this.#socket?.end();
     this.onclose?.({ code, reason });
   }
-}
+};

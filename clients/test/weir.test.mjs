@@ -8,8 +8,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, test } from "node:test";
 
+import "./websocket.mjs";
 import { Weir, WeirError, meet } from "../weir.js";
-import { TinyWebSocket } from "./websocket.mjs";
 
 const [host, port] = process.env.WEIR_CONTROL.split(":");
 const opened = [];
@@ -28,7 +28,7 @@ const [key] = (await control("key tests")).split(" ");
 
 /** A client that reconnects quickly, and whose complaints fail its test. */
 function client(options = {}) {
-  const quick = { key, clientId: "js", retryMaxMs: 500, onGap: () => {}, WebSocket: globalThis.WebSocket ?? TinyWebSocket };
+  const quick = { key, clientId: "js", retryMaxMs: 500, onGap: () => {} };
   const weir = new Weir(process.env.WEIR_URL, { ...quick, onError: assert.ifError, ...options });
   opened.push(weir);
   return weir;
@@ -60,6 +60,19 @@ test("patterns meet as MQTT says", () => {
   const together = (pair) => meet(...pair.split(" ").map((pattern) => pattern.split("/")));
   assert.deepEqual(cases.filter((pair) => !together(pair)), []);
   assert.deepEqual(strangers.filter(together), []);
+});
+
+test("the wait before a new connection is random, below a bound that doubles", async () => {
+  const [random, later] = [Math.random, globalThis.setTimeout];
+  const waits = new Seen();
+  let going = true;
+  Math.random = () => 0.5;
+  globalThis.setTimeout = (call, wait) => (waits.add(wait), setImmediate(() => going && call()));
+  client({ key: () => Promise.reject(new Error("no key")), onError: () => {}, retryMaxMs: 2_000 });
+  const found = await waits.until(6);
+  going = false;
+  [Math.random, globalThis.setTimeout] = [random, later];
+  assert.deepEqual(found.slice(0, 6), [125, 250, 500, 1_000, 1_000, 1_000]);
 });
 
 test("what is published comes as it was, and what is refused says why", async () => {
@@ -101,6 +114,81 @@ test("a subscriber misses nothing, and sees nothing twice, through kills and sto
   going = false;
   await writing;
   assert.deepEqual(await seen.until(next), numbers(0, next));
+});
+
+test("a router that was put back to an older state says so, and what it publishes then is not taken for old", async () => {
+  const gaps = new Seen();
+  const [reader, writer] = [client({ onGap: gaps.add }), client()];
+  const seen = new Seen();
+  await reader.subscribe({ topic: "backup" }, ({ data }) => seen.add(data));
+  const publish = (from, to) => Promise.all(numbers(from, to).map((data) => writer.publish({ topic: "backup", data, level: "logged" })));
+  await publish(0, 10);
+  await seen.until(10);
+  await control("stop");
+  await control("save");
+  await control("up");
+  await publish(10, 500);
+  await seen.until(500);
+  await control("stop");
+  await control("restore");
+  await control("up");
+  const [{ topic, oldest }] = await gaps.until(1);
+  assert.deepEqual([topic, Object.keys(oldest)], ["backup", ["default"]]);
+  // Until it has caught up, nobody can tell what is new.
+  let next = 500;
+  while (seen.length === 500) await publish(next, ++next);
+  await publish(next, next + 10);
+  const found = await seen.until(next + 10 - seen[500] + 500);
+  assert.deepEqual(found, [...numbers(0, 500), ...numbers(found[500], next + 10)]);
+  assert.ok(found[500] < 950, "at an offset that an older message had");
+});
+
+/** A router that gives these answers, one list after the other, and `CUT`s the connection. */
+const CUT = {};
+function scripted(answers, asked) {
+  return class {
+    constructor() {
+      setImmediate(() => this.onopen());
+    }
+    send(text) {
+      const { id, action, ...frame } = JSON.parse(text);
+      asked.push(frame);
+      for (const answer of answers.shift()) {
+        if (answer === CUT) setImmediate(() => this.onclose({ code: 1001, reason: "the router is stopping" }));
+        else this.onmessage({ data: JSON.stringify(answer.event ? answer : { id, ...answer }) });
+      }
+    }
+    close() {}
+  };
+}
+
+const message = (offset) => ({ event: "message", topic: "a", log: "b", epoch: 1, offset, from: "c", data: offset });
+const place = (offset) => ({ b: { epoch: 1, offset } });
+
+test("a subscription waits for the next router when one is stopping, and takes what overtakes the answer", async () => {
+  const answers = [
+    [{ ok: false, outcome: "shutting-down" }, CUT],
+    [message(7), { ok: true, topic: "a", places: place(6) }, message(8), CUT],
+    [{ ok: true, topic: "a", places: {}, recovered: true }, message(8), message(9), { event: "caught-up", topic: "a" }, message(10)],
+  ];
+  const [asked, seen] = [[], new Seen()];
+  await client({ WebSocket: scripted(answers, asked) }).subscribe({ topic: "a" }, ({ data }) => seen.add(data));
+  assert.deepEqual(await seen.until(4), [7, 8, 9, 10]);
+  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a" }, { topic: "a", since: place(8) }]);
+});
+
+test("a subscription whose log is gone begins anew and says so", async () => {
+  const answers = [
+    [{ ok: true, topic: "a", places: place(6) }, CUT],
+    [{ ok: false, outcome: "invalid", reason: "no log" }],
+    [{ ok: true, topic: "a", places: {} }, message(0)],
+  ];
+  const [asked, seen, gaps] = [[], new Seen(), []];
+  const weir = client({ WebSocket: scripted(answers, asked), onGap: (gap) => gaps.push(gap) });
+  await weir.subscribe({ topic: "a" }, ({ data }) => seen.add(data));
+  assert.deepEqual(await seen.until(1), [0]);
+  assert.deepEqual(gaps, [{ topic: "a", reason: "no log" }]);
+  assert.deepEqual(asked, [{ topic: "a" }, { topic: "a", since: place(6) }, { topic: "a" }]);
 });
 
 test("overlapping subscriptions each keep their order over a restart", async () => {

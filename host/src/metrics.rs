@@ -47,8 +47,6 @@ pub struct Metrics {
     durable: Family<ByName, Gauge>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
-    /// Versions taken back because they failed too often.
-    pub plugin_rollbacks: Counter,
     /// Messages set aside.
     pub dead_letters: Counter,
     /// Requests that wait for their reply.
@@ -93,12 +91,10 @@ impl Metrics {
         let families = gateway::Families::register(&mut registry);
         let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
-        let [plugin_swaps, plugin_rollbacks, dead_letters] = std::array::from_fn(|_| Counter::default());
+        let [plugin_swaps, dead_letters] = std::array::from_fn(|_| Counter::default());
         let failures = "Plugin versions that did not go live, by the step that failed";
         registry.register("plugin_load_failures", failures, Family::clone(&loads));
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
-        let rollbacks = "Plugin versions taken back because they failed too often";
-        registry.register("plugin_rollbacks", rollbacks, plugin_rollbacks.clone());
         let store_incidents = Gauge::default();
         let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
         registry.register("store_incidents", incidents, store_incidents.clone());
@@ -120,7 +116,6 @@ impl Metrics {
             appended,
             durable,
             plugin_swaps,
-            plugin_rollbacks,
             dead_letters,
             requests,
             consumers,

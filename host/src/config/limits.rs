@@ -51,6 +51,9 @@ pub struct Limits {
     /// Until the end of the body.
     #[serde(deserialize_with = "unit::duration")]
     pub body: Duration,
+    /// A WebSocket peer that sends nothing for so long is pinged, and closed when it stays silent as long again.
+    #[serde(deserialize_with = "unit::duration")]
+    pub silence: Duration,
     /// A socket that takes no byte for so long is closed.
     #[serde(deserialize_with = "unit::duration")]
     pub write: Duration,
@@ -75,6 +78,7 @@ impl Default for Limits {
             first_byte: Duration::from_secs(10),
             headers: Duration::from_secs(10),
             body: Duration::from_secs(30),
+            silence: Duration::from_secs(30),
             write: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }

@@ -142,6 +142,7 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("limits", "first_byte", limits.first_byte, Duration::MAX),
         ("limits", "headers", limits.headers, Duration::MAX),
         ("limits", "body", limits.body, Duration::MAX),
+        ("limits", "silence", limits.silence, Duration::MAX),
         ("limits", "write", limits.write, Duration::MAX),
         ("plugin", "deadline", plugin.deadline, MAX_DEADLINE),
         ("plugin", "init_deadline", plugin.init_deadline, MAX_DEADLINE),

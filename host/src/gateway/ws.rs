@@ -17,6 +17,7 @@ mod handshake;
 mod meter;
 mod reader;
 mod run;
+mod silence;
 mod writer;
 
 pub(crate) use connection::{Connection, Expected};

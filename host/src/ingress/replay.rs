@@ -42,7 +42,7 @@ pub(super) struct Replays {
     stopping: CancellationToken,
 }
 
-/// Why a replay ends before it has caught up: the session has ended, or the router stops.
+/// Why a replay ends before it has caught up: the session or the subscription has ended, or the router stops.
 struct Ended;
 
 impl Replays {
@@ -83,15 +83,18 @@ impl Replays {
         let read = stream::iter(logs.map(Ok)).try_for_each_concurrent(LOGS, async |(log, start)| {
             Reading { replays: self, session, subscription, log }.run(start).await
         });
-        if read.await.is_ok() {
-            self.router.caught_up();
-            if replay.announced {
-                session.notify(Notice::CaughtUp { pattern: subscription.pattern().as_str() });
+        let all = read.await;
+        subscription.unless_ended(|| {
+            if all.is_ok() {
+                self.router.caught_up();
+                if replay.announced {
+                    session.notify(Notice::CaughtUp { pattern: subscription.pattern().as_str() });
+                }
+            } else {
+                // Nothing, if that is why; else nobody would know that there is no more to come.
+                session.outbound.close(1011, "a replay has failed");
             }
-        } else {
-            // Nothing, if that is why; else nobody would know that there is no more to come.
-            session.outbound.close(1011, "a replay has failed");
-        }
+        });
     }
 }
 
@@ -184,16 +187,18 @@ impl Reading<'_> {
 
     async fn push(&self, routed: &Arc<Routed>) -> Result<(), Ended> {
         self.session.outbound.room_for(routed.message.size()).await;
-        match self.session.outbound.push_message(routed, Overflow::Disconnect) {
-            Pushed::Queued => Ok(()),
-            Pushed::Lost | Pushed::Overflowed | Pushed::Closed => Err(Ended),
+        let push = || self.session.outbound.push_message(routed, Overflow::Disconnect);
+        match self.subscription.unless_ended(push) {
+            Some(Pushed::Queued) => Ok(()),
+            Some(Pushed::Lost | Pushed::Overflowed | Pushed::Closed) | None => Err(Ended),
         }
     }
 
     fn tell_missing(&self, from: u64, end: u64) {
         if from < end {
             let (epoch, log) = (self.log.epoch_of(from), self.log.name());
-            self.session.notify(Notice::Missing { log, epoch, from, to: end - 1 });
+            let notice = Notice::Missing { log, epoch, from, to: end - 1 };
+            self.subscription.unless_ended(|| self.session.notify(notice));
         }
     }
 

@@ -146,3 +146,41 @@ impl Drop for Ticket {
 fn token(topic: &str) -> Option<Token> {
     URL_SAFE_NO_PAD.decode(topic.strip_prefix(REPLIES)?).ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Grant, Principal};
+    use crate::session::OutboundLimits;
+
+    #[test]
+    fn places_are_counted_by_session_and_in_all_and_come_back() {
+        let waiting = Arc::new(Waiting::new(&Limits::default(), Gauge::default()));
+        let session = |n: usize| {
+            let grant =
+                Grant { tenant: "main".into(), name: "a".into(), origin: "page".into(), ..Grant::default() };
+            let principal = Principal::new(grant, "open".into(), "http", "s").unwrap();
+            let limits = OutboundLimits { messages: 1, bytes: 1 };
+            Arc::new(Session::new(format!("s{n}").into(), principal, "http", String::new(), limits, None))
+        };
+        let busy = |session: &Arc<Session>| match waiting.ticket(session) {
+            Err(Unanswered::Busy { most, of }) => (most, of),
+            _ => panic!("there was a place"),
+        };
+        let mut tickets = Vec::new();
+        for n in 0..IN_ALL / OF_A_SESSION {
+            let session = session(n);
+            tickets.extend((0..OF_A_SESSION).map(|_| waiting.ticket(&session).ok().unwrap()));
+            if n == 0 {
+                assert_eq!(busy(&session), (OF_A_SESSION, "this connection"));
+            }
+        }
+        let late = session(IN_ALL);
+        assert_eq!(busy(&late), (IN_ALL, "the router"));
+        tickets.pop();
+        tickets.push(waiting.ticket(&late).ok().unwrap());
+        drop(tickets);
+        let table = waiting.table.lock();
+        assert!(table.requests.is_empty() && table.of_sessions.is_empty(), "nothing is left behind");
+    }
+}

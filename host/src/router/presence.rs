@@ -214,7 +214,7 @@ mod tests {
 
     fn heard(session: &Session) -> Vec<String> {
         let mut items = std::collections::VecDeque::new();
-        session.outbound.try_take(&mut items);
+        while session.outbound.try_take(&mut items) {}
         let text = |item| match item {
             Item::Control(frame) => String::from_utf8(frame.to_vec()).unwrap(),
             other => panic!("{other:?}"),

@@ -100,11 +100,20 @@ impl Subscription {
         self.ended.as_ref()
     }
 
-    /// Gives up the replay.
+    /// Gives up the replay. Nothing of it comes any more when this has returned.
     pub(crate) fn end(&self) {
         if let Some(ended) = &self.ended {
+            let _ways = self.ways.lock();
             ended.cancel();
         }
+    }
+
+    /// Says something of the replay, unless it was given up: behind the answer that ends it, what comes belongs to
+    /// another one. It must not wait, and knows nothing of this subscription.
+    pub fn unless_ended<R>(&self, say: impl FnOnce() -> R) -> Option<R> {
+        let _ways = self.ways.lock();
+        let ended = self.ended.as_ref().is_some_and(CancellationToken::is_cancelled);
+        (!ended).then(say)
     }
 
     /// Whether a message of this log has come, or will come, by this subscription without a replay.
@@ -206,6 +215,17 @@ mod tests {
         assert!(matches!(one.open_gate(0), Gated::Live));
         assert_eq!(one.offer(0, &routed(9)), Offer::Live);
         assert!(one.is_live() && one.covers(0, "a", 5) && !one.covers(0, "a", 4) && !one.covers(0, "b", 9));
+    }
+
+    #[test]
+    fn what_was_given_up_says_nothing() {
+        let one = behind();
+        assert_eq!(one.unless_ended(|| 7), Some(7));
+        one.end();
+        assert_eq!(one.unless_ended(|| 7), None);
+        let live = Subscription::new(Pattern::parse("a").unwrap(), 1, &[(0, 5)], false);
+        live.end();
+        assert_eq!(live.unless_ended(|| 7), Some(7));
     }
 
     #[test]

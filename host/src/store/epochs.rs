@@ -57,6 +57,11 @@ impl Epochs {
         self.0.iter().find(|span| span.epoch == epoch).map(|span| span.first..span.next)
     }
 
+    /// The first offset of the life after this one.
+    pub(super) fn first_after(&self, epoch: u64) -> Option<u64> {
+        self.0.iter().find(|span| span.epoch > epoch).map(|span| span.first)
+    }
+
     /// Forgets lives that ended before the oldest retained offset: nobody can resume in them.
     pub(super) fn forget_before(&mut self, oldest: u64) {
         self.0.retain(|span| span.next >= oldest);
@@ -143,6 +148,7 @@ mod tests {
         assert_eq!(epochs.range(one), Some(0..10));
         assert_eq!(epochs.range(two), Some(15..u64::MAX));
         assert_eq!(epochs.range(two + 1), None);
+        assert_eq!((epochs.first_after(one), epochs.first_after(two)), (Some(15), None));
         assert_eq!(epochs.last_before(0), None);
         assert_eq!(epochs.last_before(5), Some((one, 4)));
         assert_eq!(epochs.last_before(15), Some((one, 9)), "10 to 14 are lost");

@@ -114,7 +114,7 @@ pub enum Resume {
     Recovered,
     /// Something after the reader's place is gone, or the place is unknown.
     Lost {
-        /// The oldest offset that can be read.
+        /// The first offset that it has not seen and that may be there.
         oldest: u64,
     },
 }
@@ -199,13 +199,17 @@ impl Log {
     /// Whether a reader that has last seen (`epoch`, `offset`) misses nothing when it goes on.
     pub fn resume(&self, epoch: u64, offset: u64) -> Resume {
         let view = self.view();
-        let lost = Resume::Lost { oldest: view.oldest() };
         let assigned = self.0.assigned.load(Ordering::Acquire);
         match view.epochs.range(epoch) {
             Some(range) if range.contains(&offset) && offset < assigned && offset + 1 >= view.oldest() => {
                 Resume::Recovered
             }
-            _ => lost,
+            // It saw all that is kept of this life, and more, which a crash took: it goes on with the next life.
+            Some(range) if offset >= range.end => {
+                let next = view.epochs.first_after(epoch).unwrap_or_default();
+                Resume::Lost { oldest: view.oldest().max(next) }
+            }
+            _ => Resume::Lost { oldest: view.oldest() },
         }
     }
 

@@ -446,6 +446,12 @@ async fn limits_are_told() {
     consumer(&mut b, "3", "t").await;
     let refused = consume_refused(&mut b, json!({"consumer": "4", "topic": "t"})).await;
     assert!(refused.contains("has 3 consumers"), "{refused}");
+    for (kind, key) in [("consumer", "presence"), ("group", "presence"), ("consumer", "group")] {
+        let mut frame = json!({"topic": "t"});
+        (frame[kind], frame[key]) = (json!("5"), json!(true));
+        let refused = consume_refused(&mut a, frame).await;
+        assert!(refused.contains(&format!("`{key}`")), "{refused}");
+    }
     a.subscribe("x").await;
     let refused = consume_refused(&mut a, json!({"consumer": "1", "topic": "t"})).await;
     assert!(refused.contains("3 subscriptions are held"), "{refused}");

@@ -177,7 +177,13 @@ async fn who_saw_more_than_survived_is_told_so() {
     let survived = all.contains(&50);
     assert_eq!(after(&last).await.0, survived, "the last one survived: {survived}");
     let beyond = json!({"epoch": last["epoch"], "offset": last["offset"].as_u64().unwrap() + 1_000});
-    let (recovered, page) = after(&beyond).await;
+    assert_eq!(
+        after(&beyond).await,
+        (false, vec![100]),
+        "it goes on after the crash, and sees nothing twice"
+    );
+    let unknown = json!({"epoch": 7, "offset": 3});
+    let (recovered, page) = after(&unknown).await;
     assert!(!recovered && page.first() == Some(&0), "it begins at the oldest: {page:?}");
     // Page by page, over the seam of the two epochs.
     let (mut paged, mut ask) = (Vec::new(), json!({"action": "history", "topic": "a", "limit": 1}));

@@ -121,7 +121,7 @@ async fn posts_survive_kill_9() {
 async fn only_certificates_of_known_authorities_are_trusted() {
     let receiver = Receiver::start_tls(|_, _| (200, Vec::new())).await;
     let url = format!("https://{}/", receiver.address);
-    let setup = posting(&[url.clone()]);
+    let setup = posting(std::slice::from_ref(&url));
     setup.write_config("[outbox]\nfirst_pause = \"5ms\"\nlongest_pause = \"50ms\"\nmax_attempts = 2\n");
     let child = setup.spawn().await;
     ask_for(&child.reach, [(1, url.clone())]).await;
@@ -204,7 +204,7 @@ async fn a_post_outside_the_grants_takes_its_message_to_the_dead_letters() {
 async fn names_of_private_addresses_need_the_operators_leave() {
     let receiver = Receiver::always(200).await;
     let url = format!("http://localhost:{}/", receiver.address.port());
-    let router = posting(&[url.clone()]).start().await;
+    let router = posting(std::slice::from_ref(&url)).start().await;
     ask_for(&router, [(1, url.clone())]).await;
     until_metric(&router, "weir_outbox_dead_total", 1.0).await;
     assert!(receiver.seen().is_empty());

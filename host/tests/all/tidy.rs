@@ -201,6 +201,41 @@ fn nothing_is_left_for_later() {
     }
 }
 
+/// Where a test named `a::b::c` on the page may stand: the file of `a::b`, without its extension.
+const HOMES: [&str; 3] = ["tests/all", "tests", "src"];
+
+#[test]
+fn every_guarantee_is_shown_by_a_test_that_exists() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(here.join("../docs/guarantees.md")).unwrap();
+    let promises: Vec<_> = page.lines().filter(|line| line.starts_with("| ") && line.contains('.')).collect();
+    assert!(promises.len() > 20, "{} promises", promises.len());
+    for promise in promises {
+        let (_, shown) = promise.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+        for name in shown.split(", ") {
+            let path = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+            let (file, test) =
+                path.and_then(|path| path.rsplit_once("::")).unwrap_or_else(|| panic!("{promise}"));
+            let file = file.replace("::", "/") + ".rs";
+            let texts =
+                HOMES.iter().filter_map(|home| std::fs::read_to_string(here.join(home).join(&file)).ok());
+            assert!(
+                texts.into_iter().any(|text| is_test(&text, test)),
+                "{name} is no test, but shows:\n{promise}"
+            );
+        }
+    }
+}
+
+/// Whether the text has a function of this name under a test's attribute.
+fn is_test(text: &str, name: &str) -> bool {
+    let head = [format!("fn {name}("), format!("async fn {name}(")];
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .any(|pair| pair[0].starts_with("#[t") && head.iter().any(|head| pair[1].starts_with(head)))
+}
+
 #[test]
 fn every_fixture_is_named_by_a_test_or_a_bench() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");

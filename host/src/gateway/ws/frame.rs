@@ -9,6 +9,7 @@ const REASON: usize = 123;
 
 const FINAL_TEXT: u8 = 0x81;
 const FINAL_CLOSE: u8 = 0x88;
+const FINAL_PING: u8 = 0x89;
 
 /// A text frame around what `write` appends, which must be UTF-8.
 pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
@@ -22,6 +23,11 @@ pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes 
         *slot = *byte;
     }
     Bytes::from(frame).slice(start..)
+}
+
+/// A ping without a payload.
+pub(super) fn ping() -> [u8; 2] {
+    [FINAL_PING, 0]
 }
 
 /// What stands in a frame of ours, without the header.

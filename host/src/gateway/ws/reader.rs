@@ -20,6 +20,8 @@ pub(super) struct Reader<R> {
     io: R,
     context: WebSocketContext,
     meter: Meter,
+    /// Bytes came since this was last asked.
+    heard: bool,
 }
 
 /// Why nothing more is to be read.
@@ -47,7 +49,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         // If these few bytes overdo it already, the next read says so.
         meter.feed(&early);
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-        Self { io, context, meter }
+        Self { io, context, meter, heard: false }
     }
 
     /// The next text message. Pongs go to `control`.
@@ -57,7 +59,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Utf8Bytes, End>> {
         loop {
-            let mut bridge = Bridge { io: &mut self.io, meter: &mut self.meter, cx, control };
+            let heard = &mut self.heard;
+            let mut bridge = Bridge { io: &mut self.io, meter: &mut self.meter, heard, cx, control };
             match self.context.read(&mut bridge) {
                 Ok(Message::Text(text)) => return Poll::Ready(Ok(text)),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
@@ -67,6 +70,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Err(error) => return Poll::Ready(Err(self.judge(&error))),
             }
         }
+    }
+
+    /// Whether the peer sent anything since this was last asked.
+    pub(super) fn heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
     }
 
     fn judge(&self, error: &Error) -> End {
@@ -110,6 +118,7 @@ fn failed<T>(code: u16, reason: &str) -> Poll<Result<T, End>> {
 struct Bridge<'a, 'b, R> {
     io: &'a mut R,
     meter: &'a mut Meter,
+    heard: &'a mut bool,
     cx: &'a mut Context<'b>,
     control: &'a Control,
 }
@@ -120,7 +129,10 @@ impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
         match Pin::new(&mut *self.io).poll_read(self.cx, &mut buffer) {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) => Ok(buffer.filled().len()),
+            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) => {
+                *self.heard = true;
+                Ok(buffer.filled().len())
+            }
             Poll::Ready(Ok(())) => Err(io::ErrorKind::InvalidData.into()),
         }
     }

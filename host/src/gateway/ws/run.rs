@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reader::{End, Reader};
+use super::silence::Silence;
 use super::writer::Writer;
 use super::{Connection, Encode};
 use crate::config::Limits;
@@ -71,7 +72,7 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
-        end = take_in(&mut reader, connection, &mut handler) => Ended::Reading(end),
+        end = take_in(&mut reader, connection, &mut handler, limits.silence) => Ended::Reading(end),
         result = writer.run(connection) => Ended::Writing(result),
         () = lease.shutdown() => Ended::Stopping,
     };
@@ -109,9 +110,11 @@ async fn take_in<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     connection: &Connection,
     handler: &mut impl Handler,
+    silence: Duration,
 ) -> End {
+    let mut silence = Silence::new(silence);
     loop {
-        match reader.next(&connection.control).await {
+        match silence.next(reader, &connection.control).await {
             Ok(text) => {
                 connection.metrics.bytes_in.inc_by(text.len() as u64);
                 handler.text(text).await;

@@ -97,7 +97,7 @@ fn an_unclean_end_begins_an_epoch_and_remembers_the_one_before() {
     append(&store, numbered(10));
     assert_eq!(log.resume(first, 9), Resume::Recovered);
     assert_eq!(log.resume(first, 0), Resume::Recovered);
-    assert_eq!(log.resume(first, 12), Resume::Lost { oldest: 0 }, "what it has seen is gone");
+    assert_eq!(log.resume(first, 12), Resume::Lost { oldest: 10 }, "what it has seen is gone");
     assert_eq!(log.resume(log.epoch(), 12), Resume::Recovered);
     assert_eq!(log.resume(log.epoch(), 9), Resume::Lost { oldest: 0 }, "never given in this life");
     assert_eq!(log.resume(log.epoch(), 20), Resume::Lost { oldest: 0 }, "not given yet");
@@ -110,7 +110,7 @@ fn an_unclean_end_begins_an_epoch_and_remembers_the_one_before() {
     drop(store);
     let store = open(crashed.path());
     assert_eq!(store.logs()[0].resume(first, 9), Resume::Recovered);
-    assert_eq!(store.logs()[0].resume(first, 12), Resume::Lost { oldest: 0 });
+    assert_eq!(store.logs()[0].resume(first, 12), Resume::Lost { oldest: 10 });
     assert_eq!(store.logs()[0].resume(second, 19), Resume::Recovered);
 }
 

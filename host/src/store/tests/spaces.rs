@@ -204,6 +204,7 @@ fn a_crash_leaves_the_old_generation_or_the_new_one() {
     new.commit(&[expiring], &[]).unwrap();
     assert_eq!(new.get(b"e").unwrap(), None);
     new.commit(&[], &[]).unwrap();
+    new.flush().unwrap();
     assert_eq!(crash(), (vec!["new".to_owned()], 2));
 }
 

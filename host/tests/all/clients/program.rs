@@ -42,6 +42,19 @@ pub fn python(file: &str) -> Program {
     program
 }
 
+/// A program in JavaScript (`js`) or Python (`python`), which may import the client.
+pub fn written(language: &str, text: &str) -> Program {
+    let (mut program, client, name) = match language {
+        "js" => (Program::new(&["node", "nodejs"], "nodejs"), "weir.js", "example.mjs"),
+        _ => (Program::new(&["python3"], "python3"), "weir.py", "example.py"),
+    };
+    let folder = program.folder.path();
+    std::fs::copy(clients().join(client), folder.join(client)).expect("copy the client");
+    std::fs::write(folder.join(name), text).expect("write the program");
+    program.command.arg(folder.join(name));
+    program
+}
+
 /// A browser without a window, at this address.
 pub fn chromium(url: &str) -> Program {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -80,14 +93,14 @@ impl Program {
         Running { process, folder: self.folder }
     }
 
-    /// Runs it to its end, which must be a good one.
-    pub async fn run(mut self, environment: &[(&str, String)]) {
+    /// Runs it to its end, which must be a good one, and returns what it has said.
+    pub async fn run(mut self, environment: &[(&str, String)]) -> String {
         self.command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut running = self.start();
         let deadline = Instant::now() + PATIENCE;
         loop {
             match running.process.try_wait().expect("its status") {
-                Some(status) if status.success() => return,
+                Some(status) if status.success() => return running.output(),
                 Some(status) => panic!("{status}:\n{}", running.output()),
                 None => assert!(Instant::now() < deadline, "not done in time:\n{}", running.output()),
             }

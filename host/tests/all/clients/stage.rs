@@ -1,6 +1,7 @@
 //! A router that has one address in all its lives, and somebody who ends them when asked to.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -70,6 +71,8 @@ impl Stage {
             "kill" => self.kill(),
             "stop" => self.stop().await,
             "up" => self.up().await,
+            "save" => self.copy_data("data", "saved"),
+            "restore" => self.copy_data("saved", "data"),
             "freeze" => self.router.as_ref().expect("it runs").freeze(),
             "thaw" => self.router.as_ref().expect("it runs").thaw(),
             "key" => {
@@ -82,9 +85,19 @@ impl Stage {
                 let answer = reach.admin("DELETE", &format!("/v1/keys/{argument}"), "").await;
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
-            _ => panic!("{line:?} is no command: kill, stop, up, freeze, thaw, key NAME, revoke ID"),
+            _ => panic!(
+                "{line:?} is no command: kill, stop, up, save, restore, freeze, thaw, key NAME, revoke ID"
+            ),
         }
         "done".to_owned()
+    }
+
+    /// What an operator does with a backup, while the router is down.
+    fn copy_data(&self, from: &str, to: &str) {
+        let [from, to] = [from, to].map(|name| self.setup.folders.root().join(name));
+        drop(std::fs::remove_dir_all(&to));
+        let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs");
+        assert!(copied.success(), "{copied}");
     }
 }
 

@@ -89,6 +89,19 @@ async fn floods_of_control_frames_and_fragments_are_1008() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_answers_no_ping_is_gone() {
+    let router = Setup::open().config(|config| config.limits.silence = Duration::from_secs(1)).start().await;
+    let mut socket = websocket(router.http).await;
+    assert_eq!(frame(&mut socket).await, Some((PING, Vec::new())));
+    // An answer keeps the connection, any frame would.
+    send(&mut socket, PONG, b"").await;
+    assert_eq!(frame(&mut socket).await, Some((PING, Vec::new())));
+    assert_eq!(close_code(&mut socket).await, 1011);
+    until_connected(&router, 0).await;
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreadable_texts_are_told_and_the_connection_stays() {
     let router = Setup::open().start().await;
     let mut socket = websocket(router.http).await;
