@@ -75,8 +75,6 @@ struct Tallied {
     opened: u64,
     /// Openings with a place that a crash took.
     lost: u64,
-    /// Logs that were read from the start because of that.
-    from_start: u64,
     /// Messages that were seen and then taken by a crash.
     lost_messages: u64,
 }
