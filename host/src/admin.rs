@@ -15,6 +15,7 @@
 //! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
+//! | `GET /v1/retained`, `DELETE /v1/retained?topic=TOPIC` | retained messages |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -24,6 +25,7 @@ mod health;
 mod keys;
 mod logs;
 mod rebuild;
+mod retained;
 mod token;
 mod views;
 
@@ -33,6 +35,7 @@ pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
     LogInfo, LogList, LogStat, Logs, UnknownLog,
 };
+pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
 
@@ -46,6 +49,7 @@ use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::PluginView;
+use crate::sequencer::Sequencer;
 use crate::session::Sessions;
 
 /// What the operator's listener shows and changes.
@@ -69,6 +73,8 @@ pub struct AdminState {
     pub consumers: Arc<dyn ConsumerView>,
     /// The logs.
     pub logs: Logs,
+    /// What is retained.
+    pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -92,6 +98,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/logs/{name}", get(logs::stat))
         .route("/v1/logs/{name}/export", get(logs::export))
         .route("/v1/logs/{name}/import", post(logs::import))
+        .route("/v1/retained", get(retained::list).delete(retained::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

@@ -16,6 +16,7 @@ mod log;
 mod plugin;
 mod publish;
 mod request;
+mod retained;
 mod run;
 mod serve;
 mod settings;
@@ -65,6 +66,9 @@ enum Verb {
     /// Show the logs, and move messages out of them and into them
     #[command(subcommand)]
     Log(log::Verb),
+    /// Show and delete the retained messages of a running server
+    #[command(subcommand)]
+    Retained(retained::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -99,6 +103,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Plugin(verb) => plugin::run(&verb),
         Verb::Consumer(verb) => consumer::run(&verb),
         Verb::Log(verb) => log::run(&verb),
+        Verb::Retained(verb) => retained::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

@@ -168,19 +168,20 @@ impl Ingress {
         session: &Arc<Session>,
         subscribe: Subscribe,
     ) -> Result<Subscribed, Outcome> {
-        let Subscribe { pattern, since, presence } = subscribe;
+        let Subscribe { pattern, since, retained, presence } = subscribe;
         let pattern = parse_pattern(&pattern)?;
         let most = self.0.parts.limits.subscriptions_per_session;
         if session.subscription_count() >= most && !session.is_subscribed(pattern.as_str()) {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         let (answer, answered) = oneshot::channel();
-        let wanted = Wanted { pattern, since, presence };
+        let wanted = Wanted { pattern, since, retained, presence };
         self.send(session, Command::Subscribe { session: Arc::clone(session), wanted, answer }).await?;
         let joined = answered.await.map_err(|_| Outcome::ShuttingDown)??;
         let Joined { new, places, recovered, oldest, replay } = joined;
+        let retained = replay.as_ref().is_some_and(|replay| replay.retained);
         let go = replay.map(|replay| self.0.replays.start(session, replay));
-        Ok(Subscribed { new, places, recovered, oldest, _go: go })
+        Ok(Subscribed { new, places, recovered, oldest, retained, _go: go })
     }
 
     /// False: it was not subscribed.

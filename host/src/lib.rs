@@ -24,6 +24,7 @@ pub mod sequencer;
 pub mod plugin;
 pub mod router;
 pub mod session;
+pub mod retained;
 pub mod dead_letters;
 pub mod accounts;
 pub mod store;

@@ -13,7 +13,7 @@ mod stage;
 mod tally;
 mod text;
 
-pub use durable::DurableMetrics;
+pub use durable::{DurableMetrics, RetainedMetrics};
 pub use gateway::{Decision, GatewayMetrics};
 pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -53,6 +53,8 @@ pub struct Metrics {
     pub requests: Gauge,
     /// Durable consumers.
     pub consumers: DurableMetrics,
+    /// Retained messages.
+    pub retained: RetainedMetrics,
     /// Damage, loss and data set aside, as the store reports them.
     pub store_incidents: Gauge,
 }
@@ -104,6 +106,7 @@ impl Metrics {
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
         let consumers = DurableMetrics::register(&mut registry);
+        let retained = RetainedMetrics::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -119,6 +122,7 @@ impl Metrics {
             dead_letters,
             requests,
             consumers,
+            retained,
             store_incidents,
         }
     }

@@ -51,6 +51,8 @@ struct Reader {
     /// Empty: it gets messages as they are published. Else all of its matching subscriptions began with a replay,
     /// which may not have come to the present.
     replays: Box<[Arc<Subscription>]>,
+    /// Those of its matching subscriptions whose retained messages are on their way.
+    retained: Box<[Arc<Subscription>]>,
 }
 
 /// One line of `weir subscription list`.
@@ -83,7 +85,8 @@ impl Router {
         new
     }
 
-    /// A replay has come to the present: readers that are remembered are looked up again.
+    /// A replay has come to the present, or retained messages begin or end their way: readers that are remembered
+    /// are looked up again.
     pub fn caught_up(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -132,8 +135,11 @@ impl Router {
     pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>, log: Option<usize>) -> usize {
         let OfTopic { overflow, readers } = self.readers(readers, &routed.message.topic);
         let push = |reader: &&Reader| {
-            reader.is_live(log, routed)
-                && reader.session.outbound.push_message(routed, *overflow) == Pushed::Queued
+            reader.is_live(log, routed) && {
+                let outbound = &reader.session.outbound;
+                reader.retained.iter().for_each(|held| held.send_before(routed, outbound, *overflow));
+                outbound.push_message(routed, *overflow) == Pushed::Queued
+            }
         };
         readers.iter().filter(push).count()
     }

@@ -2,6 +2,7 @@
 //! the log's one lock. State that the pass changed is committed in the same step, or nothing is.
 
 mod join;
+mod keep;
 
 pub use join::{Joined, Replay, Wanted, first_of};
 
@@ -14,8 +15,10 @@ use weir_contract::topic::Pattern;
 use crate::message::{Accepted, Message, Outcome, Place, Routed, now_us};
 use crate::metrics::LogMetrics;
 use crate::plugin::space::{Change, Pairs, Space, Transaction, lock_all};
+use crate::retained::Retained;
 use crate::router::{Readers, Router};
 use crate::store::{OnDurable, Queue, StateValue, Store, SubmitError};
+use keep::Keeping;
 
 /// What a pass read and wrote in one binding's state.
 pub struct Effect {
@@ -38,6 +41,7 @@ pub enum NotCommitted {
 pub struct Sequencer {
     store: Store,
     router: Arc<Router>,
+    retained: Arc<Retained>,
     lanes: Vec<Lane>,
     unlogged: Mutex<Readers>,
     /// Held to read by every commit that touched state, to write by a pass that must run alone.
@@ -56,6 +60,7 @@ impl Sequencer {
     pub fn new(
         store: Store,
         router: Arc<Router>,
+        retained: Arc<Retained>,
         topics: Vec<Vec<Pattern>>,
         metrics: impl Fn(&str) -> LogMetrics,
     ) -> Self {
@@ -66,7 +71,7 @@ impl Sequencer {
             metrics: metrics(log.name()),
         };
         let lanes = store.logs().iter().zip(topics).map(lane).collect();
-        Self { store, router, lanes, unlogged: Mutex::default(), alone: RwLock::new(()) }
+        Self { store, router, retained, lanes, unlogged: Mutex::default(), alone: RwLock::new(()) }
     }
 
     /// The log that a topic belongs to: the first rule that matches. The router's own topics belong to none.
@@ -97,8 +102,12 @@ impl Sequencer {
         used.dedup();
         let mut lanes: Vec<_> =
             used.iter().filter_map(|at| Some((*at, self.lanes.get(*at)?.readers.lock()))).collect();
+        let mut keeping = self.keeping(&messages, &logs).map_err(NotCommitted::Refused)?;
+        // Else others could come between what is written and what is held.
+        let mut unlogged = keeping.as_ref().is_some_and(Keeping::is_unlogged).then(|| self.unlogged.lock());
         let changes = changes(effects, &locked, true);
-        let placed = self.submit(&messages, &logs, &changes, on_durable).map_err(refused)?;
+        let placed =
+            self.submit(&messages, &logs, &changes, keeping.as_mut(), on_durable).map_err(refused)?;
         for ((_, changes), pairs) in changes.into_iter().zip(&mut locked) {
             pairs.apply(changes);
         }
@@ -107,10 +116,15 @@ impl Sequencer {
             let (lane, place) = place.unzip();
             let routed = Arc::new(Routed::new(message, place.clone()));
             let readers = lane.and_then(|lane| lanes.iter_mut().find(|(at, _)| *at == lane));
-            match readers {
-                Some((_, readers)) => self.router.dispatch(readers, &routed, lane),
-                None => self.router.dispatch(&mut self.unlogged.lock(), &routed, None),
+            match (readers, &mut unlogged) {
+                (Some((_, readers)), _) => self.router.dispatch(readers, &routed, lane),
+                (None, Some(unlogged)) => self.router.dispatch(unlogged, &routed, None),
+                (None, None) => self.router.dispatch(&mut self.unlogged.lock(), &routed, None),
             };
+            if keeping.is_some() {
+                // After its readers have it: until then those who joined are owed what it takes the place of.
+                self.keep(&routed, lane);
+            }
             Accepted { topic: Arc::clone(&routed.message.topic), place }
         };
         Ok(messages.into_iter().zip(placed).map(route).collect())
@@ -126,7 +140,7 @@ impl Sequencer {
         }
         let changes = changes(effects, &locked, false);
         if changes.iter().any(|(_, changes)| !changes.is_empty()) {
-            self.submit(&[], &[], &changes, None).map_err(refused)?;
+            self.submit(&[], &[], &changes, None, None).map_err(refused)?;
             for ((_, changes), pairs) in changes.into_iter().zip(&mut locked) {
                 pairs.apply(changes);
             }
@@ -140,15 +154,19 @@ impl Sequencer {
         messages: &[Message],
         logs: &[Option<usize>],
         changes: &[Changes],
+        keeping: Option<&mut Keeping<'_>>,
         on_durable: Option<OnDurable>,
     ) -> Result<Vec<Option<(usize, Place)>>, SubmitError> {
         let untouched = logs.iter().all(Option::is_none) && changes.iter().all(|(_, list)| list.is_empty());
-        if untouched && on_durable.is_none() {
+        if untouched && keeping.is_none() && on_durable.is_none() {
             return Ok(vec![None; messages.len()]);
         }
         self.store.writer().submit(|queue| {
-            let placed =
+            let placed: Vec<_> =
                 messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect();
+            if let Some(keeping) = keeping {
+                keeping.submit(&self.retained, &self.store, queue, messages, &placed);
+            }
             for (space, changes) in changes {
                 for change in changes {
                     let value = change.value.as_ref().map(|value| StateValue {
@@ -220,7 +238,10 @@ mod tests {
         let store = Store::open(home.path(), options).unwrap();
         let topics = store.logs().iter().map(|_| vec![Pattern::parse("#").unwrap()]).collect();
         let metrics = crate::metrics::Metrics::new();
-        let sequencer = Sequencer::new(store.clone(), Arc::default(), topics, |log| metrics.log(log));
+        let most = crate::retained::Most { messages: 1, bytes: 1 };
+        let retained = Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+        let sequencer =
+            Sequencer::new(store.clone(), Arc::default(), retained, topics, |log| metrics.log(log));
         let two = sequencer.accept(vec![message("a"), message("b")], Vec::new(), None);
         assert!(matches!(two, Err(NotCommitted::Refused(Outcome::Overloaded))), "{two:?}");
         let one = sequencer.accept(vec![message("a")], Vec::new(), None).unwrap();

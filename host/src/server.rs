@@ -25,6 +25,7 @@ use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
+use crate::retained::{self, Retained};
 use crate::router::Router;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
@@ -93,6 +94,7 @@ pub async fn run(
         }),
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
+        sequencer: Arc::clone(&router.sequencer),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -154,6 +156,7 @@ struct Parts {
     consumers: Arc<Consumers>,
     durable: Arc<Registry>,
     outbox: Arc<Outbox>,
+    sequencer: Arc<Sequencer>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -183,8 +186,12 @@ impl Parts {
             metrics: Arc::clone(&metrics),
         })?);
         let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
+        let most =
+            retained::Most { messages: config.limits.retained_messages, bytes: config.limits.retained_bytes };
+        let retained = Retained::load(store.clone(), most, metrics.retained.clone())?;
+        let log_metrics = |log: &str| metrics.log(log);
         let sequencer =
-            Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), topics, |log| metrics.log(log)));
+            Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), retained, topics, log_metrics));
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
         let outbox = Outbox::new(
             config.outbox.clone(),
@@ -244,14 +251,25 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             sessions: Arc::new(Sessions::default()),
             router,
-            sequencer,
+            sequencer: Arc::clone(&sequencer),
             store: store.clone(),
             consumers: Arc::clone(&consumers),
             durable: Arc::clone(&durable),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),
         });
-        Ok(Self { store, metrics, accounts, plugins, consumers, durable, outbox, ingress, threads })
+        Ok(Self {
+            store,
+            metrics,
+            accounts,
+            plugins,
+            consumers,
+            durable,
+            outbox,
+            sequencer,
+            ingress,
+            threads,
+        })
     }
 
     /// Lets the queues run dry, then flushes. Blocks.
@@ -265,6 +283,7 @@ impl Parts {
         self.consumers.stop();
         self.durable.stop();
         self.outbox.stop();
+        self.sequencer.retained().follow(true);
         Ok(self.store.close()?)
     }
 }

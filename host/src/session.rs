@@ -8,12 +8,14 @@ mod gap;
 mod outbound;
 mod queue;
 mod registry;
+mod sending;
 mod subscription;
 
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
 pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Lost, Sessions};
+pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
 
 use std::collections::{BTreeMap, HashMap};
@@ -67,6 +69,9 @@ pub enum Notice<'a> {
         /// The pattern.
         pattern: &'a str,
     },
+    /// All retained messages that a subscription begins with are before this. For gateways whose clients come back
+    /// by themselves and have to say whether they have them.
+    RetainedSent,
     /// A replay found messages gone, since retention was quicker or the disk is damaged.
     Missing {
         /// The log.
@@ -97,7 +102,7 @@ pub enum Notice<'a> {
     Gap(&'a Gap),
 }
 
-/// How a gateway writes a [`Notice`].
+/// How a gateway writes a [`Notice`]; nothing, if its protocol has no such thing.
 pub type NoticeEncoder = fn(Notice<'_>) -> bytes::Bytes;
 
 /// An open connection, or the span of one HTTP request.
@@ -190,6 +195,11 @@ impl Session {
         self.subscriptions.lock().contains_key(pattern)
     }
 
+    /// The subscription of this very pattern.
+    pub fn held(&self, pattern: &str) -> Option<Arc<Subscription>> {
+        self.subscriptions.lock().get(pattern).cloned()
+    }
+
     /// Whether a replay is under way or waits for its turn.
     pub fn is_replaying(&self) -> bool {
         self.subscriptions.lock().values().any(|held| !held.is_live())
@@ -236,10 +246,11 @@ impl Session {
         permissions.publish.insert(topic.into(), allowed);
     }
 
-    /// Tells the peer, if it can be told.
+    /// Tells the peer, if it can be told and the gateway has words for it.
     pub fn notify(&self, notice: Notice<'_>) {
-        if let Some(encode) = self.notices {
-            self.outbound.push_control(encode(notice));
+        let frame = self.notices.map(|encode| encode(notice));
+        if let Some(frame) = frame.filter(|frame| !frame.is_empty()) {
+            self.outbound.push_control(frame);
         }
     }
 }

@@ -100,7 +100,14 @@ fn state() -> AdminState {
     let folder = tempfile::tempdir().unwrap();
     let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
     let store = store.unwrap();
+    let metrics = Metrics::new();
+    let most = crate::retained::Most { messages: 9, bytes: 9_000 };
+    let retained = crate::retained::Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+    let log_metrics = |log: &str| metrics.log(log);
+    let sequencer =
+        Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
     AdminState {
+        sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],
         accounts: Arc::new(Accounts::open(Box::<Memory>::default()).unwrap()),

@@ -110,6 +110,10 @@ impl AdminClient {
         self.ask("DELETE", &format!("/v1/consumers/{id}"), Vec::new()).await
     }
 
+    pub(super) async fn delete_retained(&self, topic: &str) -> Result<serde_json::Value, AdminError> {
+        self.ask("DELETE", &format!("/v1/retained?topic={}", encoded(topic)), Vec::new()).await
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         self.ask("GET", path, Vec::new()).await
     }
@@ -234,6 +238,11 @@ impl AdminClient {
         let response = sender.send_request(request).await.map_err(foreign)?;
         Ok((response, connection))
     }
+}
+
+/// As the value of a query parameter.
+pub(super) fn encoded(text: &str) -> impl std::fmt::Display {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
 }
 
 /// What is no name must not become another path.

@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// What to wait for: routed, logged (on disk) or stored (by all storage plugins)
     #[arg(long, value_name = "LEVEL", value_parser = level, default_value = "routed")]
     level: Level,
+    /// Make it its topic's retained message; empty data take that away
+    #[arg(long)]
+    retain: bool,
     /// Your own id of the message
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
@@ -82,6 +85,9 @@ fn frame(args: &Args, payload: &[u8]) -> String {
     let mut head = json!({"action": "publish", "id": 1, "topic": args.topic, "level": args.level.as_str()});
     if let (Some(id), Some(head)) = (&args.message_id, head.as_object_mut()) {
         head.insert("message_id".into(), Value::from(id.as_str()));
+    }
+    if let (true, Some(head)) = (args.retain, head.as_object_mut()) {
+        head.insert("retain".into(), Value::Bool(true));
     }
     with_payload(&head, payload, args.text)
 }

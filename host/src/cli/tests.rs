@@ -26,6 +26,7 @@ fn every_verb_of_the_manual_is_understood() {
         "weir key revoke abc --data d",
         "weir pub a/b {} --key k --url ws://h:1 --level logged",
         "weir pub a/b -",
+        "weir pub a/b 1 --retain",
         "weir pub a/b",
         "weir request svc/add [1,2] --timeout 250ms --json",
         "weir sub a/+ b/# --json --count 3",
@@ -35,6 +36,9 @@ fn every_verb_of_the_manual_is_understood() {
         "weir log stat default",
         "weir log export default --since 3 --until 9 --topic a/# --out f",
         "weir log import default f",
+        "weir retained list",
+        "weir retained list a/# --json",
+        "weir retained delete a/b",
         "weir connection list",
         "weir subscription list --admin 127.0.0.1:3",
     ] {

@@ -24,6 +24,12 @@ pub struct Limits {
     /// Durable consumers and groups in all.
     #[serde(deserialize_with = "unit::count")]
     pub consumers: usize,
+    /// Retained messages in all, one of each topic; 0 = none are accepted.
+    #[serde(deserialize_with = "unit::count")]
+    pub retained_messages: usize,
+    /// Their bytes: topics, metadata and payloads.
+    #[serde(deserialize_with = "unit::size")]
+    pub retained_bytes: usize,
     /// Open sockets per listener.
     #[serde(deserialize_with = "unit::count")]
     pub connections: usize,
@@ -69,6 +75,8 @@ impl Default for Limits {
             subscriptions_per_session: 1_000,
             consumers_per_principal: 100,
             consumers: 10_000,
+            retained_messages: 100_000,
+            retained_bytes: 64 * MIB,
             connections: 20_000,
             publishes_per_s: 0,
             queue_messages: 8_192,

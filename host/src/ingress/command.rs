@@ -84,12 +84,15 @@ pub struct Subscribe {
     pub pattern: String,
     /// Where it begins; none: now, and a pattern that the session holds stays as it is.
     pub since: Option<Since>,
+    /// Whether the retained messages come first; none: unless `since` is given. Said of a pattern that the session
+    /// holds, they come again.
+    pub retained: Option<bool>,
     /// It is also told who joins and leaves these topics.
     pub presence: bool,
 }
 
-/// A subscription that stands. What it begins with in the past comes when this is dropped, so that the answer
-/// can be given before.
+/// A subscription that stands. What it begins with, retained or in the past, comes when this is dropped, so that
+/// the answer can be given before.
 #[derive(Debug)]
 pub struct Subscribed {
     /// False: the session had it before.
@@ -101,6 +104,8 @@ pub struct Subscribed {
     pub recovered: Option<bool>,
     /// Of the logs where something is missing, the first place that comes.
     pub oldest: Places,
+    /// Retained messages may come, and [`RetainedSent`](crate::session::Notice::RetainedSent) behind them.
+    pub retained: bool,
     /// Nothing is sent by it: the replay waits until it is dropped.
     pub(super) _go: Option<oneshot::Sender<()>>,
 }

@@ -1,11 +1,11 @@
-//! Reads logs for subscriptions that begin in the past, and hands over to the live stream without a gap and
-//! without a double.
+//! What subscriptions begin with: retained messages, and what is read from logs for those that begin in the past,
+//! with a hand-over to the live stream without a gap and without a double.
 //!
 //! ```text
 //! read up to the durable mark → close the gate at the seam → read up to the seam, once it is on the disk → open the gate: live
 //! ```
 //!
-//! What is read waits for room in the session's queue, so a replay never overflows it, however long it is.
+//! What is read or retained waits for room in the session's queue, so it never overflows, however much that is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::message::{Routed, Stored, now_us};
 use crate::router::Router;
 use crate::sequencer::{Replay, Sequencer};
-use crate::session::{Gated, Notice, Overflow, Pushed, Session, Subscription};
+use crate::session::{Gated, Notice, Overflow, Pushed, Sent, Session, Subscription};
 use crate::store::{Log, ReadPage, Store};
 
 /// Messages and bytes of one page of a log.
@@ -77,6 +77,12 @@ impl Replays {
     async fn run(&self, session: &Session, replay: &Replay, go: oneshot::Receiver<()>) {
         // Never sent, only dropped.
         let _ = go.await;
+        if replay.retained {
+            self.send_retained(session, &replay.subscription).await;
+        }
+        if replay.starts.is_empty() && !replay.announced {
+            return;
+        }
         let _turn = session.replaying.lock().await;
         let subscription = &replay.subscription;
         let logs = replay.starts.iter().filter_map(|(at, start)| Some((self.store.logs().get(*at)?, *start)));
@@ -95,6 +101,21 @@ impl Replays {
                 session.outbound.close(1011, "a replay has failed");
             }
         });
+    }
+
+    async fn send_retained(&self, session: &Session, subscription: &Subscription) {
+        let mut bytes = 0;
+        loop {
+            session.outbound.room_for(bytes).await;
+            bytes = match subscription.send_retained(&session.outbound) {
+                Sent::All => break,
+                Sent::Full(bytes) => bytes,
+                Sent::Some => 0,
+            };
+            tokio::task::yield_now().await;
+        }
+        self.router.caught_up();
+        subscription.unless_ended(|| session.notify(Notice::RetainedSent));
     }
 }
 

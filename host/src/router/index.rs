@@ -66,7 +66,9 @@ impl Index {
             let live = held.iter().any(|(_, subscription)| subscription.is_live());
             let replays = if live { &[] } else { held };
             let replays = replays.iter().map(|(_, replay)| Arc::clone(replay)).collect();
-            Some(Reader { session: Arc::clone(session), replays })
+            let sending = held.iter().filter(|(_, subscription)| subscription.is_sending());
+            let retained = sending.map(|(_, subscription)| Arc::clone(subscription)).collect();
+            Some(Reader { session: Arc::clone(session), replays, retained })
         };
         found.chunk_by(|(a, _), (b, _)| a.id == b.id).filter_map(of_session).collect()
     }

@@ -17,6 +17,9 @@ pub struct Wanted {
     pub pattern: Pattern,
     /// Where reading begins; none: now, and a pattern that the session holds stays as it is.
     pub since: Option<Since>,
+    /// Whether the retained messages come first; none: unless `since` is given. Said of a pattern that the session
+    /// holds, they come again.
+    pub retained: Option<bool>,
     /// It is also told who joins and leaves these topics.
     pub presence: bool,
 }
@@ -32,16 +35,18 @@ pub struct Joined {
     pub recovered: Option<bool>,
     /// Of the logs where something is missing, the first place that comes.
     pub oldest: Places,
-    /// What has to be read before messages come as they are published.
+    /// What has to be sent beside what is published.
     pub replay: Option<Replay>,
 }
 
-/// What has to be read from logs for a subscription.
+/// What a subscription begins with: retained messages, if there are, then what is read from logs.
 #[derive(Debug)]
 pub struct Replay {
     /// For which.
     pub subscription: Arc<Subscription>,
-    /// The logs, by position, and where to begin in each.
+    /// Whether there may be retained messages for it.
+    pub retained: bool,
+    /// The logs to be read, by position, and where to begin in each.
     pub starts: Vec<(usize, u64)>,
     /// Whether the session is told of the end.
     pub announced: bool,
@@ -64,20 +69,38 @@ impl Sequencer {
         let logs = self.logs_of(&wanted.pattern);
         let lanes: Vec<_> =
             logs.iter().filter_map(|at| self.lanes.get(*at)).map(|lane| lane.readers.lock()).collect();
+        let retained = wanted.retained.unwrap_or(wanted.since.is_none());
+        // Topics without a log retain messages, too.
+        let unlogged = retained.then(|| self.unlogged.lock());
         let mut oldest = Places::default();
         let starts = self.starts(&logs, wanted.since.as_ref(), &mut oldest);
         let places = self.places(&starts);
-        if wanted.since.is_none() && session.is_subscribed(wanted.pattern.as_str()) {
-            return Ok(Joined { new: false, places, recovered: None, oldest, replay: None });
+        let held = if wanted.since.is_none() { session.held(wanted.pattern.as_str()) } else { None };
+        if let Some(subscription) = held {
+            let again = wanted.retained == Some(true) && subscription.begin_retained(&self.retained, &starts);
+            if again {
+                self.router.caught_up();
+            }
+            let replay = again.then_some(Replay {
+                subscription,
+                retained: true,
+                starts: Vec::new(),
+                announced: false,
+            });
+            return Ok(Joined { new: false, places, recovered: None, oldest, replay });
         }
         let announced = matches!(wanted.since, Some(Since::Start | Since::Places(_)));
         // Behind a replay that is under way: else what matches both would come in another order than the log's.
         let replayed = announced || session.is_replaying();
         let subscription = Subscription::new(wanted.pattern, self.lanes.len(), &starts, replayed);
+        let retained = retained
+            && self.retained.may_match(subscription.pattern())
+            && subscription.begin_retained(&self.retained, &starts);
         let new = self.router.subscribe(session, &subscription);
-        drop(lanes);
+        drop((lanes, unlogged));
         let recovered = announced.then_some(oldest.0.is_empty());
-        let replay = replayed.then_some(Replay { subscription, starts, announced });
+        let starts = if replayed { starts } else { Vec::new() };
+        let replay = (replayed || retained).then_some(Replay { subscription, retained, starts, announced });
         Ok(Joined { new, places, recovered, oldest, replay })
     }
 

@@ -11,6 +11,7 @@ use crate::ingress::Ingress;
 use crate::message::now_us;
 use crate::metrics::Readiness;
 use crate::plugin::AuthSlot;
+use crate::sequencer::Sequencer;
 
 /// How often expired sessions are ended, the rates of quiet publishers forgotten, and readiness looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ impl Background {
         tasks.spawn(until(closing.clone(), account_changes(parts)));
         tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
         tasks.spawn(until(closing.clone(), consumers(Arc::clone(&parts.durable))));
+        tasks.spawn(until(closing.clone(), retained(Arc::clone(&parts.sequencer))));
         tasks.spawn(until(closing.clone(), readiness(parts, Arc::clone(ready))));
         Self { tasks }
     }
@@ -124,6 +126,16 @@ async fn consumers(durable: Arc<Registry>) {
             }
         });
         drop(kept.await);
+    }
+}
+
+/// Takes away retained messages that have expired.
+async fn retained(sequencer: Arc<Sequencer>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let sequencer = Arc::clone(&sequencer);
+        // It may wait for the lock of a log that has many readers.
+        drop(tokio::task::spawn_blocking(move || sequencer.tend_retained()).await);
     }
 }
 

@@ -206,7 +206,8 @@ impl Outbound {
         }
     }
 
-    fn has_room_for(&self, bytes: usize) -> bool {
+    /// Whether [`room_for`](Self::room_for) would not wait.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
         let queue = self.queue.lock();
         let waiting = queue.waiting();
         let few = waiting.items <= self.limits.messages / 4 && waiting.bytes <= self.limits.bytes / 4;

@@ -2,13 +2,17 @@
 //! the log.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
 
+use super::outbound::Outbound;
+use super::sending::{Sending, Sent};
+use crate::config::Overflow;
 use crate::message::Routed;
+use crate::retained::Retained;
 
 /// Messages that a gate holds, and their bytes: what is published while the last flush before it is read.
 const GATE: (usize, usize) = (1_024, 256 * 1024);
@@ -19,8 +23,22 @@ pub struct Subscription {
     pattern: Pattern,
     /// In the order of the store's logs.
     ways: Mutex<Box<[Way]>>,
-    /// Some: it began with a replay, which this ends.
-    ended: Option<CancellationToken>,
+    /// It began with a replay.
+    replayed: bool,
+    retained: Mutex<Begin>,
+    /// Ends what it begins with; unset while there is no such thing.
+    ended: OnceLock<CancellationToken>,
+}
+
+/// The retained messages that it begins with.
+#[derive(Debug)]
+enum Begin {
+    /// None, or they have had their turn.
+    Done,
+    /// They go out.
+    Sending(Box<Sending>),
+    /// The subscription was given up.
+    Ended,
 }
 
 /// How messages of one log come.
@@ -81,8 +99,47 @@ impl Subscription {
             None => Way { start: 0, phase: Phase::Live },
         };
         let ways = (0..logs).map(way).collect();
-        let ended = replayed.then(CancellationToken::new);
-        Arc::new(Self { pattern, ways: Mutex::new(ways), ended })
+        let ended = OnceLock::new();
+        if replayed {
+            ended.get_or_init(CancellationToken::new);
+        }
+        Arc::new(Self { pattern, ways: Mutex::new(ways), replayed, retained: Mutex::new(Begin::Done), ended })
+    }
+
+    /// From now on the retained messages that match are to be sent, from the first one. `starts`: of each log that
+    /// may have matching topics the offset from which messages come anyway. Called under the locks of these logs.
+    /// False: the subscription was given up.
+    pub fn begin_retained(&self, retained: &Arc<Retained>, starts: &[(usize, u64)]) -> bool {
+        let mut begin = self.retained.lock();
+        if matches!(*begin, Begin::Ended) {
+            return false;
+        }
+        *begin = Begin::Sending(Box::new(Sending::new(retained, starts)));
+        self.ended.get_or_init(CancellationToken::new);
+        true
+    }
+
+    /// Whether retained messages are on their way.
+    pub fn is_sending(&self) -> bool {
+        matches!(*self.retained.lock(), Begin::Sending(_))
+    }
+
+    /// Pushes some of the retained messages, as many as have room.
+    pub fn send_retained(&self, outbound: &Outbound) -> Sent {
+        let mut begin = self.retained.lock();
+        let Begin::Sending(sending) = &mut *begin else { return Sent::All };
+        let sent = sending.turn(&self.pattern, outbound);
+        if sent == Sent::All {
+            *begin = Begin::Done;
+        }
+        sent
+    }
+
+    /// Pushes the retained message that must come before this one, which is pushed next.
+    pub fn send_before(&self, routed: &Routed, outbound: &Outbound, overflow: Overflow) {
+        if let Begin::Sending(sending) = &mut *self.retained.lock() {
+            sending.before(routed, outbound, overflow);
+        }
     }
 
     /// What it asks for.
@@ -92,17 +149,18 @@ impl Subscription {
 
     /// Whether all logs are live.
     pub fn is_live(&self) -> bool {
-        self.ended.is_none() || self.ways.lock().iter().all(|way| matches!(way.phase, Phase::Live))
+        !self.replayed || self.ways.lock().iter().all(|way| matches!(way.phase, Phase::Live))
     }
 
-    /// Cancelled when it is given up, and with it the replay; none if there never was one.
+    /// Cancelled when it is given up, and with it what it begins with; none if it begins with nothing.
     pub fn ended(&self) -> Option<&CancellationToken> {
-        self.ended.as_ref()
+        self.ended.get()
     }
 
-    /// Gives up the replay. Nothing of it comes any more when this has returned.
+    /// Gives up the replay, and what is retained. Nothing of it comes any more when this has returned.
     pub(crate) fn end(&self) {
-        if let Some(ended) = &self.ended {
+        *self.retained.lock() = Begin::Ended;
+        if let Some(ended) = self.ended.get() {
             let _ways = self.ways.lock();
             ended.cancel();
         }
@@ -112,7 +170,7 @@ impl Subscription {
     /// another one. It must not wait, and knows nothing of this subscription.
     pub fn unless_ended<R>(&self, say: impl FnOnce() -> R) -> Option<R> {
         let _ways = self.ways.lock();
-        let ended = self.ended.as_ref().is_some_and(CancellationToken::is_cancelled);
+        let ended = self.ended.get().is_some_and(CancellationToken::is_cancelled);
         (!ended).then(say)
     }
 

@@ -153,6 +153,11 @@ impl Log {
         self.view().epochs.of(offset)
     }
 
+    /// The offsets of one life of the log, up to `u64::MAX` while it goes on; none if it is not known any more.
+    pub fn life(&self, epoch: u64) -> Option<std::ops::Range<u64>> {
+        self.view().epochs.range(epoch)
+    }
+
     /// The first offset that was free when the log was opened.
     pub fn next_offset(&self) -> u64 {
         self.0.opened_at

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir::config::{Config, LogRule};
 
-use crate::harness::{Client, Setup};
+use crate::harness::{Client, Events, Setup};
 
 fn three_logs(config: &mut Config) {
     let rule = |name: &str, topics: &str| LogRule {
@@ -125,5 +125,11 @@ async fn expired_messages_are_left_out_of_history_and_replays() {
         assert_eq!(client.message().await["data"], n);
     }
     client.event("caught-up").await;
+    let mut events = Events::open(router.http, "?topic=t&since=start", &[]).await;
+    events.event("subscribed").await;
+    for n in [1, 3, 5] {
+        assert_eq!(events.event("message").await.data["data"], n);
+    }
+    events.event("caught-up").await;
     router.stop().await;
 }

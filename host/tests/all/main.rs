@@ -25,6 +25,7 @@ mod presence;
 mod rebuild;
 mod request;
 mod resume;
+mod retained;
 mod retention;
 mod shutdown;
 mod slow_policies;

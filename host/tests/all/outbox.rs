@@ -328,6 +328,29 @@ async fn a_webhook_posts_each_message_of_its_topics_once_over_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_passes_over_what_has_expired() {
+    let receiver = Receiver::always(200).await;
+    receiver.set_open(false);
+    let router = Setup::open().config(webhook(&receiver)).start().await;
+    orders(&router, [1]).await;
+    receiver.until(1).await;
+    let mut client = router.client("shop").await;
+    let brief = json!({"action": "publish", "topic": "orders/2", "data": {"n": 2}, "expires_in_ms": 1,
+        "level": "logged"});
+    assert_eq!(client.ask(brief).await["ok"], true);
+    orders(&router, [3]).await;
+    // Time is what this is about.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    receiver.set_open(true);
+    until_metric(&router, "weir_outbox_sent_total", 2.0).await;
+    until_metric(&router, "weir_consumer_lag_messages", 0.0).await;
+    let mut seen = receiver.numbers();
+    seen.dedup();
+    assert_eq!(seen, [1, 3]);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_is_refused_sets_the_message_aside_and_goes_on() {
     let receiver =
         Receiver::start(|_, received| (if received.n() == 1 { 500 } else { 200 }, Vec::new())).await;

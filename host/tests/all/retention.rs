@@ -17,7 +17,7 @@ const SLACK: u64 = 12 * MIB;
 const PAYLOAD: usize = 32 * 1024;
 
 /// What stands after the log was written anew once.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Turnover {
     /// Bytes that the log takes on the disk.
     pub(crate) disk: u64,

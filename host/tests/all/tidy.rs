@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "cli",
     "server",
     "gateway",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 21] = [
     "plugin",
     "router",
     "session",
+    "retained",
     "dead_letters",
     "accounts",
     "store",

@@ -5,6 +5,7 @@ use weir_contract::topic::Pattern;
 
 use super::record;
 use crate::message::Message;
+use crate::retained;
 use crate::store::{Store, SubmitError};
 
 /// Messages and bytes of one batch.
@@ -149,6 +150,9 @@ impl Import {
                 let first = queue.next_offset(self.log);
                 for (offset, message) in (first..).zip(&self.batch) {
                     queue.record(self.log, offset, message.clone());
+                }
+                if let Some(log) = self.store.logs().get(self.log) {
+                    retained::pass_over(queue, log);
                 }
                 // The importer may have gone away: then nobody is left to be told.
                 queue.on_durable(Box::new(move |result| drop(done.send(result))));

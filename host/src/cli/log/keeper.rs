@@ -9,6 +9,8 @@ use crate::admin::{AdminToken, Export, Imported, LogList, LogStat, Logs, TokenEr
 use crate::cli::client::{AdminClient, AdminError};
 use crate::cli::settings::{Place, reachable};
 use crate::config::Config;
+use crate::metrics::RetainedMetrics;
+use crate::retained::{Most, Retained};
 use crate::server;
 use crate::store::{Store, StoreError};
 
@@ -88,7 +90,9 @@ impl Keeper {
                 let body = axum::body::Body::from_stream(pieces);
                 Ok(client.upload(&format!("{}/import", path(name)?), body).await?)
             }
-            Self::Store(logs, _) => {
+            Self::Store(logs, store) => {
+                // Else what a crash left in the logs only would be passed over with what is imported.
+                Retained::load(store.clone(), Most::ALL, RetainedMetrics::default())?;
                 let mut import = logs.import(name)?;
                 while let Some(piece) = pieces.recv().await {
                     import.take(&piece?).await?;

@@ -11,7 +11,7 @@ use crate::gateway::json::Object;
 use crate::ingress;
 use crate::message::Outcome;
 
-const SUBSCRIBE: [Key; 9] = [
+const SUBSCRIBE: [Key; 10] = [
     Key::Action,
     Key::Id,
     Key::Topic,
@@ -21,6 +21,7 @@ const SUBSCRIBE: [Key; 9] = [
     Key::MaxInFlight,
     Key::ExpiresAfterMs,
     Key::Since,
+    Key::Retained,
 ];
 const UNSUBSCRIBE: [Key; 5] = [Key::Action, Key::Id, Key::Consumer, Key::Group, Key::Delete];
 const ACK: [Key; 9] = [
@@ -62,6 +63,11 @@ fn name(keys: &Keys<'_>) -> Result<(String, bool), Fault> {
 pub(super) fn subscribe(keys: &Keys<'_>) -> Result<Request, Fault> {
     keys.only(&SUBSCRIBE)?;
     let (name, shared) = name(keys)?;
+    if fields::flag(keys, Key::Retained)? {
+        let reason = "`retained` is not accepted with `consumer` or `group`, which read the log: subscribe without \
+                      them to get retained messages";
+        return Err(Fault::new(reason.into()));
+    }
     Ok(Request {
         name,
         shared,
@@ -202,7 +208,10 @@ mod tests {
             assert!(reason.ends_with(range), "{reason}");
         }
         assert!(reason(subscribe(&keys(&of(r#","consumer":"c""#)))).ends_with("one is accepted"));
-        assert!(reason(subscribe(&keys(&of(r#","retained":true"#)))).starts_with("unknown key `retained`"));
+        assert!(
+            reason(subscribe(&keys(&of(r#","retained":true"#)))).starts_with("`retained` is not accepted")
+        );
+        assert!(subscribe(&keys(&of(r#","retained":false"#))).is_ok());
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
 
 /// The frame of a notice.
 pub(super) fn notice(notice: Notice<'_>) -> Bytes {
+    if notice == Notice::RetainedSent {
+        return Bytes::new();
+    }
     event(|object| match notice {
+        Notice::RetainedSent => {}
         Notice::Unsubscribed { pattern, reason } => {
             object.text("event", "unsubscribed");
             object.text("topic", pattern);

@@ -41,7 +41,12 @@ pub(super) fn required<'a>(keys: &Keys<'a>, key: Key) -> Result<Cow<'a, str>, Fa
 
 /// `true` or `false`; absent is false.
 pub(super) fn flag(keys: &Keys<'_>, key: Key) -> Result<bool, Fault> {
-    Ok(typed(keys, key, "true or false")?.unwrap_or_default())
+    Ok(choice(keys, key)?.unwrap_or_default())
+}
+
+/// `true` or `false`, if it is said.
+pub(super) fn choice(keys: &Keys<'_>, key: Key) -> Result<Option<bool>, Fault> {
+    typed(keys, key, "true or false")
 }
 
 /// `limit`.
@@ -113,9 +118,15 @@ pub(super) fn parse_number(
 
 /// `true` or `false` in a query parameter; absent is false.
 pub(super) fn check_flag(key: Key, text: Option<&str>) -> Result<bool, Fault> {
+    Ok(check_choice(key, text)?.unwrap_or_default())
+}
+
+/// `true` or `false` in a query parameter, if it is said.
+pub(super) fn check_choice(key: Key, text: Option<&str>) -> Result<Option<bool>, Fault> {
     match text {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
+        None => Ok(None),
+        Some("false") => Ok(Some(false)),
+        Some("true") => Ok(Some(true)),
         Some(_) => Err(Fault::new(format!("`{}` must be true or false", key.name()))),
     }
 }

@@ -40,7 +40,7 @@ const REQUEST: [Key; 11] = [
     Key::ExpiresInMs,
     Key::TimeoutMs,
 ];
-const SUBSCRIBE: [Key; 5] = [Key::Action, Key::Id, Key::Topic, Key::Since, Key::Presence];
+const SUBSCRIBE: [Key; 6] = [Key::Action, Key::Id, Key::Topic, Key::Since, Key::Retained, Key::Presence];
 const TOPIC: [Key; 3] = [Key::Action, Key::Id, Key::Topic];
 const HISTORY: [Key; 7] = [Key::Action, Key::Id, Key::Topic, Key::Log, Key::Since, Key::Limit, Key::Reverse];
 const QUERY: [Key; 7] = [Key::Action, Key::Id, Key::Plugin, Key::Topic, Key::Params, Key::Cursor, Key::Limit];
@@ -146,8 +146,10 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
         "subscribe" => {
             keys.only(&SUBSCRIBE)?;
             let pattern = fields::required(keys, Key::Topic)?.into_owned();
+            let since = fields::since(keys)?;
+            let retained = fields::choice(keys, Key::Retained)?;
             let presence = fields::flag(keys, Key::Presence)?;
-            Ok(Request::Subscribe(Subscribe { pattern, since: fields::since(keys)?, presence }))
+            Ok(Request::Subscribe(Subscribe { pattern, since, retained, presence }))
         }
         "unsubscribe" => {
             keys.only(&TOPIC)?;
@@ -247,7 +249,7 @@ mod tests {
         #[test]
         fn any_frame_is_read_or_refused(
             action in prop_oneof![Just("publish"), Just("subscribe"), Just("history"), Just("query"), Just("ping"), Just("request"), Just("presence")],
-            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|since|params|cursor|presence|timeout_ms)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
+            rest in "(,\"(id|topic|data|text|base64|headers|level|limit|since|params|cursor|presence|retained|retain|timeout_ms)\":(1|\"a\"|null|\\{\\}|\\[1\\]|true)){0,6}",
         ) {
             let frame = read(&format!("{{\"action\":\"{action}\"{rest}}}"));
             if let Err(fault) = frame.request {

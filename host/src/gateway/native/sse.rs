@@ -10,6 +10,9 @@ use crate::session::Notice;
 /// Sent when there was nothing else to send for a while, so that neither proxies nor clients give up.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
+/// Stands behind the retained messages of a subscription: a comment, so that no client sees it.
+pub(super) const RETAINED_SENT: Bytes = Bytes::from_static(b":retained\n\n");
+
 /// Milliseconds after which a client comes back when the stream has ended.
 const RETRY_MS: u16 = 1_000;
 
@@ -40,6 +43,9 @@ pub(super) fn put_delivery(out: &mut Vec<u8>, id: &str, frame: &Bytes) {
 
 /// A notice, under its own name.
 pub(super) fn notice(notice: Notice<'_>) -> Bytes {
+    if notice == Notice::RetainedSent {
+        return RETAINED_SENT;
+    }
     let frame = event::notice(notice);
     let json = frame::content(&frame);
     let mut out = Vec::with_capacity(json.len() + 64);

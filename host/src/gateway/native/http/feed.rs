@@ -2,7 +2,7 @@
 
 mod ids;
 
-pub(super) use ids::Ids;
+pub(super) use ids::{Ids, parse as parse_id};
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -89,6 +89,8 @@ impl Feed {
                 Item::Control(notice) => {
                     if sse::is_named(&notice, "caught-up") {
                         self.ids.caught_up();
+                    } else if notice == sse::RETAINED_SENT {
+                        self.ids.retained_sent();
                     }
                     out.extend_from_slice(&notice);
                 }

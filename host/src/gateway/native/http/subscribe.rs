@@ -6,9 +6,10 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::Response;
 
+use super::super::keys::Key;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App, sse};
-use super::feed::{Feed, Ids};
+use super::feed::{Feed, Ids, parse_id};
 use super::{Parameters, bad_request, enter, only, parameter, status};
 use crate::gateway::lease::Lease;
 use crate::gateway::{json, reply};
@@ -30,19 +31,19 @@ pub(in super::super) async fn subscribe(
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let (topics, since) = match asked(&parameters, last_event_id.as_deref()) {
+    let (topics, subscribe) = match asked(&parameters, last_event_id.as_deref()) {
         Ok(asked) => asked,
         Err(fault) => return bad_request(&fault),
     };
     let mut all = Vec::with_capacity(topics.len());
     for topic in &topics {
-        let subscribe = Subscribe { pattern: topic.clone(), since: since.clone(), ..Subscribe::default() };
+        let subscribe = Subscribe { pattern: topic.clone(), ..subscribe.clone() };
         match visit.ingress().subscribe(visit.session(), subscribe).await {
             Ok(subscribed) => all.push(subscribed),
             Err(outcome) => return refused(&outcome, topic),
         }
     }
-    let whole = Whole::of(&all, since);
+    let whole = Whole::of(&all, subscribe.since);
     let opening = sse::opening(whole.ids.text(), |object| {
         object.flag("ok", true);
         json::put_array(object.key("topics"), &topics, |out, topic| json::put_text(out, topic));
@@ -67,12 +68,9 @@ fn refused(outcome: &Outcome, topic: &str) -> Response {
     reply::json(status::of_reading(outcome, topic), body)
 }
 
-/// The patterns, each once, and where they begin.
-fn asked(
-    parameters: &Parameters,
-    last_event_id: Option<&str>,
-) -> Result<(Vec<String>, Option<Since>), Fault> {
-    only(parameters, &["topic", "since"])?;
+/// The patterns, each once, and how they are subscribed to.
+fn asked(parameters: &Parameters, last_event_id: Option<&str>) -> Result<(Vec<String>, Subscribe), Fault> {
+    only(parameters, &["topic", "since", "retained"])?;
     let mut topics: Vec<String> = Vec::new();
     for (_, topic) in parameters.iter().filter(|(name, _)| name == "topic") {
         if !topics.contains(topic) {
@@ -82,13 +80,19 @@ fn asked(
     if topics.is_empty() {
         return Err(Fault::new("the query parameter `topic` is missing: one or more are accepted".into()));
     }
-    let since = match last_event_id {
-        Some(id) => fields::check_since(Some(id)).map_err(|fault| {
-            Fault::new(format!("`Last-Event-ID` is no id that was given: {}", fault.reason))
-        })?,
+    let mut retained = fields::check_choice(Key::Retained, parameter(parameters, "retained"))?;
+    let since = match last_event_id.map(parse_id) {
+        Some((places, unsent)) => {
+            if unsent {
+                retained = Some(true);
+            }
+            fields::check_since(Some(places)).map_err(|fault| {
+                Fault::new(format!("`Last-Event-ID` is no id that was given: {}", fault.reason))
+            })?
+        }
         None => fields::check_since(parameter(parameters, "since"))?,
     };
-    Ok((topics, since))
+    Ok((topics, Subscribe { since, retained, ..Subscribe::default() }))
 }
 
 /// The id of the last event that a client has seen before, if it says so.
@@ -123,8 +127,9 @@ impl Whole {
             seen.saw(log, place.0, place.1);
         }
         let replays: Vec<bool> = all.iter().filter_map(|subscribed| subscribed.recovered).collect();
+        let unsent = all.iter().filter(|subscribed| subscribed.retained).count();
         let recovered = (!replays.is_empty()).then(|| replays.iter().all(|recovered| *recovered));
-        Self { places, recovered, oldest, ids: Ids::new(seen, replays.len()) }
+        Self { places, recovered, oldest, ids: Ids::new(seen, replays.len(), unsent) }
     }
 }
 
