@@ -14,6 +14,8 @@ use crate::harness::Client;
 #[derive(Default)]
 pub(super) struct Taken {
     messages: Vec<Message>,
+    /// Log and offset of those that it is done with: an acknowledgement was sent.
+    handled: Vec<(usize, u64)>,
     /// Log and offset of those whose acknowledgement was answered: it is on the disk.
     acknowledged: Vec<(usize, u64)>,
 }
@@ -48,6 +50,7 @@ pub(super) async fn consume(mut client: Client, name: Name, load: Arc<Load>, mut
             open.insert(id, (log, offset));
         }
         if load.is_last() || roll < 9 {
+            taken.handled.push((log, offset));
             alive = client.send(&ack).await;
         }
     }
@@ -61,15 +64,18 @@ pub(super) type Name = (&'static str, &'static str);
 /// A consumer, through all its connections.
 pub(super) struct Consumer {
     pub(super) name: Name,
-    /// Offsets of each log that were delivered,
-    got: [BTreeSet<u64>; 2],
-    /// and those that must not come again.
+    /// Of each log the highest offset that was delivered, and one.
+    next: [u64; 2],
+    /// Offsets that need not come any more,
+    handled: [BTreeSet<u64>; 2],
+    /// and those that must not.
     acknowledged: [BTreeSet<u64>; 2],
 }
 
 impl Consumer {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, got: Default::default(), acknowledged: Default::default() }
+        let (next, handled, acknowledged) = Default::default();
+        Self { name, next, handled, acknowledged }
     }
 
     /// What its connections got before the crash.
@@ -81,19 +87,22 @@ impl Consumer {
             assert_eq!(there, Some(message), "{:?}: only what is on the disk is delivered", self.name);
             let again = self.acknowledged[log].contains(&offset);
             assert!(!again, "{:?}: {message:?} was acknowledged before the last crash", self.name);
-            let new = self.got[log].insert(offset);
-            let in_order = !new || offset + 1 == self.got[log].len() as u64;
+            let in_order = offset <= self.next[log];
             assert!(in_order || !alone, "{:?}: something before {message:?} never came", self.name);
+            self.next[log] = self.next[log].max(offset + 1);
+        }
+        for (log, offset) in taken.iter().flat_map(|taken| &taken.handled) {
+            self.handled[*log].insert(*offset);
         }
         for (log, offset) in taken.into_iter().flat_map(|taken| taken.acknowledged) {
             self.acknowledged[log].insert(offset);
         }
     }
 
-    /// It has got everything at least once.
+    /// It has got everything at least once, and until it was done with it.
     pub(super) fn check_complete(&self, kept: &Kept) {
-        for (log, got) in self.got.iter().enumerate() {
-            let missing = kept.log(log).iter().find(|message| !got.contains(&message.offset));
+        for (log, handled) in self.handled.iter().enumerate() {
+            let missing = kept.log(log).iter().find(|message| !handled.contains(&message.offset));
             assert_eq!(missing, None, "{:?}", self.name);
         }
     }

@@ -19,9 +19,7 @@ pub(super) struct Follower {
     pub(super) by_events: bool,
     /// Of each log the last that it has seen: what a client keeps.
     pub(super) places: [Option<Place>; 2],
-    /// Of each log the last that it has seen and that is known to be kept,
-    sure: [Option<Place>; 2],
-    /// and the offset from which on its messages have to be the next that it sees.
+    /// Of each log the offset behind all that it has seen and that is known to be kept.
     next: [usize; 2],
     /// What it has seen behind all that is known to be kept.
     fresh: [Vec<Message>; 2],
@@ -31,8 +29,8 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(name: &'static str, pattern: &str, by_events: bool) -> Self {
         let pattern = pattern.parse().expect("a pattern");
-        let (places, sure, next, fresh) = Default::default();
-        Self { name, pattern, by_events, places, sure, next, fresh, tallied: Tallied::default() }
+        let (places, next, fresh) = Default::default();
+        Self { name, pattern, by_events, places, next, fresh, tallied: Tallied::default() }
     }
 
     /// Whether the router must know a place: it survived, or it was given in this very life.
@@ -47,32 +45,35 @@ impl Follower {
         kept.log(log)[self.next[log]..].iter().find(|message| self.pattern.matches(&message.topic))
     }
 
-    /// What the router says first. False: it is better to come back with places that survived.
-    fn opened(&mut self, kept: &Kept, answer: &Value, from_start: bool) -> bool {
+    /// What the router says first: where it begins in each log, and whether something that was seen is lost.
+    fn opened(&mut self, kept: &Kept, answer: &Value) {
         assert_eq!(answer["ok"], true, "{}: {answer}", self.name);
-        let known = [self.is_known(kept, 0), self.is_known(kept, 1)];
-        let places = [self.places[0].filter(|_| known[0]), self.places[1].filter(|_| known[1])];
-        assert_eq!(answer["places"], places_json(&places), "{}: {:?}, {answer}", self.name, self.places);
-        let is_lost = |log: &usize| self.places[*log].is_some() && !known[*log];
-        let lost: Vec<usize> = (0..LOGS.len()).filter(is_lost).collect();
-        assert_eq!(answer["recovered"], lost.is_empty(), "{}: {:?}, {answer}", self.name, self.places);
-        let named = answer["oldest"].as_object().map_or(0, serde_json::Map::len);
-        assert_eq!(named, lost.len(), "{}: {answer}", self.name);
-        self.tallied.opened += 1;
-        self.tallied.lost += u64::from(!lost.is_empty());
-        for log in lost {
-            let place = &answer["oldest"][LOGS[log]];
-            assert_eq!(place["offset"], 0, "{answer}");
-            if let Some(first) = kept.log(log).first() {
-                assert_eq!(place["epoch"], first.epoch, "{answer}");
-            }
-            if from_start {
-                (self.next[log], self.sure[log]) = (0, None);
-                self.tallied.from_start += 1;
-            }
-            self.places[log] = self.sure[log];
+        let said = format!("{}: {:?}, {answer}", self.name, self.places);
+        let mut lost = 0;
+        for log in 0..LOGS.len() {
+            let Some((epoch, _)) = self.places[log].filter(|_| !self.is_known(kept, log)) else { continue };
+            // All that is kept of that life was seen: it goes on with the next one.
+            let first = kept.log(log).partition_point(|message| message.epoch <= epoch);
+            let oldest = &answer["oldest"][LOGS[log]];
+            assert_eq!(oldest["offset"], first, "{said}");
+            assert!(kept.log(log).get(first).is_none_or(|first| oldest["epoch"] == first.epoch), "{said}");
+            let passed = self.expected(kept, log).filter(|message| message.offset < first as u64);
+            assert_eq!(passed, None, "{said}");
+            self.next[log] = first;
+            self.places[log] = first.checked_sub(1).map(|last| kept.log(log)[last].place());
+            lost += 1;
         }
-        from_start || answer["recovered"] == true
+        assert_eq!(answer["recovered"], lost == 0, "{said}");
+        assert_eq!(answer["oldest"].as_object().map_or(0, serde_json::Map::len), lost, "{said}");
+        assert_eq!(answer["places"], places_json(&self.places), "{said}");
+        self.tallied.opened += 1;
+        self.tallied.lost += u64::from(lost > 0);
+    }
+
+    /// It begins from the start, as one that has just come.
+    fn forget(&mut self) {
+        (self.places, self.next) = Default::default();
+        self.tallied.forgot += 1;
     }
 
     fn take(&mut self, kept: &Kept, message: Message) {
@@ -82,7 +83,6 @@ impl Follower {
             Some(expected) => {
                 assert_eq!(message, *expected, "{}: a gap, a double, or out of order", self.name);
                 self.next[log] = expected.offset as usize + 1;
-                self.sure[log] = self.places[log];
             }
             None => {
                 self.next[log] = kept.log(log).len();
@@ -110,7 +110,6 @@ impl Follower {
                 match self.expected(kept, log) {
                     Some(expected) if *expected == seen => {
                         self.next[log] = seen.offset as usize + 1;
-                        self.sure[log] = Some(seen.place());
                     }
                     other => {
                         let skipped = other.is_some_and(|kept| kept.epoch == seen.epoch);
@@ -131,14 +130,15 @@ impl Follower {
         load: Arc<Load>,
         mut dice: Dice,
     ) -> Self {
+        if dice.below(8) == 0 {
+            self.forget();
+        }
         loop {
             let Some((mut stream, answer)) = Stream::open(&self, &reach).await else {
                 load.must_be_dead();
                 return self;
             };
-            if !self.opened(&kept, &answer, dice.below(8) == 0) {
-                continue;
-            }
+            self.opened(&kept, &answer);
             let mut left =
                 if load.is_last() || dice.below(2) == 0 { u64::MAX } else { 20 + dice.below(1_000) };
             while left > 0 {
