@@ -92,12 +92,15 @@ class Subscription extends Reader {
   #goal = null;
   /** @type {Message[]} */
   #early = [];
+  /** Retained messages are wanted, and have not all come. */
+  #retained = this.frame.retained ?? (this.frame.since === undefined && !this.places);
   #ids = new Set();
 
   /** The frame that begins or resumes it. */
   request() {
     this.#early = [];
-    return this.places ? { ...this.frame, since: this.places, retained: undefined } : this.frame;
+    const retained = this.#retained || (this.places ? undefined : this.frame.retained);
+    return { ...this.frame, since: this.places ?? this.frame.since, retained };
   }
 
   /** The first messages may overtake the answer, but for those that were missed. @param {Message} message */
@@ -119,6 +122,7 @@ class Subscription extends Reader {
   catchUp() {
     if (this.#goal) this.#advance(this.#goal);
     this.#goal = null;
+    this.#retained = false;
   }
 
   /**

@@ -207,12 +207,16 @@ class Subscription(_Reader):
         # No places until the router has answered: so long it begins as `since` says. The goal is what they become
         # when all that was missed has come; none behind that.
         self.places, self.goal, self.early, self.ids = None, None, [], {}
+        # Retained messages are wanted, and have not all come.
+        self.retained = self.frame.get("retained", "since" not in self.frame)
 
     def request(self):
         self.early = []
-        if self.places is None:
-            return self.frame
-        return {**{key: self.frame[key] for key in self.frame if key != "retained"}, "since": self.places}
+        frame = dict(self.frame)
+        if self.places is not None:
+            frame.pop("retained", None)
+            frame["since"] = self.places
+        return {**frame, "retained": True} if self.retained else frame
 
     def hold(self, message):
         """The first messages may overtake the answer, but for those that were missed."""
@@ -232,7 +236,7 @@ class Subscription(_Reader):
     def catch_up(self):
         """All that was missed has come."""
         self._advance(self.goal or {})
-        self.goal = None
+        self.goal, self.retained = None, False
 
     def take(self, message):
         """Gives it to the handler, unless it had it.

@@ -69,6 +69,7 @@ impl Sequencer {
         let logs = self.logs_of(&wanted.pattern);
         let lanes: Vec<_> =
             logs.iter().filter_map(|at| self.lanes.get(*at)).map(|lane| lane.readers.lock()).collect();
+        let asked = wanted.retained == Some(true);
         let retained = wanted.retained.unwrap_or(wanted.since.is_none());
         // Topics without a log retain messages, too.
         let unlogged = retained.then(|| self.unlogged.lock());
@@ -77,28 +78,25 @@ impl Sequencer {
         let places = self.places(&starts);
         let held = if wanted.since.is_none() { session.held(wanted.pattern.as_str()) } else { None };
         if let Some(subscription) = held {
-            let again = wanted.retained == Some(true) && subscription.begin_retained(&self.retained, &starts);
+            let again = asked && subscription.begin_retained(&self.retained, &starts);
             if again {
                 self.router.caught_up();
             }
-            let replay = again.then_some(Replay {
-                subscription,
-                retained: true,
-                starts: Vec::new(),
-                announced: false,
-            });
+            let replay =
+                again.then_some(Replay { subscription, retained: true, starts: Vec::new(), announced: true });
             return Ok(Joined { new: false, places, recovered: None, oldest, replay });
         }
-        let announced = matches!(wanted.since, Some(Since::Start | Since::Places(_)));
+        let past = matches!(wanted.since, Some(Since::Start | Since::Places(_)));
         // Behind a replay that is under way: else what matches both would come in another order than the log's.
-        let replayed = announced || session.is_replaying();
+        let replayed = past || session.is_replaying();
         let subscription = Subscription::new(wanted.pattern, self.lanes.len(), &starts, replayed);
         let retained = retained
-            && self.retained.may_match(subscription.pattern())
+            && (asked || self.retained.may_match(subscription.pattern()))
             && subscription.begin_retained(&self.retained, &starts);
         let new = self.router.subscribe(session, &subscription);
         drop((lanes, unlogged));
-        let recovered = announced.then_some(oldest.0.is_empty());
+        let recovered = past.then_some(oldest.0.is_empty());
+        let announced = past || asked;
         let starts = if replayed { starts } else { Vec::new() };
         let replay = (replayed || retained).then_some(Replay { subscription, retained, starts, announced });
         Ok(Joined { new, places, recovered, oldest, replay })

@@ -39,6 +39,11 @@ async fn retained(client: &mut Client, pattern: &str, count: usize) -> Vec<(Stri
         assert_eq!(message["retained"], true, "{message}");
         found.push((message["topic"].as_str().unwrap().to_owned(), message["data"].clone()));
     }
+    assert_eq!(
+        client.event("caught-up").await["topic"],
+        pattern,
+        "who asks for them hears that it has them all"
+    );
     found
 }
 
