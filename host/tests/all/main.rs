@@ -21,6 +21,7 @@ mod logs;
 mod misbehaviour;
 mod outbox;
 mod permissions;
+mod places;
 mod presence;
 mod rebuild;
 mod request;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::data;
 use super::wire::call;
-use crate::harness::{Answer, Reach, Setup};
+use crate::harness::{Answer, Client, Events, Reach, Setup};
 
 async fn get(router: &Reach, path: &str) -> Answer {
     router.http("GET", path, &[], "").await
@@ -115,5 +115,59 @@ async fn other_paths_and_methods() {
         assert_eq!(answer.outcome(), (405, "invalid".to_owned()), "{method} {path}");
         assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
     }
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_count_once_or_are_refused() {
+    let router = Setup::open().start().await;
+    for (method, path, reason) in [
+        ("POST", "/v1/publish?topic=a&topic=b", "\"topic\" is given twice"),
+        ("POST", "/v1/publish?topic=a&level=logged&level=routed", "\"level\" is given twice"),
+        ("POST", "/v1/publish?topic=a&retain", "`retain` is \"\": accepted are true, false"),
+        ("POST", "/v1/publish?topic=a&retain=1", "`retain` is \"1\": accepted are true, false"),
+        ("POST", "/v1/publish?topic=a&message_id=", "`message_id` must be 1 to 64 bytes"),
+        ("GET", "/v1/history?topic=a&topic=b", "\"topic\" is given twice"),
+        ("GET", "/v1/history?topic=a&reverse", "`reverse` is \"\": accepted are true, false"),
+        ("GET", "/v1/history?topic=a&since=default:1:1,default:1:2", "each log once"),
+        ("GET", "/v1/presence?topic=a&topic=b", "\"topic\" is given twice"),
+        ("GET", "/v1/presence?topic=a&client_id=a&client_id=b", "\"client_id\" is given twice"),
+        ("GET", "/v1/subscribe?topic=a&since=now&since=start", "\"since\" is given twice"),
+        ("GET", "/v1/subscribe?topic=a&retained", "`retained` is \"\": accepted are true, false"),
+        ("GET", "/v1/query/none?topic=a&topic=b", "\"topic\" is given twice"),
+        ("GET", "/v1/query/none?topic=a&own=1&own=2", "\"own\" is given twice"),
+    ] {
+        let answer = router.http(method, path, &[], if method == "POST" { "1" } else { "" }).await;
+        assert_eq!((answer.status, &answer.json["outcome"]), (400, &json!("invalid")), "{path}: {answer:?}");
+        let said = answer.json["reason"].as_str().unwrap();
+        assert!(said.contains(reason), "{path}: {said}");
+    }
+    let mut client = router.client("c").await;
+    let twice = r#"{"action":"history","id":1,"topic":"a","since":{"default":{"epoch":1,"offset":1},"default":{"epoch":1,"offset":2}}}"#;
+    assert!(client.send_text(twice.into()).await);
+    let answer = client.next().await;
+    assert!(answer["reason"].as_str().unwrap().ends_with("each log once"), "{answer}");
+    assert_eq!(client.history("a").await, Vec::<Value>::new(), "nothing was published");
+    // An identifier that a browser sends empty is none.
+    let mut events = Events::open(router.http, "?topic=a&topic=b", &[("last-event-id", "")]).await;
+    assert!(events.event("subscribed").await.data.get("recovered").is_none());
+    assert_eq!(router.http("HEAD", "/v1/subscribe?topic=a", &[], "").await.status, 405);
+    assert_eq!(Client::try_connect(router.http, "?topic=a", &[]).await.err(), Some(400));
+    assert_eq!(Client::try_connect(router.http, "?client_id=a&client_id=b", &[]).await.err(), Some(400));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_content_type_is_one_line() {
+    let router = Setup::open().start().await;
+    let mut client = router.client("c").await;
+    for bad in ["a/b\r\nX: y", "a/b\n", "a\0", "a\u{7f}", "a\tb", "a\u{85}"] {
+        let frame = json!({"action": "publish", "topic": "t", "text": "", "content_type": bad});
+        let answer = client.ask(frame).await;
+        assert_eq!(answer["outcome"], "invalid", "{bad:?}: {answer}");
+        assert!(answer["reason"].as_str().unwrap().contains("without control characters"), "{answer}");
+    }
+    let frame = json!({"action": "publish", "topic": "t", "text": "", "content_type": "é/x; y=\"z\""});
+    assert_eq!(client.ask(frame).await["outcome"], "accepted");
     router.stop().await;
 }
