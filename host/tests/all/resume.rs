@@ -299,7 +299,7 @@ async fn places_say_where_deliveries_begin() {
         (json!({"c": {"epoch": 1, "offset": 1}}), "no log is named \"c\": there are a, b"),
         (
             json!("yesterday"),
-            "`since` must be \"now\", \"start\" or an object like {\"LOG\":{\"epoch\":1,\"offset\":7}}",
+            "`since` must be \"now\", \"start\" or an object like {\"LOG\":{\"epoch\":1,\"offset\":7}}, each log once",
         ),
     ] {
         let answer = lost.ask(json!({"action": "subscribe", "topic": "a/#", "since": since})).await;
