@@ -95,6 +95,7 @@ pub async fn run(
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
         sequencer: Arc::clone(&router.sequencer),
+        dead_letters: Arc::clone(&router.dead_letters),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -157,6 +158,7 @@ struct Parts {
     durable: Arc<Registry>,
     outbox: Arc<Outbox>,
     sequencer: Arc<Sequencer>,
+    dead_letters: Arc<DeadLetters>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -222,7 +224,7 @@ impl Parts {
             consumers: Arc::clone(&consumers),
             durable: Arc::clone(&durable),
             accounts: Arc::clone(&accounts),
-            dead_letters,
+            dead_letters: Arc::clone(&dead_letters),
             metrics: Arc::clone(&metrics),
             pass_deadline: config.plugin.pass_deadline,
             pass_messages: config.plugin.pass_messages,
@@ -267,6 +269,7 @@ impl Parts {
             durable,
             outbox,
             sequencer,
+            dead_letters,
             ingress,
             threads,
         })
