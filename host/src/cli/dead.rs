@@ -93,7 +93,8 @@ async fn purge(args: &Purge) -> anyhow::Result<()> {
     let server = desk::server(&args.place)?;
     if args.all {
         let answer = server.delete("/v1/dead").await?;
-        return print(&format!("{} dead letters are deleted", answer["deleted"]));
+        let deleted = answer.get("deleted").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        return print(&format!("{deleted} dead letters are deleted"));
     }
     for id in &args.ids {
         server.delete(&path(id)).await?;
