@@ -35,3 +35,4 @@ mod swap;
 mod tidy;
 mod timeseries;
 mod transactions;
+mod webhooks;
