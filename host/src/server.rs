@@ -91,6 +91,7 @@ pub async fn run(
         consumers: Arc::new(AllConsumers {
             durable: Arc::clone(&router.durable),
             storage: Arc::clone(&router.consumers),
+            webhooks: router.webhooks.clone(),
         }),
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
@@ -157,6 +158,7 @@ struct Parts {
     consumers: Arc<Consumers>,
     durable: Arc<Registry>,
     outbox: Arc<Outbox>,
+    webhooks: Webhooks,
     sequencer: Arc<Sequencer>,
     dead_letters: Arc<DeadLetters>,
     ingress: Ingress,
@@ -203,12 +205,13 @@ impl Parts {
         );
         let outbox =
             Arc::new(outbox.map_err(|error| system("setting up TLS", std::io::Error::other(error)))?);
-        let webhooks = Webhooks::open(&outbox, &store, &config.webhooks)?;
+        let webhooks = Webhooks::open(&outbox, &store, &sequencer, &config.webhooks)?;
         let consumers = Arc::new(Consumers::new(
             store.clone(),
             Arc::clone(&metrics),
             Arc::clone(&dead_letters),
             Arc::clone(&outbox),
+            Arc::clone(&sequencer),
         ));
         consumers.adopt(&plugins.chain().load());
         let failed: Vec<_> =
@@ -268,6 +271,7 @@ impl Parts {
             consumers,
             durable,
             outbox,
+            webhooks,
             sequencer,
             dead_letters,
             ingress,

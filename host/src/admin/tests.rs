@@ -60,7 +60,7 @@ impl PluginView for OnePlugin {
 struct OneRebuild;
 
 impl RebuildView for OneRebuild {
-    fn rebuild(&self, name: &str) -> Result<RebuildReport, RebuildRefused> {
+    fn rebuild(&self, name: &str, _: bool) -> Result<RebuildReport, RebuildRefused> {
         Err(RebuildRefused::Unknown { name: name.into(), there_are: "latest".into() })
     }
 

@@ -36,3 +36,4 @@ mod swap;
 mod tidy;
 mod timeseries;
 mod transactions;
+mod webhooks;
