@@ -169,6 +169,13 @@ impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.data, store_options(config))?;
+        for (log, bytes) in store.other_logs() {
+            tracing::warn!(
+                log,
+                bytes,
+                "no [[log]] of the configuration has this name: it is kept and not read"
+            );
+        }
         consumer::hold_all(&store)?;
         let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let most =
