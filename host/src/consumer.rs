@@ -21,8 +21,8 @@ use crate::dead_letters::DeadLetters;
 use crate::message::{Accepted, Level};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, Chain, Instance};
+use crate::sequencer::Sequencer;
 use crate::store::{Cursor, Log, StorageSpace, Store, StoreError};
 use progress::{Progress, Waiting};
 pub use query::Unanswered;
@@ -35,6 +35,7 @@ pub struct Consumers {
     metrics: Arc<Metrics>,
     dead_letters: Arc<DeadLetters>,
     outbox: Arc<Outbox>,
+    sequencer: Arc<Sequencer>,
     running: Mutex<BTreeMap<Arc<str>, Consumer>>,
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -63,9 +64,21 @@ impl Consumers {
         metrics: Arc<Metrics>,
         dead_letters: Arc<DeadLetters>,
         outbox: Arc<Outbox>,
+        sequencer: Arc<Sequencer>,
     ) -> Self {
         let (running, waiting) = (Mutex::default(), Mutex::default());
-        Self { store, metrics, dead_letters, outbox, running, waiting }
+        Self { store, metrics, dead_letters, outbox, sequencer, running, waiting }
+    }
+
+    /// The logs that may keep messages for a binding.
+    fn met(&self, binding: &Binding) -> Vec<Log> {
+        self.sequencer.meet(&binding.spec.topics)
+    }
+
+    fn warn_of_no_log(&self, binding: &Binding) {
+        if self.met(binding).is_empty() {
+            tracing::warn!(plugin = %binding.name(), "its topics meet no log: it stores nothing");
+        }
     }
 
     /// Starts, swaps and stops threads so that they are the chain's storage bindings.
@@ -81,17 +94,21 @@ impl Consumers {
             match running.get_mut(binding.name()) {
                 Some(consumer) => {
                     if !Arc::ptr_eq(&consumer.source, binding) {
+                        self.warn_of_no_log(binding);
                         consumer.source = Arc::clone(binding);
                         consumer.binding.store(binding.over(&consumer.space));
                     }
                     consumer.thread.thread().unpark();
                 }
-                None => match storage::start(self, binding) {
-                    Ok(consumer) => drop(running.insert(Arc::clone(binding.name()), consumer)),
-                    Err(error) => {
-                        tracing::error!(plugin = %binding.name(), %error, "storage thread cannot start");
+                None => {
+                    self.warn_of_no_log(binding);
+                    match storage::start(self, binding) {
+                        Ok(consumer) => drop(running.insert(Arc::clone(binding.name()), consumer)),
+                        Err(error) => {
+                            tracing::error!(plugin = %binding.name(), %error, "storage thread cannot start");
+                        }
                     }
-                },
+                }
             }
         }
         drop(running);
@@ -130,8 +147,8 @@ impl Consumers {
         self.settle();
     }
 
-    /// Calls `answer` once every storage binding whose topics match has committed the messages: with level
-    /// `stored`, or after five seconds with `logged` and the reason.
+    /// Calls `answer` once every storage binding whose topics match has passed the messages: with level `stored` if it
+    /// has committed them, else with `logged` and the reason, as after five seconds.
     pub fn when_stored(
         &self,
         messages: Vec<Accepted>,
@@ -190,17 +207,6 @@ pub fn hold_all(store: &Store) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Before its thread reads for the first time.
-fn hold(store: &Store, binding: &Binding) {
-    let StateAccess::Storage(space) = &binding.shared.state else { return };
-    for log in store.logs() {
-        // An error comes up again when the thread reads, and is told there.
-        if let Ok(cursor) = begin(space, log) {
-            log.set_hold(binding.name(), Some(log.take_up(Some(cursor))));
-        }
-    }
 }
 
 /// A binding's cursor. One that is new to the log begins at its oldest message, and that is noted, since only who has a

@@ -13,7 +13,7 @@ mod webhook;
 
 pub use post::{Post, RefusedPost};
 pub use queue::Queue;
-pub use webhook::{WebhookError, Webhooks};
+pub use webhook::{WebhookError, WebhookInfo, Webhooks};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -91,10 +91,12 @@ pub async fn run(
         consumers: Arc::new(AllConsumers {
             durable: Arc::clone(&router.durable),
             storage: Arc::clone(&router.consumers),
+            webhooks: router.webhooks.clone(),
         }),
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
         sequencer: Arc::clone(&router.sequencer),
+        dead_letters: Arc::clone(&router.dead_letters),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -156,7 +158,9 @@ struct Parts {
     consumers: Arc<Consumers>,
     durable: Arc<Registry>,
     outbox: Arc<Outbox>,
+    webhooks: Webhooks,
     sequencer: Arc<Sequencer>,
+    dead_letters: Arc<DeadLetters>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -165,6 +169,13 @@ impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.data, store_options(config))?;
+        for (log, bytes) in store.other_logs() {
+            tracing::warn!(
+                log,
+                bytes,
+                "no [[log]] of the configuration has this name: it is kept and not read"
+            );
+        }
         consumer::hold_all(&store)?;
         let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let most =
@@ -201,12 +212,13 @@ impl Parts {
         );
         let outbox =
             Arc::new(outbox.map_err(|error| system("setting up TLS", std::io::Error::other(error)))?);
-        let webhooks = Webhooks::open(&outbox, &store, &config.webhooks)?;
+        let webhooks = Webhooks::open(&outbox, &store, &sequencer, &config.webhooks)?;
         let consumers = Arc::new(Consumers::new(
             store.clone(),
             Arc::clone(&metrics),
             Arc::clone(&dead_letters),
             Arc::clone(&outbox),
+            Arc::clone(&sequencer),
         ));
         consumers.adopt(&plugins.chain().load());
         let failed: Vec<_> =
@@ -222,7 +234,7 @@ impl Parts {
             consumers: Arc::clone(&consumers),
             durable: Arc::clone(&durable),
             accounts: Arc::clone(&accounts),
-            dead_letters,
+            dead_letters: Arc::clone(&dead_letters),
             metrics: Arc::clone(&metrics),
             pass_deadline: config.plugin.pass_deadline,
             pass_messages: config.plugin.pass_messages,
@@ -266,7 +278,9 @@ impl Parts {
             consumers,
             durable,
             outbox,
+            webhooks,
             sequencer,
+            dead_letters,
             ingress,
             threads,
         })

@@ -18,7 +18,7 @@ use crate::message::{Places, Since};
 
 /// Consumers, as the operator sees and changes them. Calls may wait for the disk.
 pub trait ConsumerView: Send + Sync {
-    /// All of them, those of storage plugins too.
+    /// All of them, those of storage plugins and webhooks too.
     fn list(&self) -> Vec<ConsumerInfo>;
     /// Moves one.
     fn reset(&self, id: &str, since: &Since) -> Result<(), Refused>;

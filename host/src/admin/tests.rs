@@ -60,7 +60,7 @@ impl PluginView for OnePlugin {
 struct OneRebuild;
 
 impl RebuildView for OneRebuild {
-    fn rebuild(&self, name: &str) -> Result<RebuildReport, RebuildRefused> {
+    fn rebuild(&self, name: &str, _: bool) -> Result<RebuildReport, RebuildRefused> {
         Err(RebuildRefused::Unknown { name: name.into(), there_are: "latest".into() })
     }
 
@@ -106,7 +106,9 @@ fn state() -> AdminState {
     let log_metrics = |log: &str| metrics.log(log);
     let sequencer =
         Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
+    let dead_letters = crate::dead_letters::DeadLetters::open(store.clone(), metrics.dead_letters.clone());
     AdminState {
+        dead_letters: Arc::new(dead_letters.unwrap()),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::json;
+use weir_contract::topic::Pattern;
 
 use super::AdminState;
 use super::answer::{Fault, blocking};
 use crate::consumer::RebuildReport;
-use crate::plugin::PluginInfo;
+use crate::plugin::{Kind, PluginInfo, PluginState};
 
 /// One line of `weir subscription list`.
 #[derive(Clone, Debug, Serialize)]
@@ -40,9 +41,21 @@ struct PluginLine<'a> {
 
 pub(super) async fn plugins(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
     let rebuilds = state.rebuilds.rebuilds();
-    let with_rebuild = |plugin: PluginInfo| PluginLine { rebuild: rebuilds.get(&plugin.name), plugin };
+    let with_rebuild = |mut plugin: PluginInfo| {
+        if plugin.reason.is_none() && stores_nothing(&state, &plugin) {
+            plugin.reason = Some("its topics meet no log: it stores nothing".to_owned());
+        }
+        PluginLine { rebuild: rebuilds.get(&plugin.name), plugin }
+    };
     let plugins: Vec<_> = state.plugins.list().into_iter().map(with_rebuild).collect();
     Json(json!({"plugins": plugins}))
+}
+
+fn stores_nothing(state: &AdminState, plugin: &PluginInfo) -> bool {
+    let topics: Vec<_> = plugin.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect();
+    plugin.kind == Kind::Storage.as_str()
+        && plugin.state == PluginState::Active
+        && state.sequencer.meet(&topics).is_empty()
 }
 
 pub(super) async fn forget(

@@ -23,6 +23,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(TokenError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => problems.push(error.to_string()),
     }
+    problems.extend(config.webhooks.iter().filter_map(|webhook| webhook.headers().err()));
     if config.plugins.is_dir() {
         problems.extend(plugin::check(&config).iter().map(ToString::to_string));
     } else {

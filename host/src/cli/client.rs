@@ -87,8 +87,13 @@ impl AdminClient {
         self.ask("DELETE", &plugin_path(name)?, Vec::new()).await
     }
 
-    pub(super) async fn rebuild_plugin(&self, name: &str) -> Result<RebuildReport, AdminError> {
-        self.ask("POST", &format!("{}/rebuild", plugin_path(name)?), Vec::new()).await
+    pub(super) async fn rebuild_plugin(
+        &self,
+        name: &str,
+        partial: bool,
+    ) -> Result<RebuildReport, AdminError> {
+        let body = serde_json::json!({ "partial": partial }).to_string().into_bytes();
+        self.ask("POST", &format!("{}/rebuild", plugin_path(name)?), body).await
     }
 
     pub(super) async fn rebuild_report(&self, name: &str) -> Result<RebuildReport, AdminError> {
@@ -112,6 +117,10 @@ impl AdminClient {
 
     pub(super) async fn delete_retained(&self, topic: &str) -> Result<serde_json::Value, AdminError> {
         self.ask("DELETE", &format!("/v1/retained?topic={}", encoded(topic)), Vec::new()).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<serde_json::Value, AdminError> {
+        self.ask("DELETE", path, Vec::new()).await
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {

@@ -16,7 +16,7 @@ use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Show consumers, groups and storage plugins, and where they stand in the logs
+    /// Show consumers, groups, storage plugins and webhooks, and where they stand in the logs
     List(List),
     /// Move a consumer or group to another place of its logs
     Reset(Reset),

@@ -19,7 +19,7 @@ pub(super) enum Verb {
     List(List),
     /// Let go of an auth plugin whose file is gone: until then it denies everybody
     Forget(Forget),
-    /// Make the data of a storage plugin anew from the log, while the old data serves
+    /// Make the data of a storage plugin anew from the log, while the old data serves; both need room on the disk
     Rebuild(rebuild::Rebuild),
 }
 

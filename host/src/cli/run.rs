@@ -31,6 +31,9 @@ pub(super) struct Running {
 /// Opens the listeners and starts the server.
 pub(super) async fn start(mut config: Config) -> anyhow::Result<Running> {
     folders(&config)?;
+    for webhook in &config.webhooks {
+        webhook.headers().map_err(|error| anyhow!(error))?;
+    }
     // Before anything else starts, so that no signal falls between.
     let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let listeners = Listeners {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
 
@@ -72,12 +73,35 @@ pub struct Webhook {
     pub max_attempts: Option<u32>,
 }
 
+impl Webhook {
+    /// The headers of its posts, with what the environment has for them. The error never shows a value.
+    pub fn headers(&self) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        for (name, text) in &self.headers {
+            let refuse = |what: &dyn fmt::Display| format!("webhook {}: {what}", self.name);
+            let value = text.resolve().map_err(|variable| {
+                refuse(&format_args!(
+                    "header {name:?}: the environment has no {variable}, or it is not UTF-8"
+                ))
+            })?;
+            let (name, value) = post_header(name, &value).map_err(|error| refuse(&error))?;
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
 /// A header's value, or `env:NAME` for the value of an environment variable. Never shows itself.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct HeaderText(String);
 
 impl HeaderText {
+    /// The value as it stands in the file; none = the environment has it.
+    pub(super) fn literal(&self) -> Option<&str> {
+        (!self.0.starts_with("env:")).then_some(&self.0)
+    }
+
     /// The value; err = the environment variable that is missing or not UTF-8.
     pub fn resolve(&self) -> Result<String, String> {
         match self.0.strip_prefix("env:") {

@@ -161,3 +161,34 @@ fn what_is_no_regular_file_is_refused_and_not_waited_for() {
     let error = Config::load(Some(Path::new("/dev/zero")), Overrides::default()).unwrap_err();
     assert!(error.to_string().ends_with("/dev/zero: not a regular file"), "{error}");
 }
+
+const HOOK: &str = "[[webhook]]\nname = \"h\"\nurl = \"https://h.example/\"\n";
+
+#[test]
+fn what_would_do_nothing_is_refused() {
+    let log = |name: &str, topics: &str| format!("[[log]]\nname = \"{name}\"\ntopics = {topics}\n");
+    let shadowed = [log("all", "[\"x\", \"#\"]"), log("late", "[\"a/#\", \"b\"]")].concat();
+    let said = "log \"all\" stands before this one and takes all of its topics";
+    assert!(refused(&shadowed).contains(said), "{}", refused(&shadowed));
+    assert_eq!(refused(&shadowed).split(": ").next(), Some("weir.toml:6"));
+    let narrow = [log("a", "[\"a/#\"]"), log("b", "[\"a/1\", \"b\"]"), log("all", "[\"#\"]")].concat();
+    assert!(load(&narrow).is_ok(), "some of its topics are left");
+    let hook = |topics: &str| format!("{}{HOOK}topics = {topics}\n", log("a", "[\"a/#\"]"));
+    assert!(load(&hook("[\"b\", \"+/1\"]")).is_ok());
+    for topics in ["[\"b/#\", \"c\"]", "[\"$SYS/#\"]"] {
+        let said = refused(&hook(topics));
+        assert!(said.contains("no [[log]] keeps these topics"), "{said}");
+    }
+    assert!(refused(&format!("log = []\n{HOOK}topics = [\"#\"]\n")).contains("no [[log]]"));
+}
+
+#[test]
+fn pauses_and_headers_of_posts_are_looked_at() {
+    let said = refused("[outbox]\nfirst_pause = \"10s\"\nlongest_pause = \"1s\"\n");
+    assert_eq!(said, "weir.toml:2: outbox.first_pause: found 10s, expected at most longest_pause (1s)");
+    let said = refused(&format!("{HOOK}topics = [\"a\"]\nheaders = {{ A = \"b\\nsecret\" }}\n"));
+    assert!(said.contains("visible ASCII") && !said.contains("secret"), "{said}");
+    // Whether the environment has it is asked by `serve` and `check`, not by every verb that reads the file.
+    let load = load(&format!("{HOOK}topics = [\"a\"]\nheaders = {{ A = \"env:WEIR_TEST_NONE\" }}\n"));
+    assert!(load.unwrap().webhooks[0].headers().unwrap_err().contains("no WEIR_TEST_NONE"));
+}

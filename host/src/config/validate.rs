@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use weir_contract::topic::Pattern;
+use weir_contract::topic::{Pattern, is_reserved};
 
-use super::{Config, ConfigError, LogRule, Source, post_header};
+use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
@@ -161,6 +161,11 @@ fn times(config: &Config) -> Result<(), Problem> {
             return Err(Problem::new(&[table, key], format!("found {value:?}, expected at most {most:?}")));
         }
     }
+    let (first, longest) = (config.outbox.first_pause, config.outbox.longest_pause);
+    if first > longest {
+        let message = format!("found {first:?}, expected at most longest_pause ({longest:?})");
+        return Err(Problem::new(&["outbox", "first_pause"], message));
+    }
     Ok(())
 }
 
@@ -177,9 +182,37 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
             return Err(Problem::new(&["log", &at, "name"], message));
         }
         patterns("log", index, &rule.topics, "[\"sensors/#\"]")?;
+        if let Some(name) = shadow(rule, rules.get(..index).unwrap_or_default()) {
+            let message = format!(
+                "log {name:?} stands before this one and takes all of its topics: put the narrower one first"
+            );
+            return Err(Problem::new(&["log", &at, "topics"], message));
+        }
         limits_of(rule, &at)?;
     }
     Ok(())
+}
+
+/// The first log before this one with which no message would ever reach it.
+fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
+    let taken = |topic: &String| {
+        let covers = |earlier: &&LogRule| parsed(&earlier.topics).any(|pattern| pattern.covers(topic));
+        before.iter().find(covers).map(|earlier| earlier.name.as_str())
+    };
+    let by: Option<Vec<&str>> = rule.topics.iter().map(taken).collect();
+    by?.first().copied()
+}
+
+fn meets_a_log(webhook: &Webhook, logs: &[LogRule]) -> bool {
+    let kept = |pattern: &Pattern| {
+        let reserved = is_reserved(pattern.as_str());
+        !reserved && logs.iter().any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
+    };
+    parsed(&webhook.topics).any(|pattern| kept(&pattern))
+}
+
+fn parsed(topics: &[String]) -> impl Iterator<Item = Pattern> {
+    topics.iter().filter_map(|topic| Pattern::parse(topic).ok())
 }
 
 /// The `topics` of the rule with this index.
@@ -241,8 +274,13 @@ fn webhooks(config: &Config) -> Result<(), Problem> {
                 );
             }
         }
-        for name in webhook.headers.keys() {
-            if let Err(error) = post_header(name, "") {
+        if !meets_a_log(webhook, &config.logs) {
+            let message = "no [[log]] keeps these topics, so nothing would ever be posted".into();
+            return problem(&["topics"], message);
+        }
+        for (name, text) in &webhook.headers {
+            // What the environment has is looked at by who needs it.
+            if let Err(error) = post_header(name, text.literal().unwrap_or_default()) {
                 return problem(&["headers", name], error.to_string());
             }
         }

@@ -59,6 +59,16 @@ pub enum RebuildRefused {
     /// One at a time.
     #[error("{0} is being rebuilt already: `weir plugin list` shows how far it is")]
     Running(String),
+    /// Only with `partial`.
+    #[error(
+        "{plugin} cannot be rebuilt whole: {what}. What came of that would be gone from its data, too; `--partial` (in the request `\"partial\":true`) rebuilds from what is left"
+    )]
+    Gone {
+        /// The plugin.
+        plugin: String,
+        /// How much.
+        what: String,
+    },
     /// The disk.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -69,15 +79,15 @@ pub enum RebuildRefused {
 
 /// Rebuilds storage plugins, for the operator.
 pub trait RebuildView: Send + Sync {
-    /// Begins one; what it will cover.
-    fn rebuild(&self, name: &str) -> Result<RebuildReport, RebuildRefused>;
+    /// Begins one; what it will cover. Without `partial`, only if the logs have lost nothing that may be in the data.
+    fn rebuild(&self, name: &str, partial: bool) -> Result<RebuildReport, RebuildRefused>;
 
     /// Those that are under way, and the last one of each plugin since the router started.
     fn rebuilds(&self) -> BTreeMap<String, RebuildReport>;
 }
 
 impl RebuildView for Arc<Consumers> {
-    fn rebuild(&self, name: &str) -> Result<RebuildReport, RebuildRefused> {
+    fn rebuild(&self, name: &str, partial: bool) -> Result<RebuildReport, RebuildRefused> {
         let mut running = self.running.lock();
         let there_are = running.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
         let Some(consumer) = running.get_mut(name) else {
@@ -86,7 +96,7 @@ impl RebuildView for Arc<Consumers> {
         if consumer.rebuild.as_ref().is_some_and(Rebuild::is_running) {
             return Err(RebuildRefused::Running(name.into()));
         }
-        let rebuild = run::start(self, consumer)?;
+        let rebuild = run::start(self, consumer, partial)?;
         let report = rebuild.report.lock().clone();
         consumer.rebuild = Some(rebuild);
         Ok(report)

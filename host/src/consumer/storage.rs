@@ -1,4 +1,8 @@
-//! One storage binding's thread: read a batch, call `store`, commit writes and cursor in one step.
+//! One storage binding's thread: read a batch, call `store`, commit writes and cursor in one step. It reads the logs
+//! that its topics meet, and holds no other.
+
+mod call;
+mod follow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +12,12 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::effects::Effects;
-use super::placed::for_plugin;
 use super::progress::Progress;
 use super::rebuild::Fence;
 use super::{Consumer, Consumers};
-use crate::dead_letters::{NotKept, Reader};
-use crate::message::{Message, Stored};
-use crate::metrics::{ConsumerMetrics, End, StageMetrics};
+use crate::dead_letters::NotKept;
+use crate::metrics::{ConsumerMetrics, StageMetrics};
 use crate::outbox::{Post, Queue};
-use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
 use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, CallError, Instance};
 use crate::store::{Cursor, Log, StorageSpace, StoreError};
@@ -41,8 +42,9 @@ pub fn start(consumers: &Arc<Consumers>, source: &Arc<Binding>) -> Result<Consum
     let space = Arc::new(loaded.live()?);
     let binding = Arc::new(ArcSwap::new(source.over(&space)));
     let holder = source.name().to_string();
-    super::hold(&consumers.store, &binding.load());
-    let writer = Writer::new(consumers, Arc::clone(&binding), holder, false);
+    let logs = consumers.met(source);
+    let mut writer = Writer::new(consumers, Arc::clone(&binding), holder, logs, false);
+    writer.follow(&binding.load(), &space);
     let (progress, stop) = (Arc::clone(&writer.progress), Arc::clone(&writer.stop));
     let fence = Arc::clone(&writer.fence);
     let name = format!("storage-{}", source.name());
@@ -70,13 +72,19 @@ pub(super) struct Writer {
     fence: Arc<Fence>,
     /// It fills a generation that is not live yet: what it does must have no effect elsewhere.
     rebuilds: bool,
+    /// A rebuild may go on although messages are gone from the logs.
+    pub(super) partial: bool,
     /// Under which name it holds segments of logs.
     holder: String,
+    /// Those that it reads.
+    logs: Vec<Log>,
     live: Option<Live>,
     queue: Option<Queue>,
     metrics: ConsumerMetrics,
     /// Messages of the next batch: one, while the message that fails is being found.
     size: usize,
+    /// What the batch in hand leaves out: offsets, and why.
+    aside: Vec<(u64, String)>,
     pause: Duration,
 }
 
@@ -99,14 +107,17 @@ pub(super) enum Failed {
     NotKept(#[from] NotKept),
     #[error("its state is no storage space")]
     Space,
+    #[error("{0}")]
+    Gone(String),
 }
 
 impl Writer {
-    /// Stores what `current` says, into its space, and holds segments of logs as `holder`.
+    /// Stores what `current` says and `logs` hold, into its space, and holds segments of them as `holder`.
     pub(super) fn new(
         consumers: &Arc<Consumers>,
         current: Arc<ArcSwap<Binding>>,
         holder: String,
+        logs: Vec<Log>,
         rebuilds: bool,
     ) -> Self {
         let name = Arc::clone(current.load().name());
@@ -119,11 +130,14 @@ impl Writer {
             stop: Arc::default(),
             fence: Arc::default(),
             rebuilds,
+            partial: false,
             holder,
+            logs,
             live: None,
             queue: None,
             metrics,
             size: BATCH,
+            aside: Vec::new(),
             pause: Duration::ZERO,
         }
     }
@@ -151,8 +165,7 @@ impl Writer {
 
     /// From now on retention waits for it, whatever it begins with.
     pub(super) fn hold(&self) {
-        let logs = self.consumers.store.logs();
-        logs.iter().for_each(|log| log.set_hold(&self.holder, Some(log.oldest())));
+        self.logs.iter().for_each(|log| log.set_hold(&self.holder, Some(log.oldest())));
     }
 
     /// Unbound, rebuilt, or the router stops: retention need not wait for it.
@@ -181,17 +194,19 @@ impl Writer {
         let until = Instant::now() + self.pause;
         while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
             std::thread::park_timeout(LOOK);
-            self.look();
+            let _turn = self.fence.turn.lock();
             if !Arc::ptr_eq(&binding, &self.current.load()) {
                 return;
             }
+            self.pass_over(&binding);
+            self.look();
         }
     }
 
     /// What is done now and then, also while it stands still.
     fn look(&self) {
         self.consumers.settle();
-        let lag = self.progress.lag(self.consumers.store.logs());
+        let lag = self.progress.lag(&self.logs);
         self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 
@@ -200,6 +215,9 @@ impl Writer {
         let binding = self.current.load_full();
         let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
         if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
+            if !self.rebuilds {
+                self.follow(&binding, space);
+            }
             // What waits is sent, also when the plugin itself does not come up.
             self.open_queue(&binding, space)?;
             let instance = binding.instance()?;
@@ -209,8 +227,10 @@ impl Writer {
             self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
         }
         let mut worked = false;
-        for log in self.consumers.store.clone().logs() {
-            worked |= self.advance(&binding, space, log)?;
+        for at in 0..self.logs.len() {
+            if let Some(log) = self.logs.get(at).cloned() {
+                worked |= self.advance(&binding, space, &log)?;
+            }
         }
         Ok(worked)
     }
@@ -241,16 +261,11 @@ impl Writer {
         if !self.wait_for_room(binding, &effects.posts) {
             return Ok(true);
         }
-        if self.rebuilds {
-            if let Some(missed) = &page.missed {
-                let (plugin, log) = (binding.name(), log.name());
-                tracing::warn!(%plugin, %log, ?missed, "retention took messages before they were rebuilt");
-            }
-        } else {
-            let reader = Reader { consumer: binding.name(), metrics: &self.metrics, log, cursor };
-            self.consumers.dead_letters.keep_gaps(&reader, from, &page)?;
-        }
+        self.tell_gaps(binding, log, cursor, from, &page)?;
         self.commit(space, effects, log, page.next)?;
+        self.aside
+            .drain(..)
+            .for_each(|(at, reason)| self.progress.set_aside(log.name(), at..at + 1, &reason));
         self.progress.reached(log.name(), page.next);
         Ok(true)
     }
@@ -264,6 +279,7 @@ impl Writer {
         }
         queue.note_full();
         while !queue.wait_until_fits(posts, LOOK) {
+            self.pass_over(binding);
             self.look();
             if self.stop.load(Ordering::Acquire) || !Arc::ptr_eq(binding, &self.current.load()) {
                 return false;
@@ -283,101 +299,4 @@ impl Writer {
         queue.committed(numbered);
         Ok(())
     }
-
-    /// Calls the plugin until the batch is through. None: try again with smaller batches.
-    fn store(&mut self, binding: &Binding, batch: &[Stored]) -> Result<Option<Effects>, Failed> {
-        let mut left: Vec<Message> = batch.iter().map(for_plugin).collect();
-        let mut tries = 0;
-        while !left.is_empty() {
-            tries += 1;
-            match self.call(binding, &left) {
-                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
-                    Ok(effects) => {
-                        self.size = BATCH;
-                        return Ok(Some(effects));
-                    }
-                    // Of which message is the post? One at a time, until it has been found.
-                    Err(_) if left.len() > 1 => {
-                        self.size = 1;
-                        return Ok(None);
-                    }
-                    Err(refused) => {
-                        if let Some(message) = left.pop() {
-                            self.set_aside(binding, &message, &refused.to_string());
-                        }
-                    }
-                },
-                Ok(Err(StoreFailure::Unprocessable(bad))) => {
-                    let at = usize::try_from(bad.index).unwrap_or(usize::MAX);
-                    if at >= left.len() {
-                        return Err(Failed::Index { index: bad.index, of: left.len() });
-                    }
-                    let message = left.remove(at);
-                    self.set_aside(binding, &message, &bad.reason);
-                }
-                Ok(Err(StoreFailure::Unavailable(text))) => return Err(CallError::Unavailable(text).into()),
-                Ok(Err(StoreFailure::Internal(text))) => return Err(CallError::Internal(text).into()),
-                // Which message is it? One at a time, until it has been found.
-                Err(error) if left.len() > 1 && is_trap(&error) => {
-                    self.size = 1;
-                    return Ok(None);
-                }
-                Err(error) if tries > 1 && is_trap(&error) => {
-                    if let Some(poison) = left.pop() {
-                        self.set_aside(binding, &poison, &error.to_string());
-                    }
-                }
-                Err(error) if is_trap(&error) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Some(Effects::default()))
-    }
-
-    /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.
-    fn without_posts(&self, mut written: Vec<Written>) -> Vec<Written> {
-        if self.rebuilds {
-            written.retain(|write| !matches!(write, Written::Post(_)));
-        }
-        written
-    }
-
-    fn call(
-        &mut self,
-        binding: &Binding,
-        batch: &[Message],
-    ) -> Result<Result<Vec<Written>, StoreFailure>, CallError> {
-        let Some(live) = &mut self.live else {
-            return Err(CallError::Instantiate("no instance".into()));
-        };
-        if live.instance.is_dead() {
-            live.instance = binding.instance()?;
-        }
-        let borrowed: Vec<MessageIn<'_>> = batch.iter().map(MessageIn::from).collect();
-        let started = Instant::now();
-        let _clock = binding.engine().running();
-        let answer = live.instance.store(&borrowed);
-        let end = match &answer {
-            Ok(Ok(_) | Err(StoreFailure::Unprocessable(_))) => End::Done,
-            Ok(Err(_)) => End::Error,
-            Err(error) => End::from(error),
-        };
-        live.metrics.ended(end, started.elapsed());
-        answer
-    }
-
-    fn set_aside(&self, binding: &Binding, message: &Message, reason: &str) {
-        let version = &binding.shared.version;
-        if self.rebuilds {
-            // It became a dead letter when it was stored for the first time, or would have.
-            tracing::warn!(plugin = %binding.name(), %version, reason, "message left out of the rebuild");
-            return;
-        }
-        tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
-        self.consumers.dead_letters.keep(message, binding.name(), version, reason);
-    }
-}
-
-fn is_trap(error: &CallError) -> bool {
-    matches!(error, CallError::Trap(_) | CallError::Output(_))
 }

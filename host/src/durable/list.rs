@@ -20,9 +20,9 @@ const SHOWN_LIVES: usize = 4;
 pub struct ConsumerInfo {
     /// What `reset` and `delete` want.
     pub id: Arc<str>,
-    /// `consumer`, `group` or `storage`.
+    /// `consumer`, `group`, `storage` or `webhook`.
     pub kind: &'static str,
-    /// The principal that it belongs to; none for groups and storage plugins.
+    /// The principal that it belongs to; none for the others.
     pub owner: Option<Arc<str>>,
     /// Its name.
     pub name: Arc<str>,
@@ -36,7 +36,8 @@ pub struct ConsumerInfo {
     pub in_flight: usize,
     /// Deliveries after the first, in all.
     pub redelivered: u64,
-    /// Offsets that were gone before they were delivered, in all; for storage plugins, since the router started.
+    /// Offsets that were gone before they were delivered, in all; for storage plugins and webhooks, since the
+    /// router started.
     pub missed: u64,
     /// Since when nobody reads, Unix microseconds; none while somebody does.
     pub idle_since_us: Option<u64>,

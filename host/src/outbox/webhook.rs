@@ -1,24 +1,29 @@
 //! Webhooks: each message of some topics is posted to a URL, in the order of its log. The cursor moves on when a
-//! message is sent or set aside.
+//! message is sent or set aside. Each log that its topics meet is read for itself, so that no other message waits, nor
+//! is kept from retention, while one waits for an answer; sent is one at a time.
+
+mod list;
+
+pub use list::WebhookInfo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_all;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::sync::watch;
+use tokio::sync::Mutex;
 use weir_contract::packed::{named, tag};
 use weir_contract::topic::Pattern;
 
 use super::deliver::{Delivered, Sender};
 use super::post::Post;
 use super::{Outbox, insist};
-use crate::config::{self, Endpoint, post_header};
+use crate::config::{self, Endpoint};
 use crate::dead_letters::{About, NotKept, Reader};
 use crate::message::{Stored, now_us};
 use crate::metrics::{ConsumerMetrics, OutboxMetrics};
+use crate::sequencer::Sequencer;
 use crate::store::{Cursor, Log, ReadPage, StorageSpace, Store, StoreError};
 
 /// Messages that are read at once.
@@ -33,29 +38,28 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 /// Why webhooks cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// A header of its configuration.
-    #[error("webhook {name}: {what}")]
-    Header {
-        /// The webhook.
-        name: String,
-        /// What is wrong, without the header's value.
-        what: String,
-    },
+    /// A header of its configuration; never shows its value.
+    #[error("{0}")]
+    Header(String),
     /// Its place in the logs.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// The configured webhooks, ready to run. Their logs are held for them from now on.
-pub struct Webhooks(Vec<Webhook>);
+#[derive(Clone)]
+pub struct Webhooks(Vec<Arc<Webhook>>);
 
 struct Webhook {
     /// `webhook:NAME`, as in metrics and holds: no plugin can be called so.
     name: String,
     outbox: Arc<Outbox>,
-    store: Store,
+    /// Those that its topics meet.
+    logs: Vec<Log>,
     space: StorageSpace,
     topics: Vec<Pattern>,
+    /// Whose message is being sent.
+    turn: Mutex<()>,
     url: Endpoint,
     headers: HeaderMap,
     max_attempts: u64,
@@ -68,36 +72,39 @@ impl Webhooks {
     pub fn open(
         outbox: &Arc<Outbox>,
         store: &Store,
+        sequencer: &Sequencer,
         configured: &[config::Webhook],
     ) -> Result<Self, WebhookError> {
-        let open = |configured| Webhook::open(outbox, store, configured);
-        Ok(Self(configured.iter().map(open).collect::<Result<_, _>>()?))
+        let open = |configured| Ok(Arc::new(Webhook::open(outbox, store, sequencer, configured)?));
+        Ok(Self(configured.iter().map(open).collect::<Result<_, WebhookError>>()?))
     }
 
     /// Begins to send, until the outbox stops.
-    pub fn run(self) {
-        for webhook in self.0 {
-            let outbox = Arc::clone(&webhook.outbox);
-            let webhook = Arc::new(webhook);
-            outbox.tasks.spawn_on(Arc::clone(&webhook).watch(), &outbox.runtime);
-            outbox.tasks.spawn_on(webhook.run(), &outbox.runtime);
+    pub fn run(&self) {
+        for webhook in &self.0 {
+            let Outbox { tasks, runtime, .. } = &*webhook.outbox;
+            tasks.spawn_on(Arc::clone(webhook).watch(), runtime);
+            for log in &webhook.logs {
+                tasks.spawn_on(Arc::clone(webhook).run(log.clone()), runtime);
+            }
         }
     }
 }
 
 impl Webhook {
-    fn open(outbox: &Arc<Outbox>, store: &Store, configured: &config::Webhook) -> Result<Self, WebhookError> {
-        let refuse = |what| WebhookError::Header { name: configured.name.clone(), what };
-        let mut headers = HeaderMap::new();
-        for (name, text) in &configured.headers {
-            let missing = |variable| refuse(format!("header {name}: the environment has no {variable}"));
-            let (name, value) = post_header(name, &text.resolve().map_err(missing)?)
-                .map_err(|error| refuse(error.to_string()))?;
-            headers.insert(name, value);
-        }
+    fn open(
+        outbox: &Arc<Outbox>,
+        store: &Store,
+        sequencer: &Sequencer,
+        configured: &config::Webhook,
+    ) -> Result<Self, WebhookError> {
+        let headers = configured.headers().map_err(WebhookError::Header)?;
         let name = format!("webhook:{}", configured.name);
         let space = store.storage_space(&format!("$webhook.{}", configured.name))?;
-        for log in store.logs() {
+        let topics: Vec<_> =
+            configured.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect();
+        let logs = sequencer.meet(&topics);
+        for log in &logs {
             let cursor = match space.cursor(log.name())? {
                 Some(cursor) => cursor,
                 None => {
@@ -111,9 +118,10 @@ impl Webhook {
         space.flush()?;
         Ok(Self {
             outbox: Arc::clone(outbox),
-            store: store.clone(),
+            logs,
             space,
-            topics: configured.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect(),
+            topics,
+            turn: Mutex::default(),
             url: configured.url.clone(),
             headers,
             max_attempts: configured.max_attempts.unwrap_or(outbox.options.max_attempts).into(),
@@ -123,22 +131,19 @@ impl Webhook {
         })
     }
 
-    async fn run(self: Arc<Self>) {
-        let mut marks: Vec<_> = self.store.logs().iter().map(Log::durable_watch).collect();
+    /// Sends what one log has for it.
+    async fn run(self: Arc<Self>, log: Log) {
+        let mut mark = log.durable_watch();
         loop {
-            marks.iter_mut().for_each(|mark| drop(mark.borrow_and_update()));
-            let mut worked = false;
-            for log in self.store.logs() {
-                match self.advance(log).await {
-                    Some(moved) => worked |= moved,
-                    None => return,
-                }
-            }
-            if !worked {
-                tokio::select! {
-                    () = changed(&mut marks) => {}
+            drop(mark.borrow_and_update());
+            match self.advance(&log).await {
+                Some(true) => {}
+                Some(false) => tokio::select! {
+                    // A mark whose log is gone would be ready for ever; then the store is closed.
+                    moved = mark.changed() => if moved.is_err() { return },
                     () = self.outbox.closing.cancelled() => return,
-                }
+                },
+                None => return,
             }
         }
     }
@@ -156,11 +161,7 @@ impl Webhook {
     }
 
     fn show_lag(&self) {
-        let lag = |log: &Log| match self.space.cursor(log.name()) {
-            Ok(Some(cursor)) => log.durable().saturating_sub(cursor.next),
-            _ => 0,
-        };
-        let lag: u64 = self.store.logs().iter().map(lag).sum();
+        let lag: u64 = self.places().iter().map(|(log, next)| log.durable().saturating_sub(*next)).sum();
         self.progress.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 
@@ -209,6 +210,7 @@ impl Webhook {
 
     /// Sends a message, or sets it aside. None: stopped.
     async fn send(self: &Arc<Self>, stored: &Stored) -> Option<()> {
+        let _turn = self.turn.lock().await;
         if stored.message.expires_us().is_some_and(|at| at <= now_us()) {
             return Some(());
         }
@@ -295,16 +297,4 @@ enum Failed {
 fn place_key(stored: &Stored) -> String {
     let place = &stored.place;
     format!("{}:{}:{}", place.log, place.epoch, place.offset)
-}
-
-/// Returns when one of the marks has moved; without any, never.
-async fn changed(marks: &mut [watch::Receiver<u64>]) {
-    if marks.is_empty() {
-        return std::future::pending().await;
-    }
-    let moves = marks.iter_mut().map(|mark| Box::pin(mark.changed()));
-    // A mark whose log is gone would be ready for ever; then the store is closed, and the outbox is stopped.
-    if select_all(moves).await.0.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

@@ -31,7 +31,7 @@ pub struct PluginInfo {
     pub topics: Vec<String>,
     /// What it is doing.
     pub state: PluginState,
-    /// Why it failed, is disabled or was taken away.
+    /// Why it failed, is disabled, was taken away or stores nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Since when this version serves, Unix microseconds.

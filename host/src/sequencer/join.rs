@@ -63,6 +63,12 @@ impl Sequencer {
         lanes.filter(|(_, lane)| meets(&lane.topics)).map(|(at, _)| at).collect()
     }
 
+    /// The logs that may keep messages of some of these topics.
+    pub fn meet(&self, topics: &[Pattern]) -> Vec<Log> {
+        let met = |log: &&Log| topics.iter().any(|pattern| self.logs_of(pattern).contains(&log.index()));
+        self.store.logs().iter().filter(met).cloned().collect()
+    }
+
     /// Lets a session in. Nothing is published meanwhile to the logs that it meets, so the places are exact.
     pub fn join(&self, session: &Arc<Session>, wanted: Wanted) -> Result<Joined, Outcome> {
         self.check_names(wanted.since.as_ref())?;

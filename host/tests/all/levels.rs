@@ -44,9 +44,15 @@ async fn a_level_that_is_not_reached_comes_with_the_reason() {
     assert_eq!((&answer["outcome"], &answer["level"]), (&json!("accepted"), &json!("routed")), "{answer}");
     assert!(answer["note"].as_str().unwrap().contains("no log"), "{answer}");
     assert_eq!(answer["messages"][0].get("offset"), None, "{answer}");
-    // What can never be stored is set aside, and counts as done.
+    // What can never be stored is set aside, and that is said.
     let answer = client.publish_at("stored", "kept/a", json!("no number")).await;
-    assert_eq!(answer["level"], "stored", "{answer}");
+    assert_eq!((&answer["outcome"], &answer["level"]), (&json!("accepted"), &json!("logged")), "{answer}");
+    assert_eq!(
+        answer["note"], "in the log, but plugin tally has set it aside: tally wants {\"n\":NUMBER}",
+        "{answer}"
+    );
+    let answer = client.publish_at("stored", "kept/a", json!({"n": 1})).await;
+    assert_eq!((&answer["level"], &answer["note"]), (&json!("stored"), &Value::Null), "{answer}");
     assert!((router.metric("weir_dead_letters_total").await - 1.0).abs() < 0.1);
     // A storage plugin that does not keep up is named.
     let answer = client.publish_at("stored", "kept/a", json!("stuck")).await;

@@ -1,18 +1,18 @@
 //! Posts to the world outside, to a real receiver: at least once, in order, and only where they may go.
 
-mod receiver;
+pub mod receiver;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir::config::{Config, LogRule, Outbox, Webhook};
+use weir::config::{Config, LogRule, Outbox};
 use weir::store::{Store, StoreOptions};
 
-use super::harness::{Folders, Reach, Router, Setup, eventually};
+use super::harness::{Folders, Reach, Setup, eventually};
 use receiver::Receiver;
 
 /// Fails fast.
-fn quick(config: &mut Config) {
+pub fn quick(config: &mut Config) {
     let (first_pause, longest_pause) = (Duration::from_millis(5), Duration::from_millis(50));
     config.outbox = Outbox { first_pause, longest_pause, max_attempts: 3, ..Outbox::default() };
 }
@@ -31,13 +31,13 @@ async fn ask_for(reach: &Reach, posts: impl IntoIterator<Item = (u64, String)>) 
     }
 }
 
-async fn until_metric(reach: &Reach, name: &str, wanted: f64) {
+pub async fn until_metric(reach: &Reach, name: &str, wanted: f64) {
     eventually(&format!("{name} is {wanted}"), async || (reach.metric(name).await == wanted).then_some(()))
         .await;
 }
 
 /// Topic, payload, and what is said about each dead letter.
-fn letters(folders: &Folders) -> Vec<(String, Vec<u8>, Value)> {
+pub fn letters(folders: &Folders) -> Vec<(String, Vec<u8>, Value)> {
     let store = Store::open(&folders.data(), StoreOptions::default()).unwrap();
     let part = |rest: &mut &[u8]| {
         let (length, after) = rest.split_first_chunk::<4>().unwrap();
@@ -264,108 +264,8 @@ async fn a_binding_that_loses_a_grant_sends_nothing_there_any_more() {
     router.stop().await;
 }
 
-fn webhook(receiver: &Receiver) -> impl Fn(&mut Config) {
-    let webhook = Webhook {
-        name: "billing".into(),
-        topics: vec!["orders/#".into()],
-        url: receiver.url("/hook?token=1").parse().unwrap(),
-        headers: [("Authorization".into(), "Bearer secret".into())].into(),
-        max_attempts: Some(3),
-    };
-    move |config| {
-        quick(config);
-        config.webhooks = vec![webhook.clone()];
-    }
-}
-
-async fn orders(router: &Router, numbers: impl IntoIterator<Item = u64>) {
-    let mut client = router.client("shop").await;
-    for n in numbers {
-        let order = json!({"action": "publish", "topic": "orders/é 1", "data": {"n": n}, "message_id": "m",
-            "headers": {"unit": "pieces"}, "level": "logged"});
-        assert_eq!(client.ask(order).await["ok"], true);
-        client.publish_at("logged", "other", json!({"n": 99})).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_posts_each_message_of_its_topics_once_over_restarts() {
-    let receiver = Receiver::always(200).await;
-    let hooked = webhook(&receiver);
-    let router = Setup::open().start().await;
-    orders(&router, [0]).await;
-    let folders = router.stop().await;
-    let router = Setup::over(&folders).config(&hooked).start().await;
-    orders(&router, 1..=3).await;
-    let seen = receiver.until(3).await;
-    assert_eq!(receiver.numbers(), [1, 2, 3], "it begins with the first message after it was set up");
-    let first = &seen[0];
-    assert_eq!((first.path.as_str(), &first.body[..]), ("/hook?token=1", &b"{\"n\":1}"[..]));
-    for (name, value) in [
-        ("authorization", "Bearer secret"),
-        ("content-type", "application/json"),
-        ("x-weir-topic", "orders/%C3%A9%201"),
-        ("x-weir-log", "default"),
-        ("x-weir-offset", "2"),
-        ("x-weir-from", "shop"),
-        ("x-weir-message-id", "m"),
-        ("x-weir-header-unit", "pieces"),
-    ] {
-        assert_eq!(first.header(name), value, "{name}");
-    }
-    assert_eq!(first.header("idempotency-key"), format!("default:{}:2", first.header("x-weir-epoch")));
-    until_metric(&router, "weir_outbox_sent_total", 3.0).await;
-    receiver.set_open(false);
-    orders(&router, [4, 5]).await;
-    receiver.until(4).await;
-    router.stop().await;
-    receiver.set_open(true);
-    let router = Setup::over(&folders).config(&hooked).start().await;
-    until_metric(&router, "weir_outbox_sent_total", 2.0).await;
-    assert_eq!(receiver.numbers(), [1, 2, 3, 4, 4, 5]);
-    until_metric(&router, "weir_consumer_lag_messages", 0.0).await;
-    router.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_passes_over_what_has_expired() {
-    let receiver = Receiver::always(200).await;
-    receiver.set_open(false);
-    let router = Setup::open().config(webhook(&receiver)).start().await;
-    orders(&router, [1]).await;
-    receiver.until(1).await;
-    let mut client = router.client("shop").await;
-    let brief = json!({"action": "publish", "topic": "orders/2", "data": {"n": 2}, "expires_in_ms": 1,
-        "level": "logged"});
-    assert_eq!(client.ask(brief).await["ok"], true);
-    orders(&router, [3]).await;
-    // Time is what this is about.
-    tokio::time::sleep(Duration::from_millis(2)).await;
-    receiver.set_open(true);
-    until_metric(&router, "weir_outbox_sent_total", 2.0).await;
-    until_metric(&router, "weir_consumer_lag_messages", 0.0).await;
-    let mut seen = receiver.numbers();
-    seen.dedup();
-    assert_eq!(seen, [1, 3]);
-    router.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_that_is_refused_sets_the_message_aside_and_goes_on() {
-    let receiver =
-        Receiver::start(|_, received| (if received.n() == 1 { 500 } else { 200 }, Vec::new())).await;
-    let router = Setup::open().config(webhook(&receiver)).start().await;
-    orders(&router, [1, 2]).await;
-    receiver.until(4).await;
-    assert_eq!(receiver.numbers(), [1, 1, 1, 2]);
-    let letters = letters(&*router.stop().await);
-    let [(topic, payload, about)] = letters.as_slice() else { panic!("{letters:?}") };
-    assert_eq!((topic.as_str(), payload.as_slice()), ("orders/é 1", &b"{\"n\":1}"[..]));
-    assert_eq!((&about["stage"], &about["plugin"]), (&json!("webhook"), &json!("webhook:billing")));
-}
-
 /// What does not compress, so that the log really grows.
-fn noise(bytes: usize, seed: u64) -> String {
+pub fn noise(bytes: usize, seed: u64) -> String {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     let step = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Child, Client, Reach, Setup, eventually, weir};
+use crate::outbox::noise;
 
 const TALLY: &str = "topics = [\"t/#\", \"stuck\"]\n";
 
@@ -163,6 +164,8 @@ async fn one_that_does_not_get_on_says_why_and_begins_again_with_a_new_version()
         (answer.status == 404).then_some(())
     })
     .await;
+    let gone = router.admin("GET", "/v1/plugins/tally/rebuild", "").await;
+    assert!(gone.status == 404 && gone.text.contains("its binding is gone"), "{}", gone.text);
     router.stop().await;
 }
 
@@ -180,6 +183,63 @@ async fn what_cannot_be_rebuilt_is_refused_by_name() {
     }
     assert_eq!(router.admin("GET", "/v1/plugins/tally/rebuild", "").await.status, 404);
     router.stop().await;
+}
+
+/// Retention deletes whatever it can, as soon as there are two segments.
+const SMALL: &str = "[[log]]\nname = \"default\"\ntopics = [\"#\"]\nmax_bytes = 1\nhold_max_bytes = 1\n";
+
+/// Fills the log until its beginning is gone; how many messages that are.
+async fn until_gone(reach: &Reach, client: &mut Client) -> u64 {
+    for n in 0..20 {
+        client.publish_at("logged", "filler", json!(noise(900_000, n))).await;
+    }
+    eventually("retention has taken something", async || {
+        let oldest = reach.admin("GET", "/v1/logs/default", "").await.json["oldest"].as_u64()?;
+        (oldest > 0).then_some(oldest)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_no_longer_holds_is_not_thrown_away_unasked() {
+    let setup = Setup::open().guest("tally").binding("tally", TALLY);
+    setup.write_config(SMALL);
+    let child = setup.spawn().await;
+    let mut client = child.reach.client("a").await;
+    publish(&mut client, "t/1", 1..=100).await;
+    until_counted(&mut client, "t/1", 100).await;
+    let gone = until_gone(&child.reach, &mut client).await;
+    let refused = child.reach.admin("POST", "/v1/plugins/tally/rebuild", "").await;
+    let said = format!("log default no longer has its first {gone} messages");
+    assert!(refused.status == 409 && refused.text.contains(&said), "{}", refused.text);
+    let (ok, told) = cli(&child, &setup, &["tally"]).await;
+    assert!(!ok && told.contains(&said) && told.contains("--partial"), "{told}");
+    let wrong = child.reach.admin("POST", "/v1/plugins/tally/rebuild", "{\"part\":true}").await;
+    assert!(wrong.status == 400 && wrong.text.contains("accepted are"), "{}", wrong.text);
+    assert_eq!(tally(&mut client, "t/1").await, counted(100), "the data is as it was");
+    let log = child.reach.admin("GET", "/v1/logs/default", "").await.json;
+    assert!(!log["consumers"].to_string().contains("rebuild"), "it holds nothing: {log}");
+    let (ok, told) = cli(&child, &setup, &["tally", "--partial"]).await;
+    assert!(ok && told.contains("tally is rebuilt"), "{told}");
+    assert_eq!(tally(&mut client, "t/1").await, Value::Null, "that was asked for");
+    child.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_loses_messages_on_the_way_ends_with_the_old_data() {
+    let setup = Setup::open().guest("tally").binding("tally", TALLY);
+    setup.write_config(SMALL);
+    let child = setup.spawn().await;
+    let mut client = child.reach.client("a").await;
+    publish(&mut client, "t/1", 1..=100).await;
+    until_counted(&mut client, "t/1", 100).await;
+    client.publish_at("logged", "stuck", json!("stuck")).await;
+    begin(&child.reach, "tally").await;
+    until_gone(&child.reach, &mut client).await;
+    let report = until_state(&child.reach, "tally", "stopped").await;
+    assert!(report["error"].as_str().unwrap().contains("no longer has offsets"), "{report}");
+    assert_eq!(tally(&mut client, "t/1").await, counted(100));
+    child.kill();
 }
 
 async fn cli(child: &Child, setup: &Setup, more: &[&str]) -> (bool, String) {

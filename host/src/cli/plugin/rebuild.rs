@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(in crate::cli) struct Rebuild {
     /// The storage plugin, as `weir plugin list` shows it
     name: String,
+    /// Also when retention has taken messages from the logs: what came of them will be gone from the data
+    #[arg(long)]
+    partial: bool,
     /// Return at once; `weir plugin list` shows how far it is
     #[arg(long)]
     no_wait: bool,
@@ -27,7 +30,7 @@ pub(in crate::cli) struct Rebuild {
 
 pub(super) async fn run(args: &Rebuild) -> anyhow::Result<()> {
     let server = desk::server(&args.place)?;
-    let mut report = server.rebuild_plugin(&args.name).await?;
+    let mut report = server.rebuild_plugin(&args.name, args.partial).await?;
     let name = escape(&args.name);
     print(&format!("rebuilding {name} with version {}", escape(&report.version)))?;
     for begin in &report.begins {
@@ -47,7 +50,10 @@ pub(super) async fn run(args: &Rebuild) -> anyhow::Result<()> {
         report = server.rebuild_report(&args.name).await?;
     }
     match report.state {
-        RebuildState::Stopped => bail!("the rebuild of {name} was stopped: its data is as it was before"),
+        RebuildState::Stopped => {
+            let why = report.error.map(|why| format!(": {}", escape(&why))).unwrap_or_default();
+            bail!("the rebuild of {name} was stopped, its data is as it was before{why}")
+        }
         _ => print(&format!("{name} is rebuilt: {} messages passed", report.done)),
     }
 }

@@ -23,7 +23,7 @@ pub struct RebuildReport {
     pub of: u64,
     /// From where on in each log the rebuilt data covers it.
     pub begins: Vec<Beginning>,
-    /// Why it does not get on; it tries again by itself.
+    /// Why it does not get on and tries again, or why it was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -36,7 +36,7 @@ pub enum RebuildState {
     Running,
     /// The new data serves.
     Done,
-    /// The plugin was taken away, or the router stops: the old data stays.
+    /// The plugin was taken away, the router stops, or the logs have lost messages meanwhile: the old data stays.
     Stopped,
 }
 

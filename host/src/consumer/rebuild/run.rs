@@ -12,7 +12,7 @@ use super::super::storage::{Failed, LOOK, Writer};
 use super::super::{Consumer, Consumers};
 use super::{Beginning, Fence, Rebuild, RebuildRefused, RebuildReport, RebuildState};
 use crate::plugin::Binding;
-use crate::store::{StorageSpace, StoreError};
+use crate::store::{Log, StorageSpace, StoreError};
 
 /// The storage thread stands still for so many messages without being asked whether they can be had sooner.
 const NEAR: u64 = 1_024;
@@ -41,6 +41,8 @@ struct Filling {
     binding: Arc<Binding>,
     writer: Writer,
     progress: Arc<Progress>,
+    /// Those that are read, and where each begins.
+    logs: Vec<Log>,
     begins: Vec<Beginning>,
     /// The ends of the logs when this lap began, and how far away they were.
     goals: Vec<u64>,
@@ -48,8 +50,17 @@ struct Filling {
 }
 
 /// Begins to rebuild; the caller holds the consumers' lock.
-pub(super) fn start(consumers: &Arc<Consumers>, consumer: &Consumer) -> Result<Rebuild, RebuildRefused> {
-    let filling = Filling::new(consumers, &consumer.source, &consumer.space, &consumer.fence)?;
+pub(super) fn start(
+    consumers: &Arc<Consumers>,
+    consumer: &Consumer,
+    partial: bool,
+) -> Result<Rebuild, RebuildRefused> {
+    let filling = Filling::new(consumers, &consumer.source, &consumer.space, &consumer.fence, partial)?;
+    if let Some(what) = filling.gone() {
+        filling.abandon(&consumer.fence);
+        consumer.thread.thread().unpark();
+        return Err(RebuildRefused::Gone { plugin: consumer.source.name().to_string(), what });
+    }
     let report = RebuildReport::new(&filling.source.shared.version, filling.begins.clone());
     let (report, stop) = (Arc::new(Mutex::new(report)), Arc::new(AtomicBool::new(false)));
     let run = Run {
@@ -78,12 +89,21 @@ impl Run {
                     return;
                 }
                 Ok(false) => {}
+                Err(Failed::Gone(what)) => return self.end(Some(what)),
                 Err(error) => self.rest(&error),
             }
         }
+        self.end(None);
+    }
+
+    /// The data stays as it was.
+    fn end(&self, error: Option<String>) {
         self.abandon();
-        self.report.lock().end(RebuildState::Stopped);
-        tracing::warn!(%plugin, "rebuild stopped: the data stays as it was");
+        let (plugin, why) = (self.filling.source.name(), error.as_deref().unwrap_or("it was asked to end"));
+        tracing::warn!(%plugin, why, "rebuild stopped: the data stays as it was");
+        let mut report = self.report.lock();
+        report.end(RebuildState::Stopped);
+        report.error = error;
     }
 
     /// A batch of each log. True: the new data is live.
@@ -93,7 +113,7 @@ impl Run {
         }
         let worked = self.filling.writer.step()?;
         self.note();
-        if self.filling.is_lap_done(&self.consumers) && self.filling.is_time_to_switch(&self.consumers) {
+        if self.filling.is_lap_done() && self.filling.is_time_to_switch() {
             return self.switch();
         }
         if !worked {
@@ -117,7 +137,11 @@ impl Run {
             (Arc::clone(&consumer.source), Arc::clone(&consumer.space))
         };
         self.abandon();
-        self.filling = Filling::new(&self.consumers, &source, &space, &self.fence)?;
+        let partial = self.filling.writer.partial;
+        self.filling = Filling::new(&self.consumers, &source, &space, &self.fence, partial)?;
+        if let Some(what) = self.filling.gone() {
+            return Err(Failed::Gone(format!("begun again with another version, but {what}")));
+        }
         let (plugin, version) = (source.name(), &source.shared.version);
         tracing::info!(%plugin, %version, "rebuild begins again, with the version that is live now");
         *self.report.lock() = RebuildReport::new(version, self.filling.begins.clone());
@@ -129,7 +153,7 @@ impl Run {
     fn switch(&mut self) -> Result<bool, Failed> {
         let fence = Arc::clone(&self.fence);
         let turn = fence.turn.lock();
-        while self.consumers.store.logs().iter().any(|log| self.is_behind(log.name())) {
+        while self.filling.logs.iter().any(|log| self.is_behind(log.name())) {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(false);
             }
@@ -147,9 +171,7 @@ impl Run {
             consumer.space = Arc::clone(&self.filling.space);
             self.live.swap(Arc::clone(&self.filling.binding))
         };
-        for log in self.consumers.store.logs() {
-            self.stored.reached(log.name(), self.filling.progress.next(log.name()));
-        }
+        self.stored.follow(&self.filling.progress);
         *self.fence.building.lock() = None;
         drop(turn);
         self.filling.writer.let_go();
@@ -175,9 +197,8 @@ impl Run {
     }
 
     fn abandon(&self) {
-        self.filling.writer.let_go();
-        *self.fence.building.lock() = None;
-        self.litter();
+        self.filling.abandon(&self.fence);
+        self.consumers.wake();
     }
 
     fn litter(&self) {
@@ -199,7 +220,7 @@ impl Run {
     /// Writes down how far it is.
     fn note(&self) {
         let (mut done, mut of) = (0, 0);
-        for (log, begin) in self.consumers.store.logs().iter().zip(&self.filling.begins) {
+        for (log, begin) in self.filling.logs.iter().zip(&self.filling.begins) {
             done += self.filling.progress.next(log.name()).saturating_sub(begin.offset);
             of += log.durable().saturating_sub(begin.offset);
         }
@@ -215,7 +236,9 @@ impl Filling {
         source: &Arc<Binding>,
         live: &StorageSpace,
         fence: &Fence,
+        partial: bool,
     ) -> Result<Self, StoreError> {
+        let logs = logs_of(consumers, source, live)?;
         // From here on the storage thread does not take the new generation for a dead one.
         let mut building = fence.building.lock();
         let space = Arc::new(live.next_generation()?);
@@ -223,10 +246,12 @@ impl Filling {
         drop(building);
         let binding = source.over(&space);
         let current = Arc::new(ArcSwap::new(Arc::clone(&binding)));
-        let writer = Writer::new(consumers, current, format!("{}@rebuild", source.name()), true);
+        let holder = format!("{}@rebuild", source.name());
+        let mut writer = Writer::new(consumers, current, holder, logs.clone(), true);
+        writer.partial = partial;
         let progress = Arc::clone(writer.progress());
         writer.hold();
-        let begins = consumers.store.logs().iter().map(Beginning::of).collect::<Result<Vec<_>, _>>();
+        let begins = logs.iter().map(Beginning::of).collect::<Result<Vec<_>, _>>();
         let begins = begins.inspect_err(|_| {
             writer.let_go();
             *fence.building.lock() = None;
@@ -237,30 +262,59 @@ impl Filling {
             binding,
             writer,
             progress,
+            logs,
             begins,
             goals: Vec::new(),
             distance: u64::MAX,
         };
-        filling.goals = filling.ends(consumers);
+        filling.goals = filling.ends();
         Ok(filling)
     }
 
-    fn ends(&self, consumers: &Consumers) -> Vec<u64> {
-        consumers.store.logs().iter().map(|log| log.durable()).collect()
+    /// Why it would not make all of the data anew, unless that is wanted. Asked after its logs are held.
+    fn gone(&self) -> Option<String> {
+        let of = |log: &Log| {
+            let most = log.oldest();
+            (most > 0).then(|| format!("log {} no longer has its first {most} messages", log.name()))
+        };
+        let gone: Vec<_> = self.logs.iter().filter_map(of).collect();
+        (!self.writer.partial && !gone.is_empty()).then(|| gone.join(", "))
     }
 
-    fn is_lap_done(&self, consumers: &Consumers) -> bool {
-        let logs = consumers.store.logs().iter().zip(&self.goals);
+    fn abandon(&self, fence: &Fence) {
+        self.writer.let_go();
+        *fence.building.lock() = None;
+        fence.litter.store(true, Ordering::Release);
+    }
+
+    fn ends(&self) -> Vec<u64> {
+        self.logs.iter().map(Log::durable).collect()
+    }
+
+    fn is_lap_done(&self) -> bool {
+        let logs = self.logs.iter().zip(&self.goals);
         logs.into_iter().all(|(log, goal)| self.progress.next(log.name()) >= *goal)
     }
 
     /// Each lap leads to where the logs ended when it began. While it runs, messages come in; as long as they become
     /// fewer from lap to lap, there is another one, so that the storage thread need not stand still for many.
-    fn is_time_to_switch(&mut self, consumers: &Consumers) -> bool {
-        self.goals = self.ends(consumers);
-        let logs = consumers.store.logs().iter().zip(&self.goals);
+    fn is_time_to_switch(&mut self) -> bool {
+        self.goals = self.ends();
+        let logs = self.logs.iter().zip(&self.goals);
         let distance = logs.map(|(log, goal)| goal.saturating_sub(self.progress.next(log.name()))).sum();
         let before = std::mem::replace(&mut self.distance, distance);
         distance <= NEAR || distance > before / 2
     }
+}
+
+/// The logs that the topics meet, and those that have been read before: what was kept there is in the data.
+fn logs_of(consumers: &Consumers, source: &Binding, live: &StorageSpace) -> Result<Vec<Log>, StoreError> {
+    let met = consumers.met(source);
+    let mut logs = Vec::new();
+    for log in consumers.store.logs() {
+        if met.iter().any(|met| met.index() == log.index()) || live.cursor(log.name())?.is_some() {
+            logs.push(log.clone());
+        }
+    }
+    Ok(logs)
 }

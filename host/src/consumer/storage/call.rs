@@ -1,0 +1,113 @@
+//! One batch through the plugin, until each of its messages is stored or set aside.
+
+use std::time::Instant;
+
+use super::super::effects::Effects;
+use super::super::placed::for_plugin;
+use super::{BATCH, Failed, Writer};
+use crate::message::{Message, Stored};
+use crate::metrics::End;
+use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
+use crate::plugin::{Binding, CallError};
+
+impl Writer {
+    /// Calls the plugin until the batch is through. None: try again with smaller batches.
+    pub(super) fn store(&mut self, binding: &Binding, batch: &[Stored]) -> Result<Option<Effects>, Failed> {
+        self.aside.clear();
+        let mut left: Vec<&Stored> = batch.iter().collect();
+        let mut tries = 0;
+        while !left.is_empty() {
+            tries += 1;
+            match self.call(binding, &left) {
+                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
+                    Ok(effects) => {
+                        self.size = BATCH;
+                        return Ok(Some(effects));
+                    }
+                    // Of which message is the post? One at a time, until it has been found.
+                    Err(_) if left.len() > 1 => {
+                        self.size = 1;
+                        return Ok(None);
+                    }
+                    Err(refused) => {
+                        if let Some(message) = left.pop() {
+                            self.set_aside(binding, message, &refused.to_string());
+                        }
+                    }
+                },
+                Ok(Err(StoreFailure::Unprocessable(bad))) => {
+                    let at = usize::try_from(bad.index).unwrap_or(usize::MAX);
+                    if at >= left.len() {
+                        return Err(Failed::Index { index: bad.index, of: left.len() });
+                    }
+                    let message = left.remove(at);
+                    self.set_aside(binding, message, &bad.reason);
+                }
+                Ok(Err(StoreFailure::Unavailable(text))) => return Err(CallError::Unavailable(text).into()),
+                Ok(Err(StoreFailure::Internal(text))) => return Err(CallError::Internal(text).into()),
+                // Which message is it? One at a time, until it has been found.
+                Err(error) if left.len() > 1 && is_trap(&error) => {
+                    self.size = 1;
+                    return Ok(None);
+                }
+                Err(error) if tries > 1 && is_trap(&error) => {
+                    if let Some(poison) = left.pop() {
+                        self.set_aside(binding, poison, &error.to_string());
+                    }
+                }
+                Err(error) if is_trap(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(Effects::default()))
+    }
+
+    /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.
+    fn without_posts(&self, mut written: Vec<Written>) -> Vec<Written> {
+        if self.rebuilds {
+            written.retain(|write| !matches!(write, Written::Post(_)));
+        }
+        written
+    }
+
+    fn call(
+        &mut self,
+        binding: &Binding,
+        batch: &[&Stored],
+    ) -> Result<Result<Vec<Written>, StoreFailure>, CallError> {
+        let Some(live) = &mut self.live else {
+            return Err(CallError::Instantiate("no instance".into()));
+        };
+        if live.instance.is_dead() {
+            live.instance = binding.instance()?;
+        }
+        let messages: Vec<Message> = batch.iter().map(|stored| for_plugin(stored)).collect();
+        let borrowed: Vec<MessageIn<'_>> = messages.iter().map(MessageIn::from).collect();
+        let started = Instant::now();
+        let _clock = binding.engine().running();
+        let answer = live.instance.store(&borrowed);
+        let end = match &answer {
+            Ok(Ok(_) | Err(StoreFailure::Unprocessable(_))) => End::Done,
+            Ok(Err(_)) => End::Error,
+            Err(error) => End::from(error),
+        };
+        live.metrics.ended(end, started.elapsed());
+        answer
+    }
+
+    fn set_aside(&mut self, binding: &Binding, stored: &Stored, reason: &str) {
+        self.aside.push((stored.place.offset, reason.to_owned()));
+        let version = &binding.shared.version;
+        if self.rebuilds {
+            // It became a dead letter when it was stored for the first time, or would have.
+            tracing::warn!(plugin = %binding.name(), %version, reason, "message left out of the rebuild");
+            return;
+        }
+        tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
+        self.consumers.dead_letters.keep(&for_plugin(stored), binding.name(), version, reason);
+    }
+}
+
+fn is_trap(error: &CallError) -> bool {
+    matches!(error, CallError::Trap(_) | CallError::Output(_))
+}
