@@ -40,6 +40,8 @@ const DEFAULTS = {
 };
 /** Close codes that blame what was sent: sending it again would end the next connection too. */
 const BLAMED = [1002, 1003, 1007, 1009, 1011];
+/** This one blames one frame. */
+const TOO_LARGE = 1009;
 /** Message ids that a subscription remembers, to know what a publisher had to send twice. */
 const REMEMBERED = 1_000;
 /** Acks are gathered for so many milliseconds. */
@@ -51,6 +53,11 @@ export class WeirError extends Error {
     super(`${outcome}: ${reason}`);
     Object.assign(this, { name: "WeirError", outcome, reason, answer });
   }
+}
+
+function checkOwn(frame) {
+  const own = ["action", "id"].filter((key) => key in frame);
+  if (own.length) throw new WeirError({ outcome: "invalid", reason: `${own.join(" and ")}: the client sets this itself` });
 }
 
 /** Whether some topic may match both patterns, by MQTT's rules; a topic is a pattern too. Both as lists of levels. */
@@ -352,6 +359,7 @@ export class Weir {
    */
   ask(action, frame, kind) {
     return new Promise((resolve, reject) => {
+      checkOwn(frame);
       const done = (answer) => (answer.ok ? resolve(answer) : reject(new WeirError(answer)));
       this.#send(action, frame, kind, done, reject);
     });
@@ -432,11 +440,14 @@ export class Weir {
 
   #lost(code, reason) {
     const opened = this.state === "open";
-    const blamed = BLAMED.includes(code);
+    const blamed = BLAMED.includes(code) && code !== TOO_LARGE;
     this.#drop();
     // Whoever was told off, or never heard a word, waits longer each time.
     if (opened && code !== 1008 && !blamed) this.#attempt = 0;
     const why = reason || `closed with ${code}`;
+    // Of the calls on their way the longest is too long, whichever else is.
+    const longest = [...this.#pending.values()].reduce((most, call) => (call.sent && call.text.length > (most?.text.length ?? 0) ? call : most), null);
+    if (code === TOO_LARGE) this.#fail((call) => call === longest, { outcome: "too-large", reason: why });
     this.#fail(({ kind, sent }) => kind === "now" || (sent && (kind === "once" || blamed)), {
       outcome: "unknown",
       reason: `the connection broke before the answer: ${why}`,
@@ -498,7 +509,7 @@ export class Weir {
       return refuse("overloaded", `${maxPending} calls wait for an answer: the option maxPending allows no more`);
     }
     const id = `${++this.#count}`;
-    const call = { text: JSON.stringify({ action, id, ...frame }), kind, sent: false, done, fail };
+    const call = { text: JSON.stringify({ ...frame, action, id }), kind, sent: false, done, fail };
     this.#pending.set(id, call);
     if (this.state === "open") this.#write(call);
   }
@@ -547,6 +558,7 @@ export class Weir {
 
   #add(reader) {
     return new Promise((resolve, reject) => {
+      checkOwn(reader.frame);
       Object.assign(reader, { resolve, reject });
       this.#readers.add(reader);
       if (this.state === "open") this.#subscribe(reader);

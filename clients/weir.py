@@ -42,6 +42,7 @@ DEFAULTS = {
     "ssl_context": None,
 }
 BLAMED = {1002, 1003, 1007, 1009, 1011}  # Close codes that blame what was sent: it is not sent again.
+TOO_LARGE = 1009  # This one blames one frame.
 REMEMBERED = 1_000  # Message ids that a subscription remembers, to know what a publisher had to send twice.
 BACKLOG = 10_000  # Messages that wait for handlers; above it subscriptions pause, and go on where they were.
 BUSY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -85,10 +86,24 @@ def payload(message):
     return (message["text"] if "text" in message else json.dumps(message["data"])).encode()
 
 
+def _encode(frame):
+    """Refused here, in the caller's thread, is what no JSON can carry."""
+    try:
+        return json.dumps(frame, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise WeirError("invalid", f"JSON cannot carry it: {error}") from error
+
+
+def _check(frame):
+    if own := frame.keys() & {"action", "id"}:
+        raise WeirError("invalid", f"{sorted(own)} are the client's own")
+    _encode(frame)
+
+
 class _Call:
     def __init__(self, frame, kind, done, fail):
         self.id, self.kind, self.sent, self.done, self.fail = frame["id"], kind, False, done, fail
-        self.text = json.dumps(frame, separators=(",", ":")).encode()
+        self.text = _encode(frame)
 
 
 class _Socket:
@@ -377,6 +392,7 @@ class Weir:
 
         `since`, `retained`, `presence`: see the protocol.
         """
+        _check(frame)
         reader = Subscription(self, {"topic": topic, **frame}, handler, on_gap, on_end, on_presence)
         with self._lock:
             overlaps = any(meet(reader.pattern, pattern) for pattern in self._patterns)
@@ -390,6 +406,7 @@ class Weir:
 
     def consume(self, topic, handler, timeout=None, on_gap=None, on_end=None, **frame):
         """A durable reader (`consumer=` or `group=`): acked when the handler returns, comes again when it raises."""
+        _check(frame)
         return self._add(Consumer(self, {"topic": topic, **frame}, handler, on_gap, on_end), timeout)
 
     def request(self, topic, timeout=None, **message):
@@ -454,6 +471,7 @@ class Weir:
     def _ask(self, action, frame, kind):
         if "payload" in frame:
             frame["base64"] = base64.b64encode(frame.pop("payload")).decode()
+        _check(frame)
         with self._lock:
             if self._waiting >= self._options.max_pending:
                 reason = f"{self._options.max_pending} calls wait for an answer: max_pending allows no more"
@@ -598,7 +616,14 @@ class Weir:
 
     def _lost(self, code, reason):
         opened, blamed = self.state == "open", code in BLAMED
+        sent = [call for call in self._pending.values() if call.sent]
         self._drop()
+        if code == TOO_LARGE and sent:
+            # Of the calls on their way the longest is too long, whichever else is.
+            longest = max(sent, key=lambda call: len(call.text))
+            del self._pending[longest.id]
+            longest.fail(WeirError("too-large", reason))
+            blamed = False
         # Whoever was told off, or never heard a word, waits longer each time.
         if opened and code != 1008 and not blamed:
             self._attempt = 0
@@ -708,8 +733,10 @@ class Weir:
 
     def _subscribe_all(self):
         """Those who wait; while the handlers have too much to do, nobody."""
-        for reader in self._readers if self.state == "open" and len(self._jobs) < BACKLOG else []:
-            if reader.state == "waiting":
+        full = len(self._jobs) >= BACKLOG
+        for reader in self._readers if self.state == "open" else []:
+            # Who subscribes may be the very handler that the rest wait for.
+            if reader.state == "waiting" and not (full and reader.ready.done()):
                 frame, reader.state = reader.request(), "asked"
                 self._send("subscribe", frame, "now", self._begun(reader, frame))
 

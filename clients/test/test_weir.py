@@ -12,6 +12,7 @@ import sys
 import threading
 import types
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
@@ -93,6 +94,38 @@ class Clients(unittest.TestCase):
         self.assertEqual(last["data"], {"é": "\U0001f40a"})
         self.refused("invalid", weir.publish, "plain/+", data=1)
         self.refused("invalid", weir.subscribe, "a/#/b", seen.add)
+        # Nothing of this is sent, so that nothing of it is in the way.
+        for wrong in (float("nan"), b"x", {"at": self}, "\ud800"):
+            self.refused("invalid", weir.publish, "plain/a", data=wrong)
+        self.refused("invalid", weir.publish, "plain/a", data=1, id="mine")
+        self.refused("invalid", weir.subscribe, "plain/a", seen.add, action="publish")
+        self.assertEqual(weir.publish("plain/b", text="ж" * 300_000)["outcome"], "accepted")
+
+    def test_what_is_too_large_is_blamed_and_nothing_else(self):
+        weir = self.client()
+        weir.publish("large/a", data=1)
+        calls = [weir.publish_nowait("large/a", text="x" * size) for size in (3_000_000, 10, 20)]
+        with self.assertRaises(WeirError) as caught:
+            calls[0].result(PATIENCE)
+        self.assertEqual(caught.exception.outcome, "too-large")
+        self.assertEqual([call.result(PATIENCE)["outcome"] for call in calls[1:]], ["accepted"] * 2)
+
+    def test_a_handler_may_subscribe_however_much_waits(self):
+        weir, seen, go = self.client(), Seen(), threading.Event()
+
+        def handler(message):
+            go.wait(PATIENCE)
+            if message["data"] == 0:
+                seen.add(weir.subscribe("other", seen.data, timeout=PATIENCE))
+
+        weir.subscribe("many", handler)
+        with unittest.mock.patch("weir.BACKLOG", 10):
+            for n in range(30):
+                weir.publish("many", data=n)
+            go.set()
+            seen.until(1)
+            weir.publish("other", data="here")
+            self.assertEqual(seen.until(2)[1], "here")
 
     def test_a_subscriber_misses_nothing_and_sees_nothing_twice_through_kills_and_stops(self):
         reader, writer, seen = self.client(), self.client(), Seen()

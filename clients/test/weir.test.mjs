@@ -87,6 +87,16 @@ test("what is published comes as it was, and what is refused says why", async ()
   assert.equal(second.text.length, 70_000);
   await assert.rejects(weir.publish({ topic: "plain/+", data: 1 }), outcome("invalid"));
   await assert.rejects(weir.subscribe({ topic: "a/#/b" }, () => {}), outcome("invalid"));
+  await assert.rejects(weir.publish({ topic: "plain/a", data: 1, id: "mine" }), outcome("invalid"));
+  await assert.rejects(weir.subscribe({ topic: "plain/a", action: "publish" }, () => {}), outcome("invalid"));
+});
+
+test("what is too large is blamed, and nothing else", async () => {
+  const weir = client();
+  await weir.publish({ topic: "large/a", data: 1 });
+  const [large, ...rest] = [3_000_000, 10, 20].map((size) => weir.publish({ topic: "large/a", text: "x".repeat(size) }));
+  await assert.rejects(large, outcome("too-large"));
+  for (const answer of await Promise.all(rest)) assert.equal(answer.outcome, "accepted");
 });
 
 test("a subscriber misses nothing, and sees nothing twice, through kills and stops", async () => {

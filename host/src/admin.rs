@@ -16,10 +16,12 @@
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
 //! | `GET /v1/retained`, `DELETE /v1/retained?topic=TOPIC` | retained messages |
+//! | `GET /v1/dead`, `GET /v1/dead/ID`, `DELETE /v1/dead/ID`, `DELETE /v1/dead` | dead letters |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
 mod consumers;
+mod dead;
 mod guard;
 mod health;
 mod keys;
@@ -30,6 +32,7 @@ mod token;
 mod views;
 
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
+pub use dead::{DeadInfo, DeadLetter, DeadList};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
@@ -47,6 +50,7 @@ use axum::routing::{delete, get, post};
 
 use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
+use crate::dead_letters::DeadLetters;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::PluginView;
 use crate::sequencer::Sequencer;
@@ -73,6 +77,8 @@ pub struct AdminState {
     pub consumers: Arc<dyn ConsumerView>,
     /// The logs.
     pub logs: Logs,
+    /// What was set aside.
+    pub dead_letters: Arc<DeadLetters>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
@@ -99,6 +105,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/logs/{name}/export", get(logs::export))
         .route("/v1/logs/{name}/import", post(logs::import))
         .route("/v1/retained", get(retained::list).delete(retained::delete))
+        .route("/v1/dead", get(dead::list).delete(dead::delete_all))
+        .route("/v1/dead/{id}", get(dead::show).delete(dead::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod connection;
 mod consumer;
+mod dead;
 mod desk;
 mod dev;
 mod init;
@@ -69,6 +70,9 @@ enum Verb {
     /// Show and delete the retained messages of a running server
     #[command(subcommand)]
     Retained(retained::Verb),
+    /// Show and delete the dead letters of a running server: what plugins, posts and readers could not handle
+    #[command(subcommand)]
+    Dead(dead::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -104,6 +108,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Consumer(verb) => consumer::run(&verb),
         Verb::Log(verb) => log::run(&verb),
         Verb::Retained(verb) => retained::run(&verb),
+        Verb::Dead(verb) => dead::run(&verb),
         Verb::Connection(verb) => connection::run(&verb),
         Verb::Subscription(verb) => subscription::run(&verb),
     }

@@ -1,14 +1,18 @@
 //! Messages that a failing plugin could not handle, set aside with the reason: bounded, oldest first out.
 
+mod letter;
+
+pub use letter::{About, Letter, Why};
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Serialize;
+use ulid::Ulid;
 
-use crate::message::{Message, now_us};
+use crate::message::Message;
 use crate::metrics::{ConsumerMetrics, Counter};
 use crate::store::{Cursor, Log, Queue, ReadPage, StateValue, Store, StoreError, SubmitError};
 
@@ -25,26 +29,6 @@ pub struct DeadLetters {
     space: Arc<str>,
     counter: Counter,
     kept: Mutex<Kept>,
-}
-
-/// Why a letter is dead.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct About<'a> {
-    /// `outbox`, `webhook` or `gap`; empty where a plugin was called.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub stage: &'a str,
-    /// The binding or webhook.
-    pub plugin: &'a str,
-    /// The plugin's version; empty where none took part.
-    pub version: &'a str,
-    /// In words.
-    pub reason: &'a str,
-    /// Where a post was to go.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub url: &'a str,
-    /// A post's idempotency key.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub key: &'a str,
 }
 
 /// A durable reader of a log, where it stands.
@@ -92,7 +76,7 @@ impl DeadLetters {
     pub fn keep(&self, message: &Message, plugin: &str, version: &str, reason: &str) {
         self.counter.inc();
         let about = About { plugin, version, reason, ..About::default() };
-        if let Err(error) = self.submit(encode(message, &about), |_| {}) {
+        if let Err(error) = self.submit(letter::encode(message, &about), |_| {}) {
             tracing::error!(plugin, %error, "dead letter lost: the store does not take it");
         }
     }
@@ -100,7 +84,7 @@ impl DeadLetters {
     /// The same, and returns when it is on the disk. Blocks. Err: it is not kept, so keep what it stands for.
     pub fn keep_durably(&self, message: &Message, about: &About<'_>) -> Result<(), NotKept> {
         let (done, wait) = sync_channel(1);
-        self.submit(encode(message, about), |queue| {
+        self.submit(letter::encode(message, about), |queue| {
             queue.on_durable(Box::new(move |result| drop(done.send(result))));
         })?;
         wait.recv().map_err(|_| SubmitError::Closed)??;
@@ -137,7 +121,7 @@ impl DeadLetters {
     }
 
     fn submit(&self, value: Bytes, also: impl FnOnce(&mut Queue)) -> Result<(), SubmitError> {
-        let key = letter_key();
+        let key = letter::new_key();
         let mut kept = self.kept.lock();
         let (mut letters, mut bytes) = (kept.letters.len() + 1, kept.bytes + value.len());
         let too_many = kept.letters.iter().take_while(|(_, size)| {
@@ -161,27 +145,36 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// The letters that are on the disk, oldest first: at most 64 MiB. Blocks.
+    pub fn letters(&self) -> Result<Vec<Letter>, StoreError> {
+        let pairs = self.store.load_space(SPACE)?;
+        Ok(pairs.iter().filter_map(|pair| letter::decode(&pair.key, &pair.value)).collect())
+    }
+
+    /// Deletes letters; none: all. Returns how many there were, when they are off the disk. Blocks.
+    pub fn purge(&self, ids: Option<&[Ulid]>) -> Result<usize, NotKept> {
+        let named = |key: &[u8]| {
+            ids.is_none_or(|ids| letter::parse_key(key).is_some_and(|(id, _)| ids.contains(&id)))
+        };
+        let (done, wait) = sync_channel(1);
+        let mut kept = self.kept.lock();
+        let gone: Vec<_> = kept.letters.iter().filter(|(key, _)| named(key)).cloned().collect();
+        self.store.writer().submit(|queue| {
+            for (key, _) in &gone {
+                queue.state(&self.space, key.clone(), None);
+            }
+            queue.on_durable(Box::new(move |result| drop(done.send(result))));
+        })?;
+        kept.bytes -= gone.iter().map(|(_, size)| size).sum::<usize>();
+        kept.letters.retain(|(key, _)| !named(key));
+        drop(kept);
+        wait.recv().map_err(|_| SubmitError::Closed)??;
+        Ok(gone.len())
+    }
+
     /// How many are kept, and their bytes.
     pub fn usage(&self) -> (usize, usize) {
         let kept = self.kept.lock();
         (kept.letters.len(), kept.bytes)
     }
-}
-
-/// Time first, so that the oldest comes first: 8 bytes of microseconds, then 16 of a ULID.
-fn letter_key() -> Vec<u8> {
-    let mut key = now_us().to_be_bytes().to_vec();
-    key.extend_from_slice(&u128::from(ulid::Ulid::generate()).to_be_bytes());
-    key
-}
-
-/// Four parts, each with its length before it (u32, little-endian): topic, metadata, payload, and [`About`] as JSON.
-fn encode(message: &Message, about: &About<'_>) -> Bytes {
-    let about = serde_json::to_string(about).unwrap_or_default();
-    let mut blob = Vec::with_capacity(message.size() + about.len() + 16);
-    for part in [message.topic.as_bytes(), &message.meta, &message.payload, about.as_bytes()] {
-        blob.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        blob.extend_from_slice(part);
-    }
-    blob.into()
 }

@@ -23,7 +23,7 @@ mod window;
 pub use ack::{Ack, Saved};
 pub use attach::Attached;
 pub use list::{ConsumerInfo, LogInfo};
-pub use open::{Asked, Request};
+pub use open::{Asked, Made, Request};
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;

@@ -19,6 +19,7 @@ pub mod listen;
 pub mod native;
 pub mod reply;
 mod stall;
+mod tcp;
 mod visit;
 mod ws;
 

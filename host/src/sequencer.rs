@@ -4,7 +4,7 @@
 mod join;
 mod keep;
 
-pub use join::{Joined, Replay, Wanted, first_of};
+pub use join::{Joined, Replay, Wanted, before_of, first_of};
 
 use std::sync::Arc;
 

@@ -96,6 +96,7 @@ pub async fn run(
         ready: Arc::clone(&ready),
         logs: Logs::new(router.store.clone(), &config.logs),
         sequencer: Arc::clone(&router.sequencer),
+        dead_letters: Arc::clone(&router.dead_letters),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -159,6 +160,7 @@ struct Parts {
     outbox: Arc<Outbox>,
     webhooks: Webhooks,
     sequencer: Arc<Sequencer>,
+    dead_letters: Arc<DeadLetters>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -167,6 +169,13 @@ impl Parts {
     fn build(config: &Config) -> Result<Self, ServerError> {
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.data, store_options(config))?;
+        for (log, bytes) in store.other_logs() {
+            tracing::warn!(
+                log,
+                bytes,
+                "no [[log]] of the configuration has this name: it is kept and not read"
+            );
+        }
         consumer::hold_all(&store)?;
         let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
         let most =
@@ -225,7 +234,7 @@ impl Parts {
             consumers: Arc::clone(&consumers),
             durable: Arc::clone(&durable),
             accounts: Arc::clone(&accounts),
-            dead_letters,
+            dead_letters: Arc::clone(&dead_letters),
             metrics: Arc::clone(&metrics),
             pass_deadline: config.plugin.pass_deadline,
             pass_messages: config.plugin.pass_messages,
@@ -271,6 +280,7 @@ impl Parts {
             outbox,
             webhooks,
             sequencer,
+            dead_letters,
             ingress,
             threads,
         })

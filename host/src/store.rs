@@ -24,6 +24,7 @@ mod queue;
 mod segment;
 mod space;
 mod table;
+mod witness;
 mod writer;
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ pub use table::{Rows, Table};
 pub use writer::Writer;
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ struct Inner {
     state: SharedDatabase,
     storage: SharedDatabase,
     incidents: Arc<Incidents>,
+    dir: PathBuf,
     /// Last, so that it is let go when everything else is closed.
     _lock: File,
 }
@@ -104,7 +106,9 @@ impl Store {
         let lock = lock(dir)?;
         let incidents = Arc::new(Incidents::default());
         let open = |name: &str| {
+            let before = incidents.count();
             let database = Database::open_or_set_aside(&dir.join(name), options.cache_bytes, &incidents)?;
+            witness::unseal(&database, incidents.count() > before, &incidents)?;
             Ok(Arc::new(database))
         };
         let state: SharedDatabase = open("state")?;
@@ -130,7 +134,15 @@ impl Store {
             dir: dir.to_path_buf(),
             incidents: incidents.clone(),
         })?;
-        Ok(Self(Arc::new(Inner { logs, writer, state, storage, incidents, _lock: lock })))
+        Ok(Self(Arc::new(Inner {
+            logs,
+            writer,
+            state,
+            storage,
+            incidents,
+            dir: dir.to_path_buf(),
+            _lock: lock,
+        })))
     }
 
     /// The logs, in the order of [`StoreOptions::logs`].
@@ -141,6 +153,16 @@ impl Store {
     /// The log of this name.
     pub fn log(&self, name: &str) -> Option<&Log> {
         self.0.logs.iter().find(|log| &**log.name() == name)
+    }
+
+    /// Names of the logs on the disk that [`StoreOptions::logs`] does not name, and their bytes: they are left alone.
+    pub fn other_logs(&self) -> Vec<(String, u64)> {
+        let folders = std::fs::read_dir(self.0.dir.join("log")).into_iter().flatten().flatten();
+        let folders = folders.filter(|entry| entry.path().is_dir());
+        let named = folders.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        let mut others: Vec<_> = named.filter(|(name, _)| self.log(name).is_none()).collect();
+        others.sort();
+        others.into_iter().map(|(name, path)| (name, database::disk_bytes(&path))).collect()
     }
 
     /// The one writer.

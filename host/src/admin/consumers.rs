@@ -26,7 +26,7 @@ pub trait ConsumerView: Send + Sync {
     fn delete(&self, id: &str) -> Result<(), Refused>;
 }
 
-/// The body of `POST /v1/consumers/ID/reset`: `{"to":"start"}`, `{"to":"now"}`, or behind a place of each log:
+/// The body of `POST /v1/consumers/ID/reset`: `{"to":"start"}`, `{"to":"now"}`, or behind places of its logs:
 /// `{"to":{"LOG":{"epoch":1,"offset":7}}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,7 @@ pub struct ResetRequest {
 pub enum To {
     /// `start` or `now`.
     Word(String),
-    /// The last place that counts as seen, by log; logs that are not named begin with their oldest message.
+    /// The last place that counts as seen, by log; logs that are not named stay where they are.
     Places(BTreeMap<String, PlaceIn>),
 }
 

@@ -106,7 +106,9 @@ fn state() -> AdminState {
     let log_metrics = |log: &str| metrics.log(log);
     let sequencer =
         Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
+    let dead_letters = crate::dead_letters::DeadLetters::open(store.clone(), metrics.dead_letters.clone());
     AdminState {
+        dead_letters: Arc::new(dead_letters.unwrap()),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

@@ -119,6 +119,10 @@ impl AdminClient {
         self.ask("DELETE", &format!("/v1/retained?topic={}", encoded(topic)), Vec::new()).await
     }
 
+    pub(super) async fn delete(&self, path: &str) -> Result<serde_json::Value, AdminError> {
+        self.ask("DELETE", path, Vec::new()).await
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         self.ask("GET", path, Vec::new()).await
     }

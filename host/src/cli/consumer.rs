@@ -37,7 +37,8 @@ pub(super) struct List {
 pub(super) struct Reset {
     /// Its id, as `weir consumer list` shows it
     id: String,
-    /// `start`, `now`, or behind a place of each log: LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...]
+    /// `start`, `now`, or behind messages of its logs: LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...]; logs that are not named
+    /// stay where they are
     #[arg(long)]
     to: String,
     #[command(flatten)]
@@ -142,7 +143,7 @@ async fn reset(args: &Reset) -> anyhow::Result<()> {
         text => match Places::parse(text).filter(|places| !places.0.is_empty()) {
             Some(places) => To::Places(places.0.into_iter().map(place).collect::<BTreeMap<_, _>>()),
             None => bail!(
-                "--to {text:?} cannot be read: accepted are start, now and LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...]"
+                "--to {text:?} cannot be read: accepted are start, now and LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...], each log once"
             ),
         },
     };

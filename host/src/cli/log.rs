@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use tokio::sync::mpsc;
@@ -39,7 +39,8 @@ pub(super) enum Verb {
     /// do not pass plugins, are not delivered to those who are connected, and do not become retained messages.
     /// Every topic must be one of the log's. Batches of up to 1000 messages are on the disk before the next is
     /// begun; at a line that is wrong nothing of its batch is imported, and the error says how many were before.
-    /// Imported twice, they are there twice.
+    /// Imported twice, they are there twice. When the last line of the export is missing or says another number, what
+    /// there was is imported, and the command fails.
     Import(ImportArgs),
 }
 
@@ -89,6 +90,9 @@ pub(super) struct ImportArgs {
     name: String,
     /// Read from this file [default: standard input]
     file: Option<PathBuf>,
+    /// Accept lines that are not a whole export: without the last line, which says how many there are, or not so many
+    #[arg(long)]
+    partial: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -237,7 +241,18 @@ async fn import(args: &ImportArgs) -> anyhow::Result<()> {
     closed?;
     let place = |offset: Option<u64>| offset.map_or_else(|| "-".into(), |offset| offset.to_string());
     let (first, last) = (place(imported.first), place(imported.last));
-    print(&format!("{} messages imported, offsets {first} to {last}", imported.imported))
+    print(&format!("{} messages imported, offsets {first} to {last}", imported.imported))?;
+    match imported.exported {
+        _ if args.partial => Ok(()),
+        Some(exported) if exported == imported.imported => Ok(()),
+        Some(exported) => {
+            Err(anyhow!("{exported} were exported: lines are missing (--partial accepts that)"))
+        }
+        None => Err(anyhow!(
+            "the last line of an export, which says how many messages there are, is missing: these lines may \
+             have been cut off (--partial accepts that)"
+        )),
+    }
 }
 
 /// Pieces of a file, read ahead a little. On a thread that nobody waits for: standard input may never end.

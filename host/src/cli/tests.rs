@@ -39,6 +39,10 @@ fn every_verb_of_the_manual_is_understood() {
         "weir retained list",
         "weir retained list a/# --json",
         "weir retained delete a/b",
+        "weir dead list --json",
+        "weir dead show 01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "weir dead purge 01ARZ3NDEKTSV4RRFFQ69G5FAV 01ARZ3NDEKTSV4RRFFQ69G5FAW",
+        "weir dead purge --all",
         "weir connection list",
         "weir subscription list --admin 127.0.0.1:3",
     ] {
@@ -57,6 +61,7 @@ fn wrong_usage_names_what_is_wrong() {
         ("weir key create --name n --origin page --attribute x", "expected NAME=VALUE"),
         ("weir pub a b --level later", "expected routed, logged or stored"),
         ("weir request a b --timeout 2m", "1ms to 60s"),
+        ("weir dead purge", "<IDS>"),
         ("weir sub", "<PATTERN>"),
         ("weir sub a --count 0", "0 is not in 1.."),
         ("weir pubb a", "unrecognized subcommand 'pubb'"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::consumer::{Consumer, State};
 use super::pump::Pump;
-use super::{Key, Refused, Registry, Request};
+use super::{Key, Made, Refused, Registry, Request};
 use crate::session::Session;
 
 /// Said to a reader whose owner has connected again.
@@ -21,19 +21,19 @@ impl Attached {
 }
 
 impl Registry {
-    /// Makes the session a reader of a consumer, which is made if there is none. Returns it, and whether it is
-    /// new. The caller has asked for the right to the pattern, and asks again afterwards, since it may have
+    /// Makes the session a reader of a consumer, which is made if there is none. Returns it, and where it begins if
+    /// it is new. The caller has asked for the right to the pattern, and asks again afterwards, since it may have
     /// been withdrawn meanwhile.
     pub async fn subscribe(
         self: &Arc<Self>,
         session: &Arc<Session>,
         request: &Request,
-    ) -> Result<(Attached, bool), Refused> {
+    ) -> Result<(Attached, Option<Made>), Refused> {
         loop {
-            let (consumer, new) = self.open(session, request).await?;
+            let (consumer, made) = self.open(session, request).await?;
             // False: it was deleted in this very moment.
             if self.attach(session, &consumer) {
-                return Ok((Attached(consumer), new));
+                return Ok((Attached(consumer), made));
             }
         }
     }

@@ -1,14 +1,19 @@
 //! What operators see of consumers, and what they can do about them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::consumer::Consumer;
+use super::consumer::{Consumer, State};
 use super::open::begin;
 use super::window::Window;
 use super::{Refused, Registry};
-use crate::message::Since;
+use crate::message::{Places, Since};
+use crate::store::Log;
+
+/// Epochs that a refusal names.
+const SHOWN_LIVES: usize = 4;
 
 /// One consumer, as `weir consumer list` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -63,7 +68,7 @@ impl Registry {
     }
 
     /// Moves a consumer: what is in flight is forgotten, and reading goes on from there. On the disk when this
-    /// is done. Logs that `since` does not name begin with their oldest message.
+    /// is done. Places must be those of messages; logs that they do not name stay where they are.
     pub async fn reset(self: &Arc<Self>, id: &str, since: &Since) -> Result<(), Refused> {
         let consumer = self.by_id(id)?;
         if let Since::Places(places) = since {
@@ -71,15 +76,27 @@ impl Registry {
             if let Some(log) = places.0.keys().find(|log| !reads(log)) {
                 return Err(Refused::Invalid(format!("the consumer does not read a log {log:?}")));
             }
+            consumer.logs.iter().try_for_each(|log| check_place(log, places))?;
         }
         let (done, durable) = oneshot::channel();
         {
             let mut state = consumer.state.lock();
             let starts = self.store.writer().submit(|queue| {
-                consumer.logs.iter().map(|log| begin(log, since, queue)).collect::<Vec<_>>()
+                let named = |log: &Log| match since {
+                    Since::Places(places) => places.0.contains_key(log.name()),
+                    Since::Start | Since::Now => true,
+                };
+                let moved = consumer.logs.iter().enumerate().filter(|(_, log)| named(log));
+                // What is missing is told as a gap.
+                let start = |(at, log)| (at, begin(log, since, queue, &mut Places::default()));
+                moved.map(start).collect::<Vec<_>>()
             })?;
-            (state.windows, state.gaps) =
-                starts.into_iter().map(|(next, gap)| (Window::new(next), gap)).unzip();
+            let State { windows, gaps, .. } = &mut *state;
+            for (at, (next, missing)) in starts {
+                if let Some((window, gap)) = windows.get_mut(at).zip(gaps.get_mut(at)) {
+                    (*window, *gap) = (Window::new(next), missing);
+                }
+            }
             state.generation += 1;
             self.note_change(&consumer, &mut state);
             let saved = move |result: Result<u64, Refused>| drop(done.send(result));
@@ -104,6 +121,25 @@ impl Registry {
         let found = self.all.read().values().find(|consumer| &*consumer.id == id).cloned();
         found.ok_or_else(|| Refused::Invalid(format!("no consumer has the id {id:?}")))
     }
+}
+
+/// Refuses a place that is none of the log: where reading would go on then is not what was asked for.
+fn check_place(log: &Log, places: &Places) -> Result<(), Refused> {
+    let Some((epoch, offset)) = places.0.get(log.name()) else { return Ok(()) };
+    let given = |life: &Range<u64>| (life.start..life.end.min(log.assigned())).contains(offset);
+    if log.life(*epoch).is_some_and(|life| given(&life)) {
+        return Ok(());
+    }
+    let lives = log.epochs();
+    // The latest ones: there is one for each crash.
+    let shown = lives.iter().rev().take(SHOWN_LIVES).map(|(epoch, life)| {
+        match life.end.min(log.assigned()).checked_sub(1) {
+            Some(last) if last >= life.start => format!("{epoch}:{} to {epoch}:{last}", life.start),
+            _ => format!("none of epoch {epoch}, which has no message"),
+        }
+    });
+    let (log, shown) = (log.name(), shown.collect::<Vec<_>>().join(", "));
+    Err(Refused::Invalid(format!("the log {log:?} has no place {epoch}:{offset}: accepted are {shown}")))
 }
 
 fn info(consumer: &Consumer) -> ConsumerInfo {

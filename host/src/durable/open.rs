@@ -15,7 +15,7 @@ use super::consumer::{Begin, Consumer, State};
 use super::record::{LogRecord, Record};
 use super::window::Window;
 use super::{GRACE, Key, Most, NAME_BYTES, Options, READS, Refused, Registry, SPACE};
-use crate::message::{Since, now_us};
+use crate::message::{Places, Since, now_us};
 use crate::metrics::DurableMetrics;
 use crate::session::Session;
 use crate::store::{Log, Queue, Resume, StateValue, Store, StoreError};
@@ -44,6 +44,15 @@ pub struct Request {
     pub options: Asked,
     /// Where a new one begins.
     pub since: Since,
+}
+
+/// Where a consumer begins that was made now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// If it begins behind places: whether nothing is missing behind them.
+    pub recovered: Option<bool>,
+    /// Of the logs where something is missing, the first place that comes.
+    pub oldest: Places,
 }
 
 impl Asked {
@@ -161,32 +170,37 @@ impl Registry {
         }
     }
 
-    /// The consumer of this name, and whether it was made now: then it is on the disk.
+    /// The consumer of this name; with `Made`, it was made now, and is on the disk.
     pub(super) async fn open(
         self: &Arc<Self>,
         session: &Session,
         request: &Request,
-    ) -> Result<(Arc<Consumer>, bool), Refused> {
+    ) -> Result<(Arc<Consumer>, Option<Made>), Refused> {
         check_name(&request.name)?;
         let pattern =
             Pattern::parse(&request.pattern).map_err(|error| Refused::Invalid(error.to_string()))?;
         let key = Key::of(session, &request.name, request.shared);
-        let (consumer, durable) = {
+        let (consumer, oldest, durable) = {
             let mut all = self.all.write();
             if let Some(consumer) = all.get(&key) {
                 self.adapt(consumer, request)?;
-                return Ok((Arc::clone(consumer), false));
+                return Ok((Arc::clone(consumer), None));
             }
             let consumer = self.make(key, session, pattern, request)?;
             let maker = (&consumer.key.tenant, &consumer.maker);
             let made = all.values().filter(|other| (&other.key.tenant, &other.maker) == maker).count();
             self.check_most(made, all.len())?;
-            let durable = self.write_new(&consumer, &request.since)?;
+            let mut oldest = Places::default();
+            let durable = self.write_new(&consumer, &request.since, &mut oldest)?;
             all.insert(consumer.key.clone(), Arc::clone(&consumer));
-            (consumer, durable)
+            (consumer, oldest, durable)
         };
         match durable.await {
-            Ok(Ok(())) => Ok((consumer, true)),
+            Ok(Ok(())) => {
+                let placed = matches!(request.since, Since::Places(_));
+                let recovered = placed.then_some(oldest.0.is_empty());
+                Ok((consumer, Some(Made { recovered, oldest })))
+            }
             failed => {
                 self.forget(&consumer, "it could not be stored");
                 Err(failed.map_or(Refused::ShuttingDown, |result| match result {
@@ -261,13 +275,14 @@ impl Registry {
         &self,
         consumer: &Arc<Consumer>,
         since: &Since,
+        oldest: &mut Places,
     ) -> Result<oneshot::Receiver<Result<(), StoreError>>, Refused> {
         let mut locked = consumer.state.lock();
         let state = &mut *locked;
         let (done, durable) = oneshot::channel();
         self.store.writer().submit(|queue| {
             for (at, log) in consumer.logs.iter().enumerate() {
-                let (next, gap) = begin(log, since, queue);
+                let (next, gap) = begin(log, since, queue, oldest);
                 if let Some((window, slot)) = state.windows.get_mut(at).zip(state.gaps.get_mut(at)) {
                     (*window, *slot) = (Window::new(next), gap);
                 }
@@ -285,8 +300,14 @@ impl Registry {
     }
 }
 
-/// The first offset to read, and what is known to be missing before it.
-pub(super) fn begin(log: &Log, since: &Since, queue: &Queue) -> (u64, Option<Range<u64>>) {
+/// The first offset to read, and what is known to be missing before it. Where something is missing, or the place is
+/// unknown, the first place that comes is noted in `oldest`.
+pub(super) fn begin(
+    log: &Log,
+    since: &Since,
+    queue: &Queue,
+    oldest: &mut Places,
+) -> (u64, Option<Range<u64>>) {
     match since {
         Since::Now => (queue.next_offset(log.index()), None),
         Since::Start => (log.oldest(), None),
@@ -294,9 +315,10 @@ pub(super) fn begin(log: &Log, since: &Since, queue: &Queue) -> (u64, Option<Ran
             None => (log.oldest(), None),
             Some((epoch, offset)) => match log.resume(*epoch, *offset) {
                 Resume::Recovered => (offset + 1, None),
-                Resume::Lost { oldest } => {
+                Resume::Lost { oldest: first } => {
+                    oldest.saw(log.name(), log.epoch_of(first), first);
                     let after = offset.saturating_add(1);
-                    (oldest, (after < oldest).then_some(after..oldest))
+                    (first, (after < first).then_some(after..first))
                 }
             },
         },

@@ -100,7 +100,7 @@ async fn what_is_not_acknowledged_is_kept_also_over_a_restart() {
     let store = store(dir.path(), u64::MAX);
     let one = registry(&store);
     let reader = session("1");
-    assert!(one.subscribe(&reader, &request()).await.unwrap().1);
+    assert!(one.subscribe(&reader, &request()).await.unwrap().1.is_some());
     fill(&store, 24);
     assert_eq!(next(&reader, 2).await.0, [0, 1]);
     assert_eq!(store.logs()[0].oldest(), 0, "24 MiB where 8 are wanted");

@@ -21,10 +21,11 @@ use tower::Service;
 
 use super::lease::{Ending, Lease, Peer};
 use super::stall::Stall;
+use super::tcp::Tcp;
 use crate::config::Limits;
 
 /// What hyper reads from and writes to, and hands over on an upgrade.
-pub(super) type Socket = TokioIo<Stall<TcpStream>>;
+pub(super) type Socket = TokioIo<Stall<Tcp>>;
 
 /// Bytes of a request's head: a key may take 8 KiB of them.
 pub(super) const HEAD_BYTES: usize = 32 * 1024;
@@ -107,17 +108,21 @@ async fn connection(
         return;
     }
     let peer = Peer(address.ip().to_canonical());
-    let held = lease.clone();
+    let stream = Tcp::new(stream);
+    let (held, watch) = (lease.clone(), stream.watch());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(held.clone());
+        request.extensions_mut().insert(watch.clone());
         let answer = router.clone().call(request);
         async move { answer.await as Result<Response<Body>, Infallible> }
     });
     let socket: Socket = TokioIo::new(Stall::new(stream, deadlines.write));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who has sent all that it has to say may still wait for the answer.
+        .half_close(true)
         .header_read_timeout(deadlines.headers)
         .max_header_size(HEAD_BYTES)
         .max_buf_size(HEAD_BYTES)

@@ -3,28 +3,29 @@
 use std::sync::Arc;
 
 use super::{Ingress, invalid, parse_pattern};
-use crate::durable::{Ack, Refused, Request, Saved};
+use crate::durable::{Ack, Made, Refused, Request, Saved};
 use crate::message::Outcome;
 use crate::session::Session;
 
 impl Ingress {
     /// Makes the session a reader of a consumer, or of a group, once its auth plugin has allowed every topic
-    /// that the pattern matches. True: it was made now, and is on the disk.
-    pub async fn consume(&self, session: &Arc<Session>, request: &Request) -> Result<bool, Outcome> {
+    /// that the pattern matches. `Some`: it was made now, and is on the disk.
+    pub async fn consume(&self, session: &Arc<Session>, request: &Request) -> Result<Option<Made>, Outcome> {
         parse_pattern(&request.pattern)?;
+        self.0.parts.sequencer.check_names(Some(&request.since))?;
         let durable = &self.0.parts.durable;
         let most = self.0.parts.limits.subscriptions_per_session;
         if session.subscription_count() + durable.attached(session).len() >= most {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         self.authorize(session, "subscribe", &request.pattern).await?;
-        let (attached, new) = durable.subscribe(session, request).await.map_err(refused)?;
+        let (attached, made) = durable.subscribe(session, request).await.map_err(refused)?;
         // The right may have been withdrawn before anybody could see that it was used.
         if let Err(denied) = self.authorize(session, "subscribe", &request.pattern).await {
             durable.revoke(session, &attached, "no longer allowed");
             return Err(denied);
         }
-        Ok(new)
+        Ok(made)
     }
 
     /// Acknowledges messages. Never waits; with `saved`, that is called in the end unless this is an error.

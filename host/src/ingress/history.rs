@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{HistoryPage, HistoryRequest, Ingress, invalid, parse_pattern};
 use crate::message::{Outcome, Places, Since, Stored, now_us};
-use crate::sequencer::first_of;
+use crate::sequencer::{before_of, first_of};
 use crate::session::Session;
 use crate::store::{Log, StoreError};
 use weir_contract::topic::Pattern;
@@ -72,11 +72,8 @@ impl<'a> Merge<'a> {
         let mut oldest = Places::default();
         let mut part = |log: &'a Log| {
             let at = match (&request.since, request.reverse) {
-                (Since::Places(places), true) => {
-                    let place = places.0.get(log.name());
-                    place.map_or(log.durable(), |(_, offset)| log.durable().min(*offset))
-                }
-                (_, true) | (Since::Now, false) => log.durable(),
+                (since, true) => before_of(log, since, &mut oldest).min(log.durable()),
+                (Since::Now, false) => log.durable(),
                 (since, false) => first_of(log, since, &mut oldest),
             };
             Part { log, pattern, at, waiting: VecDeque::new(), end: false }
@@ -141,8 +138,8 @@ impl Part<'_> {
         } else {
             self.log.read(self.at, &wanted, most.0, most.1)?
         };
-        if page.missed.is_some() {
-            let first = self.log.oldest();
+        let first = self.log.oldest();
+        if page.missed.is_some() || (reverse && self.at < first) {
             oldest.saw(self.log.name(), self.log.epoch_of(first), first);
         }
         let now = now_us();

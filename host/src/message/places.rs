@@ -24,7 +24,7 @@ impl Places {
     /// More logs than a router is configured with.
     pub const MOST: usize = 256;
 
-    /// Reads `LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET…]`; the empty text is no place.
+    /// Reads `LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET…]`, each log once; the empty text is no place.
     pub fn parse(text: &str) -> Option<Self> {
         let mut places = BTreeMap::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -33,7 +33,9 @@ impl Places {
             if log.is_empty() || fields.next().is_some() || places.len() >= Self::MOST {
                 return None;
             }
-            places.insert(log.into(), (epoch.parse().ok()?, offset.parse().ok()?));
+            if places.insert(log.into(), (epoch.parse().ok()?, offset.parse().ok()?)).is_some() {
+                return None;
+            }
         }
         Some(Self(places))
     }
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(places.to_string(), format!("a:1:7,b-1:{}:0", u64::MAX));
         assert_eq!(Places::parse(&places.to_string()), Some(places));
         assert_eq!(Places::parse(""), Some(Places::default()));
-        for bad in ["a", "a:1", "a:1:x", "a:1:2:3", ":1:2", "a:-1:2"] {
+        for bad in ["a", "a:1", "a:1:x", "a:1:2:3", ":1:2", "a:-1:2", "a:1:2,a:1:3"] {
             assert_eq!(Places::parse(bad), None, "{bad}");
         }
     }

@@ -165,3 +165,24 @@ pub fn first_of(log: &Log, since: &Since, oldest: &mut Places) -> u64 {
         }
     }
 }
+
+/// The offset before which a log is to be read, newest first. A place that never was is noted in `oldest`, and reading
+/// begins with the newest message.
+pub fn before_of(log: &Log, since: &Since, oldest: &mut Places) -> u64 {
+    let Since::Places(places) = since else { return log.durable() };
+    let Some((epoch, offset)) = places.0.get(log.name()) else { return log.durable() };
+    let first = log.oldest();
+    // As the end of what was read, a place may be the one that comes next.
+    let end = log.assigned();
+    let before = match log.life(*epoch) {
+        Some(life) if *offset < life.start || *offset > end => None,
+        Some(life) if *offset <= life.end => return *offset,
+        // A crash took what was there: what is left of that life is older.
+        Some(life) => Some(life.end),
+        // Of a life that is not known any more: all of it was older than what is there.
+        None if *offset < first => Some(*offset),
+        None => None,
+    };
+    oldest.saw(log.name(), log.epoch_of(first), first);
+    before.unwrap_or_else(|| log.durable())
+}

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::database::Database;
+use super::database::{Database, guarded};
 use super::error::StoreError;
 use super::keys;
 use super::pack::{PACK_BYTES, Pack, whole_length};
@@ -58,12 +58,14 @@ impl Filling {
         }
         let (chunk, filled) = self.0.filter(|(_, filled)| *filled < CHUNK_BYTES).unwrap_or((first, 0));
         database.with_chunks(|db, chunks| {
-            let tree = db.open_tree(keys::chunk(chunk))?;
             chunks.add(chunk);
-            for (part, bytes) in (0..).zip(pack.chunks(PACK_BYTES)) {
-                tree.insert(keys::pack(first, part), bytes)?;
-            }
-            Ok(())
+            guarded(|| {
+                let tree = db.open_tree(keys::chunk(chunk))?;
+                for (part, bytes) in (0..).zip(pack.chunks(PACK_BYTES)) {
+                    tree.insert(keys::pack(first, part), bytes)?;
+                }
+                Ok(())
+            })
         })?;
         self.0 = Some((chunk, filled + pack.len()));
         Ok(pack.len() as u64)
@@ -91,9 +93,9 @@ pub(super) fn forward(
 ) -> Result<(), StoreError> {
     database.with_chunks(|db, chunks| {
         let chunks = chunks.list();
-        let start = last_before(db, &chunks, from.saturating_add(1))?.unwrap_or(from);
+        let start = guarded(|| last_before(db, &chunks, from.saturating_add(1)))?.unwrap_or(from);
         let mut packs = entries(db, &chunks, start).peekable();
-        while let Some(found) = gather(&mut packs)? {
+        while let Some(found) = guarded(|| gather(&mut packs))? {
             if visit(found).is_break() {
                 break;
             }
@@ -111,8 +113,8 @@ pub(super) fn backward(
     database.with_chunks(|db, chunks| {
         let chunks = chunks.list();
         let mut bound = before;
-        while let Some(first) = last_before(db, &chunks, bound)? {
-            let Some(found) = gather(&mut entries(db, &chunks, first).peekable())? else { break };
+        while let Some(first) = guarded(|| last_before(db, &chunks, bound))? {
+            let Some(found) = guarded(|| gather(&mut entries(db, &chunks, first).peekable()))? else { break };
             bound = first;
             if visit(found).is_break() {
                 break;
@@ -122,16 +124,23 @@ pub(super) fn backward(
     })
 }
 
+/// Whether there never was a pack.
+pub(super) fn is_empty(database: &Database) -> Result<bool, StoreError> {
+    database.with_chunks(|_, chunks| Ok(chunks.list().is_empty()))
+}
+
 /// Removes the pack that begins at `first`.
 pub(super) fn remove(database: &Database, first: u64) -> Result<(), StoreError> {
     database.with_chunks(|db, chunks| {
-        for chunk in chunks.list() {
-            let tree = db.open_tree(keys::chunk(chunk))?;
-            for key in tree.range(keys::pack(first, 0)..=keys::pack(first, u16::MAX)).keys() {
-                tree.remove(key?)?;
+        guarded(|| {
+            for chunk in chunks.list() {
+                let tree = db.open_tree(keys::chunk(chunk))?;
+                for key in tree.range(keys::pack(first, 0)..=keys::pack(first, u16::MAX)).keys() {
+                    tree.remove(key?)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     })
 }
 

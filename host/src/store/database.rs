@@ -106,10 +106,10 @@ impl Database {
     pub(super) fn with<R>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<R>) -> Result<R, StoreError> {
         let opened = self.opened.read();
         let opened = opened.as_ref().ok_or_else(|| self.closed())?;
-        work(&opened.db).map_err(|error| self.failed(&error))
+        guarded(|| work(&opened.db)).map_err(|error| self.failed(&error))
     }
 
-    /// As [`Self::with`], for a segment's packs.
+    /// As [`Self::with`], for a segment's packs; `work` itself keeps panics of sled in bounds ([`guarded`]).
     pub(super) fn with_chunks<R>(
         &self,
         work: impl FnOnce(&sled::Db, &Chunks) -> sled::Result<R>,
@@ -123,7 +123,7 @@ impl Database {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let opened = self.opened.read();
         let opened = opened.as_ref().ok_or_else(|| self.closed())?;
-        opened.db.flush().map_err(|error| self.failed(&error))?;
+        guarded(|| opened.db.flush()).map_err(|error| self.failed(&error))?;
         opened.file.sync_data().map_err(|error| self.failed(&sled::Error::Io(error)))
     }
 
@@ -140,7 +140,7 @@ impl Database {
     /// Closes and opens it again, which is the only way out of sled's sticky errors.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let mut opened = self.opened.write();
-        *opened = None;
+        close(opened.take());
         self.failed.store(true, Ordering::Relaxed);
         *opened = Some(Opened::new(&self.dir, self.cache_bytes)?);
         self.failed.store(false, Ordering::Relaxed);
@@ -179,6 +179,24 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        close(self.opened.get_mut().take());
+    }
+}
+
+/// Runs `work` in sled: some kinds of damage trip an assertion there instead of giving an error.
+pub(super) fn guarded<R>(work: impl FnOnce() -> sled::Result<R>) -> sled::Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(sled::Error::Corruption { at: None, bt: () }))
+}
+
+/// Closes a database, also one in which an assertion was tripped: it may trip again.
+fn close(opened: Option<Opened>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(opened))).is_err() {
+        tracing::warn!("a damaged database was not closed in order");
+    }
+}
+
 impl Opened {
     fn new(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         match Self::once(dir, cache_bytes) {
@@ -200,10 +218,7 @@ impl Opened {
         };
         let deadline = Instant::now() + RELEASE;
         let db = loop {
-            // Some kinds of damage trip an assertion inside sled instead of giving an error.
-            let result = catch_unwind(AssertUnwindSafe(|| config().open()))
-                .map_err(|_| StoreError::corrupt(dir, "opening it panicked"))?;
-            match result {
+            match guarded(|| config().open()) {
                 Ok(db) => break db,
                 Err(error) if is_locked(&error) => {
                     if Instant::now() > deadline {
@@ -241,12 +256,19 @@ fn remove_unfinished_snapshots(dir: &Path) -> bool {
 
 /// Moves a damaged database out of the way and reports it.
 pub(super) fn set_aside(dir: &Path, why: &StoreError, incidents: &Incidents) -> Result<(), StoreError> {
+    let target = move_aside(dir)?;
+    incidents.report(format!("{why}; it was moved to {}", target.display()));
+    Ok(())
+}
+
+/// Renames a damaged database; returns its new place.
+pub(super) fn move_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let mut name = dir.as_os_str().to_owned();
     name.push(format!(".corrupt-{}", now_us()));
     let target = PathBuf::from(name);
     std::fs::rename(dir, &target).map_err(|error| StoreError::io(dir, &error))?;
-    incidents.report(format!("{why}; it was moved to {} and an empty one begun", target.display()));
-    sync_dir(dir.parent().unwrap_or(dir))
+    sync_dir(dir.parent().unwrap_or(dir))?;
+    Ok(target)
 }
 
 /// Makes new and removed names in a folder durable.

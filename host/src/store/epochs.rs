@@ -52,6 +52,12 @@ impl Epochs {
         self.0.iter().rev().find(kept).map(|span| (span.epoch, span.next.min(offset) - 1))
     }
 
+    /// What was kept of these offsets once, so that it should still be there.
+    pub(super) fn within(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let parts = self.0.iter().map(|span| span.first.max(range.start)..span.next.min(range.end));
+        parts.filter(|part| !part.is_empty()).collect()
+    }
+
     /// The offsets of a life.
     pub(super) fn range(&self, epoch: u64) -> Option<Range<u64>> {
         self.0.iter().find(|span| span.epoch == epoch).map(|span| span.first..span.next)
@@ -153,6 +159,7 @@ mod tests {
         assert_eq!(epochs.last_before(5), Some((one, 4)));
         assert_eq!(epochs.last_before(15), Some((one, 9)), "10 to 14 are lost");
         assert_eq!(epochs.last_before(16), Some((two, 15)));
+        assert_eq!(epochs.within(&(8..20)), [8..10, 15..20]);
         epochs.forget_before(11);
         assert_eq!(epochs.range(one), None);
     }

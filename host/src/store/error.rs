@@ -87,12 +87,19 @@ impl StoreError {
     pub(super) fn database(path: &Path, error: &sled::Error) -> Self {
         match error {
             sled::Error::Io(inner) => Self::io(path, inner),
-            sled::Error::Corruption { .. } => Self::corrupt(path, error.to_string()),
-            sled::Error::CollectionNotFound(_)
-            | sled::Error::Unsupported(_)
-            | sled::Error::ReportableBug(_) => {
+            // sled's threads are broken, or cannot be started: that says nothing of the database.
+            sled::Error::ReportableBug(what) if what.contains("thread") => {
                 Self::Io { path: path.to_path_buf(), reason: error.to_string().into() }
             }
+            sled::Error::Corruption { at: None, .. } => {
+                Self::corrupt(path, "the database breaks off when it is read")
+            }
+            // What it calls unsupported is a damaged file of settings: weir has never written another version of them,
+            // and tells its own versions apart by the format record.
+            sled::Error::Corruption { .. }
+            | sled::Error::CollectionNotFound(_)
+            | sled::Error::Unsupported(_)
+            | sled::Error::ReportableBug(_) => Self::corrupt(path, error.to_string()),
         }
     }
 

@@ -7,11 +7,14 @@
 //! DIR/lock                  empty; locked by the one process that has the store open
 //! DIR/state/                one database
 //!   tree "meta"             "format" → version u32
+//!                           "closed" → number u64, the last thing that a clean close writes; also in DIR/state.clean,
+//!                           which is there until the next start (witness.rs); in DIR/storage likewise
 //!   tree "s/" SPACE         key-value space of a plugin (see below), or with `$` of the router itself: dead
 //!                           letters, durable consumers, retained messages, whose pairs they define
 //!   tree "t/" TABLE         key → value, as the caller gives them
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
+//! DIR/log/NAME/clean        next offset u64, checksum u64: what "c" says, where damage of the segment does not reach it
 //! DIR/log/NAME/FIRST/       one database per segment; FIRST = its first offset, 20 decimal digits
 //!   tree "packs" CHUNK      first offset u64, part u16 → part of a pack (pack.rs); CHUNK = first offset u64 of
 //!                           the packs in this tree (chunk.rs), nothing for offset 0; format 1 had but one tree
@@ -56,6 +59,8 @@ pub(super) const META: &str = "meta";
 pub(super) const PACKS: &str = "packs";
 /// Key of the format record.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
+/// Key of the last thing that a clean close writes into the state and storage databases.
+pub(super) const CLOSED: &[u8] = b"closed";
 /// Key of a segment's birth record.
 pub(super) const BIRTH: &[u8] = b"f";
 /// Key of a segment's clean mark.

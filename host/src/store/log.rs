@@ -3,6 +3,7 @@
 //! [`Log`] is what readers hold; only the writer thread appends (`append.rs`).
 
 mod append;
+mod damage;
 mod open;
 mod read;
 mod retain;
@@ -36,7 +37,7 @@ pub struct LogOptions {
     pub max_age: Option<Duration>,
     /// Bytes on the disk; at least two segments (8 MiB) are kept.
     pub max_bytes: Option<u64>,
-    /// Messages are kept at least up to this number.
+    /// This many messages are kept, and at most a segment more: one is closed at a quarter of it, or at 256.
     pub max_messages: Option<u64>,
     /// A segment is closed at this many bytes of messages, sooner where `max_bytes` is small.
     pub segment_bytes: u64,
@@ -82,6 +83,8 @@ struct Inner {
     mark: Mutex<u64>,
     moved: Condvar,
     holds: Mutex<HashMap<String, u64>>,
+    /// Damage that was reported.
+    known: Mutex<damage::Known>,
     /// Sealed segments whose database is open, longest unused first.
     reading: Mutex<VecDeque<Arc<Segment>>>,
 }
@@ -292,7 +295,8 @@ impl Log {
     }
 
     /// Deletes what retention allows. With `pressed` (no room on the disk), holds do not count.
-    pub(super) fn maintain(&self, now_us: u64, pressed: bool) -> Result<(), StoreError> {
+    /// Then it deletes one segment that is held at most. False: nothing went.
+    pub(super) fn maintain(&self, now_us: u64, pressed: bool) -> Result<bool, StoreError> {
         let _changing = self.0.changing.lock();
         retain::retain(&self.0, now_us, pressed)
     }

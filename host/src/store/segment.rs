@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::database::{Database, SharedDatabase, disk_bytes, sync_dir};
+use super::database::{Database, SharedDatabase, disk_bytes, move_aside, sync_dir};
 use super::error::StoreError;
 
 /// Ends the name of a segment that is being deleted.
@@ -27,6 +27,8 @@ struct Slot {
     /// Finds the database again while a reader still has it: opened twice, it would be locked.
     used: Weak<Database>,
     deleted: bool,
+    /// Why it cannot be read; it was set aside.
+    damaged: Option<StoreError>,
 }
 
 /// What is known of a segment that gets no more packs.
@@ -51,6 +53,17 @@ impl Segment {
         &self.dir
     }
 
+    /// Makes its database.
+    pub(super) fn create(&self) -> Result<SharedDatabase, StoreError> {
+        let mut slot = self.slot.lock();
+        self.open(&mut slot)
+    }
+
+    /// Whether there is anything on the disk: without this file, sled would begin an empty database.
+    pub(super) fn is_there(&self) -> bool {
+        self.dir.join("db").exists()
+    }
+
     /// Its database, opened now if it is not; none when the segment was deleted.
     pub(super) fn database(&self) -> Result<Option<SharedDatabase>, StoreError> {
         let mut slot = self.slot.lock();
@@ -63,10 +76,35 @@ impl Segment {
         if let Some(open) = &slot.kept {
             return Ok(Some(open.clone()));
         }
+        if let Some(damaged) = &slot.damaged {
+            return Err(damaged.clone());
+        }
+        if !self.is_there() {
+            return Err(StoreError::corrupt(&self.dir, "its file is missing"));
+        }
+        self.open(&mut slot).map(Some)
+    }
+
+    fn open(&self, slot: &mut Slot) -> Result<SharedDatabase, StoreError> {
         let opened = Arc::new(Database::open(&self.dir, self.cache_bytes)?);
         slot.used = Arc::downgrade(&opened);
         slot.kept = Some(opened.clone());
-        Ok(Some(opened))
+        Ok(opened)
+    }
+
+    /// Moves the folder out of the way, once: returns where it is now. Readers that have it open read on.
+    pub(super) fn set_aside(&self, why: &StoreError) -> Result<Option<PathBuf>, StoreError> {
+        let mut slot = self.slot.lock();
+        if slot.deleted || slot.damaged.is_some() {
+            return Ok(None);
+        }
+        slot.damaged = Some(why.clone());
+        slot.used = Weak::new();
+        let kept = slot.kept.take();
+        let moved = if self.dir.exists() { move_aside(&self.dir).map(Some) } else { Ok(None) };
+        drop(slot);
+        drop(kept);
+        moved
     }
 
     /// Closes the database once its last reader is done.
@@ -83,6 +121,9 @@ impl Segment {
         }
         slot.deleted = true;
         slot.kept = None;
+        if !self.dir.exists() {
+            return Ok(());
+        }
         let mut name = self.dir.as_os_str().to_owned();
         name.push(DELETED);
         let error = |error| StoreError::io(&self.dir, &error);
@@ -110,7 +151,11 @@ pub(super) fn list(log: &Path) -> Result<Vec<u64>, StoreError> {
         } else if name.len() == 20
             && let Ok(first) = name.parse()
         {
-            found.push(first);
+            if entry.path().is_dir() {
+                found.push(first);
+            } else {
+                tracing::warn!(path = %entry.path().display(), "no folder, so no segment: it is left alone");
+            }
         }
     }
     found.sort_unstable();

@@ -1,6 +1,7 @@
 //! The store as its users see it, on real folders.
 
 mod damage;
+mod disk;
 mod logs;
 mod retention;
 mod spaces;

@@ -1,6 +1,7 @@
 //! The native protocol as `docs/protocol.md` has it, spoken well and badly.
 
 mod conversation;
+mod half_closed;
 mod handshake;
 mod hostile;
 mod http;

@@ -93,6 +93,18 @@ async fn what_comes_out_of_a_log_goes_into_one() {
     assert_eq!(told(&folders, &["export", "default"]).await.lines().count(), 8);
     let router = Setup::over(&folders).start().await;
     assert_eq!(router.client("ada").await.history("#").await.len(), 7);
+
+    // Cut off at the end of a line, or in the middle: it comes in, and the command says so.
+    for (text, why) in [
+        (format!("{}\n", lines[0]), "the last line of an export"),
+        (format!("{}\n{}\n", lines[0], lines[2]), "2 were exported"),
+    ] {
+        std::fs::write(file, text).unwrap();
+        let refusal = refused(&folders, &["import", "default", file]).await;
+        assert!(refusal.contains(why) && refusal.contains("--partial"), "{refusal}");
+        told(&folders, &["import", "default", file, "--partial"]).await;
+    }
+    assert_eq!(router.client("ada").await.history("#").await.len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

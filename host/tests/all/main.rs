@@ -9,6 +9,7 @@ mod harness;
 mod clients;
 mod consumers;
 mod crash;
+mod dead;
 mod disk_full;
 mod folder;
 mod frames;

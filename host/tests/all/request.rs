@@ -277,13 +277,14 @@ async fn who_has_gone_waits_no_more() {
     let cut = asked(&mut calc).await;
     drop(page);
     until_waiting(&router, 0.0).await;
-    // An HTTP client that hangs up.
+    // An HTTP client whose connection breaks. One that only closes may have half-closed: it waits for its timeout.
     let mut stream = within("a connection", TcpStream::connect(router.http)).await.unwrap();
     let (key_line, length) = (format!("x-api-key: {key}"), REQUEST.len());
     let head =
         format!("POST /v1/request HTTP/1.1\r\nhost: a\r\n{key_line}\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all(format!("{head}{REQUEST}").as_bytes()).await.unwrap();
     let hung_up = asked(&mut calc).await;
+    stream.set_zero_linger().unwrap();
     drop(stream);
     until_waiting(&router, 0.0).await;
     // A key that is revoked.

@@ -228,6 +228,21 @@ fn every_guarantee_is_shown_by_a_test_that_exists() {
     }
 }
 
+#[test]
+fn the_page_of_stock_plugins_says_what_they_say_themselves() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/stock-plugins.md")).unwrap();
+    for entry in std::fs::read_dir(root.join("plugins")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Ok(source) = std::fs::read_to_string(path.join("src/lib.rs")) else { continue };
+        let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+        let own: Vec<_> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        let section = format!("## {name}\n\n{}\n", own.join("\n"));
+        assert!(page.contains(&section), "the section of {name} should be:\n{section}");
+    }
+}
+
 /// Whether the text has a function of this name under a test's attribute.
 fn is_test(text: &str, name: &str) -> bool {
     let head = [format!("fn {name}("), format!("async fn {name}(")];

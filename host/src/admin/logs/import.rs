@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use weir_contract::topic::Pattern;
 
-use super::record;
+use super::record::{self, Read};
 use crate::message::Message;
 use crate::retained;
 use crate::store::{Store, SubmitError};
@@ -25,6 +25,10 @@ pub struct Import {
     batch: Vec<Message>,
     batch_bytes: usize,
     done: Imported,
+    /// What the last lines of exports say: several may follow each other.
+    announced: u64,
+    /// Nothing came behind such a line.
+    ends: bool,
 }
 
 /// What was imported.
@@ -36,6 +40,8 @@ pub struct Imported {
     pub first: Option<u64>,
     /// Offset of the last; others may stand between them.
     pub last: Option<u64>,
+    /// How many there were when they were exported; none: the line that says so is not the last.
+    pub exported: Option<u64>,
 }
 
 /// Why an import stopped.
@@ -74,6 +80,8 @@ impl Import {
             batch: Vec::new(),
             batch_bytes: 0,
             done: Imported::default(),
+            announced: 0,
+            ends: false,
         }
     }
 
@@ -98,6 +106,7 @@ impl Import {
     pub async fn finish(mut self) -> Result<Imported, ImportError> {
         self.end_line().await?;
         self.write().await?;
+        self.done.exported = self.ends.then_some(self.announced);
         Ok(self.done)
     }
 
@@ -114,11 +123,20 @@ impl Import {
             return Ok(());
         }
         self.line += 1;
-        let message = record::read(&line).map_err(|reason| self.wrong(reason))?;
+        let read = record::read(&line).map_err(|reason| self.wrong(reason))?;
         // The memory of the line is kept for the next one.
         self.rest = line;
         self.rest.clear();
-        let Some(message) = message else { return Ok(()) };
+        let message = match read {
+            Read::Empty => return Ok(()),
+            Read::End(exported) => {
+                self.announced += exported;
+                self.ends = true;
+                return Ok(());
+            }
+            Read::Message(message) => message,
+        };
+        self.ends = false;
         if !self.topics.iter().any(|pattern| pattern.matches(&message.topic)) {
             return Err(self.wrong(format!("the topic {:?} is none of this log's", message.topic)));
         }

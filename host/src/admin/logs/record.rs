@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use ulid::Ulid;
 use weir_contract::packed::{self, tag};
 use weir_contract::topic;
@@ -34,13 +33,12 @@ struct Line<'a> {
 
 /// What is read back.
 #[derive(Deserialize)]
-struct Given<'a> {
+struct Given {
     topic: Option<String>,
     meta: Option<String>,
     payload: Option<String>,
     /// Only on the last line of an export.
-    #[serde(borrow)]
-    exported: Option<&'a RawValue>,
+    exported: Option<u64>,
 }
 
 /// Appends the line of a message.
@@ -65,14 +63,25 @@ pub(super) fn write(out: &mut Vec<u8>, stored: &Stored) -> serde_json::Result<()
     Ok(())
 }
 
-/// The message of a line; none for an empty line and the last one of an export. The error says what is wrong.
-pub(super) fn read(line: &[u8]) -> Result<Option<Message>, String> {
+/// A line of an export.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// Nothing stands in it.
+    Empty,
+    /// A message.
+    Message(Message),
+    /// The last one: how many messages there are.
+    End(u64),
+}
+
+/// Reads a line. The error says what is wrong.
+pub(super) fn read(line: &[u8]) -> Result<Read, String> {
     if line.trim_ascii().is_empty() {
-        return Ok(None);
+        return Ok(Read::Empty);
     }
-    let given: Given<'_> = serde_json::from_slice(line).map_err(|error| format!("no message: {error}"))?;
-    if given.exported.is_some() {
-        return Ok(None);
+    let given: Given = serde_json::from_slice(line).map_err(|error| format!("no message: {error}"))?;
+    if let Some(exported) = given.exported {
+        return Ok(Read::End(exported));
     }
     let topic = given.topic.ok_or("`topic` is missing")?;
     topic::check(&topic).map_err(|error| error.to_string())?;
@@ -85,7 +94,7 @@ pub(super) fn read(line: &[u8]) -> Result<Option<Message>, String> {
     if payload.len() > PAYLOAD_BYTES {
         return Err(format!("`payload` has {} bytes: at most {PAYLOAD_BYTES} are accepted", payload.len()));
     }
-    Ok(Some(Message { topic: Arc::from(topic), meta, payload }))
+    Ok(Read::Message(Message { topic: Arc::from(topic), meta, payload }))
 }
 
 fn bytes(key: &str, text: Option<String>) -> Result<Bytes, String> {

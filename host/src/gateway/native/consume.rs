@@ -6,7 +6,7 @@ use super::fields;
 use super::keys::{Key, Keys};
 use super::request::{Fault, Id};
 use super::socket::Native;
-use crate::durable::{ACK_WAIT_MS, Ack, Asked, EXPIRES_AFTER_MS, MAX_IN_FLIGHT, Request};
+use crate::durable::{ACK_WAIT_MS, Ack, Asked, EXPIRES_AFTER_MS, MAX_IN_FLIGHT, Made, Request};
 use crate::gateway::json::Object;
 use crate::ingress;
 use crate::message::Outcome;
@@ -117,10 +117,13 @@ impl Native {
     pub(super) async fn consume(&self, id: Option<Id>, request: &Request) {
         let (ingress, session) = (self.visit.ingress(), self.visit.session());
         let done = ingress.consume(session, request).await;
-        self.tell(id, done, |object, new| {
+        self.tell(id, done, |object, made| {
             object.text("topic", &request.pattern);
             object.text(consumer_key(request.shared), &request.name);
-            object.flag("new", new);
+            object.flag("new", made.is_some());
+            if let Some(Made { recovered: Some(recovered), oldest }) = made {
+                answer::put_recovered(object, recovered, &oldest);
+            }
         });
     }
 
@@ -154,11 +157,11 @@ impl Native {
         }
     }
 
-    fn tell(&self, id: Option<Id>, done: Result<bool, Outcome>, write: impl FnOnce(&mut Object<'_>, bool)) {
+    fn tell<T>(&self, id: Option<Id>, done: Result<T, Outcome>, write: impl FnOnce(&mut Object<'_>, T)) {
         match (done, id) {
-            (Ok(yes), Some(id)) => self.say(answer::framed(&id, |object| {
+            (Ok(done), Some(id)) => self.say(answer::framed(&id, |object| {
                 object.flag("ok", true);
-                write(object, yes);
+                write(object, done);
             })),
             (Ok(_), None) => {}
             (Err(outcome), id) => self.refuse(id, &outcome),

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use base64::{alphabet, engine::DecodePaddingMode};
-use serde::Deserialize;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::keys::{Key, Keys};
@@ -71,12 +72,12 @@ pub(super) fn timeout(keys: &Keys<'_>) -> Result<Duration, Fault> {
 
 /// `since`: where reading begins, if it is said.
 pub(super) fn since(keys: &Keys<'_>) -> Result<Option<Since>, Fault> {
-    let accepted = r#""now", "start" or an object like {"LOG":{"epoch":1,"offset":7}}"#;
+    let accepted = r#""now", "start" or an object like {"LOG":{"epoch":1,"offset":7}}, each log once"#;
     Ok(typed::<Begin>(keys, Key::Since, accepted)?.map(|begin| match begin {
         Begin::Word(Word::Now) => Since::Now,
         Begin::Word(Word::Start) => Since::Start,
         Begin::Places(places) => {
-            let places = places.into_iter().map(|(log, at)| (log.into(), (at.epoch, at.offset)));
+            let places = places.0.into_iter().map(|(log, at)| (log.into(), (at.epoch, at.offset)));
             Since::Places(Places(places.collect()))
         }
     }))
@@ -89,8 +90,22 @@ pub(super) fn check_since(text: Option<&str>) -> Result<Option<Since>, Fault> {
         "now" => Ok(Some(Since::Now)),
         "start" => Ok(Some(Since::Start)),
         places => Places::parse(places).map(|places| Some(Since::Places(places))).ok_or_else(|| {
-            Fault::new("`since` must be now, start or LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...]".into())
+            let accepted = "now, start or LOG:EPOCH:OFFSET[,LOG:EPOCH:OFFSET...], each log once";
+            Fault::new(format!("`since` must be {accepted}"))
         }),
+    }
+}
+
+/// Where a page of history begins, from wherever it came: with the oldest message, backwards with the newest.
+pub(super) fn begin_history(since: Option<Since>, reverse: bool) -> Result<Since, Fault> {
+    match since {
+        Some(Since::Start) if reverse => Err(Fault::new(
+            "`since` is \"start\", and nothing is older: with `reverse` accepted are \"now\" and places"
+                .into(),
+        )),
+        Some(since) => Ok(since),
+        None if reverse => Ok(Since::Now),
+        None => Ok(Since::Start),
     }
 }
 
@@ -127,7 +142,10 @@ pub(super) fn check_choice(key: Key, text: Option<&str>) -> Result<Option<bool>,
         None => Ok(None),
         Some("false") => Ok(Some(false)),
         Some("true") => Ok(Some(true)),
-        Some(_) => Err(Fault::new(format!("`{}` must be true or false", key.name()))),
+        Some(other) => {
+            let shown = other.get(..other.floor_char_boundary(64)).unwrap_or_default();
+            Err(Fault::new(format!("`{}` is {shown:?}: accepted are true, false", key.name())))
+        }
     }
 }
 
@@ -197,31 +215,62 @@ pub(super) fn check_message_id(id: Option<&str>) -> Result<Option<String>, Fault
 
 /// `content_type`, from wherever it came.
 pub(super) fn check_content_type(content_type: &str) -> Result<(), Fault> {
-    if content_type.len() > weir_contract::packed::MAX_CONTENT_TYPE || content_type.contains('\0') {
-        return Err(Fault::new("`content_type` must be at most 255 bytes, without NUL".into()));
+    // It goes into headers of HTTP, where a line's end would begin another header.
+    if content_type.len() > weir_contract::packed::MAX_CONTENT_TYPE || content_type.contains(char::is_control)
+    {
+        return Err(Fault::new(
+            "`content_type` must be at most 255 bytes, without control characters".into(),
+        ));
     }
     Ok(())
 }
 
 /// A string that is borrowed where it can be.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct At {
     epoch: u64,
     offset: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Begin {
     Word(Word),
-    Places(BTreeMap<String, At>),
+    Places(ByLog),
 }
 
-#[derive(Deserialize)]
+/// Places by log. Of two places of one log, one would silently not count.
+struct ByLog(BTreeMap<String, At>);
+
+impl<'de> Deserialize<'de> for ByLog {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = ByLog;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("places by log")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ByLog, A::Error> {
+                let mut places = BTreeMap::new();
+                while let Some((log, at)) = map.next_entry::<String, At>()? {
+                    if places.insert(log, at).is_some() {
+                        return Err(de::Error::custom("a log is named twice"));
+                    }
+                }
+                Ok(ByLog(places))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+#[derive(serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Word {
     Now,

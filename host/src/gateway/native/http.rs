@@ -16,6 +16,8 @@ pub(super) use query::query;
 pub(super) use request::request;
 pub(super) use subscribe::subscribe;
 
+use std::collections::BTreeSet;
+
 use axum::extract::Request;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode};
@@ -79,8 +81,14 @@ pub(super) fn bad_request(fault: &Fault) -> Response {
 /// Parameters of every request, which say who asks.
 const WHO: [&str; 3] = ["api_key", "client_id", "origin"];
 
+/// Refuses parameters that mean nothing here, or are given twice.
+pub(super) fn only(parameters: &Parameters, accepted: &[&str]) -> Result<(), Fault> {
+    known(parameters, accepted)?;
+    once(parameters)
+}
+
 /// Refuses parameters that mean nothing here: a typo would otherwise silently be something else.
-fn only(parameters: &Parameters, accepted: &[&str]) -> Result<(), Fault> {
+fn known(parameters: &Parameters, accepted: &[&str]) -> Result<(), Fault> {
     let known = |name: &str| accepted.contains(&name) || WHO.contains(&name);
     match parameters.iter().find(|(name, _)| !known(name)) {
         None => Ok(()),
@@ -91,10 +99,23 @@ fn only(parameters: &Parameters, accepted: &[&str]) -> Result<(), Fault> {
     }
 }
 
+/// Refuses what is given twice: one of the two would otherwise silently not count.
+fn once<'a>(parameters: impl IntoIterator<Item = &'a (String, String)>) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    match parameters.into_iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        None => Ok(()),
+        Some((name, _)) => Err(Fault::new(format!("the query parameter {name:?} is given twice"))),
+    }
+}
+
+/// The value of a query parameter.
+fn given<'a>(parameters: &'a Parameters, wanted: &str) -> Option<&'a str> {
+    parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+}
+
 /// The value of a query parameter; an empty one is as good as none.
 fn parameter<'a>(parameters: &'a Parameters, wanted: &str) -> Option<&'a str> {
-    let found = parameters.iter().find(|(name, _)| name == wanted);
-    found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    given(parameters, wanted).filter(|value| !value.is_empty())
 }
 
 fn required<'a>(parameters: &'a Parameters, wanted: &str) -> Result<&'a str, Fault> {

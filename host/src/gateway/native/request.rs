@@ -10,7 +10,6 @@ use super::keys::{Key, Keys};
 use super::message::{self, Source};
 use crate::durable::{Ack, Request as Consume};
 use crate::ingress::{HistoryRequest, Publish, Query, Subscribe};
-use crate::message::Since;
 
 const PUBLISH: [Key; 13] = [
     Key::Action,
@@ -184,12 +183,13 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
 
 fn history(keys: &Keys<'_>) -> Result<HistoryRequest, Fault> {
     keys.only(&HISTORY)?;
+    let reverse = fields::flag(keys, Key::Reverse)?;
     Ok(HistoryRequest {
         pattern: fields::required(keys, Key::Topic)?.into_owned(),
         log: fields::text(keys, Key::Log)?.map(Into::into),
-        since: fields::since(keys)?.unwrap_or(Since::Start),
+        since: fields::begin_history(fields::since(keys)?, reverse)?,
         limit: fields::limit(keys)?,
-        reverse: fields::flag(keys, Key::Reverse)?,
+        reverse,
     })
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, StatusCode};
+use axum::http::header::ALLOW;
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -26,7 +27,7 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
     let origins: Arc<[String]> = config.http.origins.clone().into();
     Router::new()
         .route("/v1/ws", get(socket::open))
-        .route("/v1/subscribe", get(http::subscribe))
+        .route("/v1/subscribe", get(http::subscribe).head(endless))
         .route("/v1/publish", post(http::publish))
         .route("/v1/request", post(http::request))
         .route("/v1/presence", get(http::presence))
@@ -42,6 +43,14 @@ async fn nowhere() -> Response {
     let reason = "no such path: there are /v1/ws, /v1/subscribe, /v1/publish, /v1/request, /v1/presence, /v1/history and \
                   /v1/query/PLUGIN";
     reply::fault(StatusCode::NOT_FOUND, "not-found", reason)
+}
+
+/// What would stand in the head is only known once the stream is there.
+async fn endless() -> Response {
+    let reason = "HEAD is not accepted on this path, whose answer has no end: accepted is GET";
+    let mut response = reply::fault(StatusCode::METHOD_NOT_ALLOWED, "invalid", reason);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    response
 }
 
 async fn wrong_method(method: Method) -> Response {

@@ -35,7 +35,10 @@ pub(super) async fn open(
         Err(refusal) => return refusal,
     };
     let visit = match http::enter(&app, &request, Some(event::notice)).await {
-        Ok((visit, _)) => visit,
+        Ok((visit, parameters)) => match http::only(&parameters, &[]) {
+            Ok(()) => visit,
+            Err(fault) => return http::bad_request(&fault),
+        },
         Err(refusal) => return refusal,
     };
     let response = upgrade.response();

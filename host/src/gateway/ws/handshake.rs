@@ -79,7 +79,7 @@ impl Upgrade {
         };
         // Copied, since even an empty rest would keep hyper's whole read buffer alive.
         let early = parts.read_buf.to_vec();
-        Some(Opened { stream: parts.io.into_inner().into_inner(), early })
+        Some(Opened { stream: parts.io.into_inner().into_inner().into_inner()?, early })
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Reader<R> {
 pub(super) enum End {
     /// The peer went away without a word.
     Gone,
+    /// The peer sends nothing more, and has not asked for the close: it may still listen.
+    Ended,
     /// The peer asked for the close, or answered ours.
     Closed(Option<CloseFrame>),
     /// The peer did something wrong: close code and reason.
@@ -85,7 +87,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Error::ConnectionClosed => End::Closed(None),
             Error::Capacity(what) => End::Failed(1009, what.to_string()),
             Error::Utf8(_) => End::Failed(1007, "a text is not UTF-8".into()),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Ended,
             Error::Protocol(what) => End::Failed(1002, what.to_string()),
             _ => End::Gone,
         }

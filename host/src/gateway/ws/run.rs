@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::reader::{End, Reader};
 use super::silence::Silence;
@@ -15,7 +16,8 @@ use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
 
-/// How long the peer may take to answer our close, and to close the socket.
+/// How long the peer may take to answer our close, and to close the socket; and how long answers that are due to it
+/// may take when it is the one that closes.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Said to the peer when the router stops (close code 1001).
@@ -137,16 +139,13 @@ async fn say_goodbye<W: AsyncWrite + Unpin>(
         match ended {
             Ended::Writing(result) => return result,
             Ended::Reading(End::Gone) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ended::Reading(End::Closed(frame)) => {
-                outbound.close(1000, "");
-                return writer.answer_close(frame).await;
-            }
+            Ended::Reading(End::Closed(frame)) => return part_from(connection, writer, frame).await,
+            Ended::Reading(End::Ended) => return part_from(connection, writer, None).await,
             Ended::Reading(End::Failed(code, reason)) => outbound.close(code, reason),
             Ended::Stopping => {
                 // What was published is answered first.
-                tokio::select! {
-                    () = connection.settled() => {}
-                    result = writer.run(connection) => return result,
+                if let Some(ended) = settle(connection, writer).await {
+                    return ended;
                 }
                 outbound.close(1001, STOPPING);
             }
@@ -157,4 +156,29 @@ async fn say_goodbye<W: AsyncWrite + Unpin>(
     // However it ended, nothing more shall be queued.
     outbound.close(1000, "");
     result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Writes until all answers have come. `Some`: writing has ended before.
+async fn settle<W: AsyncWrite + Unpin>(
+    connection: &Connection,
+    writer: &mut Writer<W>,
+) -> Option<io::Result<()>> {
+    tokio::select! {
+        () = connection.settled() => None,
+        result = writer.run(connection) => Some(result),
+    }
+}
+
+/// Ends what the peer has ended. RFC 6455 section 5.5.1 lets us finish what we are about before we answer its close:
+/// it hears what became of what it published before.
+async fn part_from<W: AsyncWrite + Unpin>(
+    connection: &Connection,
+    writer: &mut Writer<W>,
+    close: Option<CloseFrame>,
+) -> io::Result<()> {
+    if let Ok(Some(ended)) = tokio::time::timeout(LINGER, settle(connection, writer)).await {
+        return ended;
+    }
+    connection.session().outbound.close(1000, "");
+    writer.answer_close(connection, close).await
 }

@@ -59,11 +59,21 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Answers the peer's close at once: of what waits, only a frame that is begun is finished.
-    pub(super) async fn answer_close(&mut self, frame: Option<CloseFrame>) -> io::Result<()> {
+    /// Answers the peer's close, for which the session's queue has been closed. Of what waits, the answers go before
+    /// it, and no message that is not in the window.
+    pub(super) async fn answer_close(
+        &mut self,
+        connection: &Connection,
+        frame: Option<CloseFrame>,
+    ) -> io::Result<()> {
         if !self.closed {
-            self.drop_unbegun();
+            while connection.session().outbound.try_take(&mut self.items) {}
             self.closed = true;
+            let answers = self.items.drain(..).filter_map(|item| match item {
+                Item::Control(frame) => Some(frame),
+                _ => None,
+            });
+            self.window.extend(answers);
             self.window.push_back(match frame {
                 Some(frame) => frame::close(frame.code.into(), &frame.reason),
                 None => frame::bare_close(),

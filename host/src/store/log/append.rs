@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::chunk::Filling;
-use super::super::database::{SharedDatabase, set_aside};
+use super::super::database::SharedDatabase;
 use super::super::error::StoreError;
 use super::super::keys;
 use super::super::pack::PackBuilder;
 use super::super::segment::Sealed;
+use super::super::witness;
 use super::{Log, View, open};
 use crate::message::{Message, now_us};
 
@@ -17,6 +18,12 @@ const MIN_SEGMENT_BYTES: u64 = 4 << 20;
 
 /// A log is cut into at least so many segments by its limits, so that retention works in small steps.
 const STEPS: u64 = 8;
+
+/// As [`STEPS`], for `max_messages`: each segment is a database, so they are fewer.
+const NUMBER_STEPS: u64 = 4;
+
+/// Smallest segment, in messages.
+const MIN_SEGMENT_MESSAGES: u64 = 256;
 
 /// Builds packs and writes them to the active segment.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub(in super::super) struct Appender {
     newest_us: u64,
     dirty: bool,
     rolled: bool,
+    /// A segment may be closed for its number of messages: once a flush, since each costs the time of several.
+    may_roll: bool,
 }
 
 impl Appender {
@@ -49,6 +58,7 @@ impl Appender {
             newest_us,
             dirty: false,
             rolled: false,
+            may_roll: true,
         }
     }
 
@@ -84,6 +94,7 @@ impl Appender {
             self.write()?;
             self.database()?.sync()?;
             self.dirty = false;
+            self.may_roll = true;
         }
         Ok(())
     }
@@ -92,8 +103,10 @@ impl Appender {
         if self.builder.is_empty() {
             return Ok(());
         }
-        if self.segment_bytes >= self.roll_bytes() {
-            self.roll(self.builder.first())?;
+        let first = self.builder.first();
+        let may_roll = std::mem::take(&mut self.may_roll);
+        if self.segment_bytes >= self.roll_bytes() || (may_roll && self.has_the_number(first)) {
+            self.roll(first)?;
         }
         let database = self.database()?;
         let now = now_us();
@@ -114,13 +127,26 @@ impl Appender {
         options.segment_bytes.min(share).max(MIN_SEGMENT_BYTES)
     }
 
-    /// Begins a new segment when the active one is old enough, so that `max_age` can take it.
-    pub(in super::super) fn roll_by_age(&mut self, now_us: u64) -> Result<(), StoreError> {
-        let Some(max_age) = self.log.0.options.max_age else { return Ok(()) };
-        let limit_us = u64::try_from(max_age.as_micros()).unwrap_or(u64::MAX) / STEPS;
-        let age_us = now_us.saturating_sub(self.segment_created_us);
+    /// Whether the active segment has its share of `max_messages`, when `next` is the offset after its last.
+    fn has_the_number(&self, next: u64) -> bool {
+        let share = |most: u64| (most / NUMBER_STEPS).max(MIN_SEGMENT_MESSAGES);
+        let count = next.saturating_sub(self.log.view().active.first);
+        self.log.0.options.max_messages.is_some_and(|most| count >= share(most))
+    }
+
+    /// Begins a new segment when the active one has its share of the log's limits, so that retention can take it:
+    /// nothing may be published any more, and after a start the limits may be lower.
+    pub(in super::super) fn roll_if_due(&mut self, now_us: u64) -> Result<(), StoreError> {
+        let limit_us = self
+            .log
+            .0
+            .options
+            .max_age
+            .map_or(u64::MAX, |max_age| u64::try_from(max_age.as_micros()).unwrap_or(u64::MAX) / STEPS);
+        let old = now_us.saturating_sub(self.segment_created_us) >= limit_us;
+        let large = self.segment_bytes >= self.roll_bytes();
         let empty = self.log.view().active.first == self.next;
-        if empty || self.dirty || age_us < limit_us {
+        if empty || self.dirty || !(old || large || self.has_the_number(self.next)) {
             return Ok(());
         }
         self.roll(self.next)
@@ -166,23 +192,24 @@ impl Appender {
         let inner = self.log.0.clone();
         let _changing = inner.changing.lock();
         let mut view = View::clone(&self.log.view());
-        let database = self.database()?;
-        let recovered = database
-            .reopen()
-            .and_then(|()| open::recovered_next(&database, view.active.first, &inner.incidents));
-        match recovered {
-            Ok(recovered) => {
-                view.epochs.begin(recovered, first);
-                let carried = view.carried(self.segment_created_us);
-                database.tree(keys::META, |tree| carried.write(tree))?;
-                database.sync()?;
-                *inner.view.write() = Arc::new(view);
-            }
+        let begun = self.database().and_then(|database| {
+            database.reopen()?;
+            let recovered = open::recovered_next(&database, view.active.first, &inner.incidents)?;
+            let mut view = view.clone();
+            view.epochs.begin(recovered, first);
+            let carried = view.carried(self.segment_created_us);
+            database.tree(keys::META, |tree| carried.write(tree))?;
+            database.sync()?;
+            Ok(view)
+        });
+        match begun {
+            Ok(view) => *inner.view.write() = Arc::new(view),
             Err(error) if error.is_corrupt() => {
-                drop(database);
-                view.active.release();
-                set_aside(view.active.dir(), &error, &inner.incidents)?;
-                view.epochs.begin(view.active.first, first);
+                if let Some(place) = view.active.set_aside(&error)? {
+                    inner.incidents.report(format!("{error}; it was moved to {}", place.display()));
+                }
+                // Up to the mark it was there: readers are told that it is not.
+                view.epochs.begin((*inner.durable.borrow()).max(view.active.first).min(first), first);
                 self.replace_active(view, first)?;
             }
             Err(error) => return Err(error),
@@ -196,6 +223,7 @@ impl Appender {
         self.flush()?;
         let database = self.database()?;
         database.tree(keys::META, |tree| tree.insert(keys::CLEAN, keys::numbers(&[self.next])))?;
-        database.sync()
+        database.sync()?;
+        witness::leave(&self.log.0.dir.join(open::CLEAN), self.next)
     }
 }

@@ -1,7 +1,7 @@
 //! Opening a log: what the newest segment tells, and what to do when it cannot be believed.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,8 +15,12 @@ use super::super::epochs::{Carried, Epochs};
 use super::super::error::{Incidents, StoreError};
 use super::super::keys;
 use super::super::segment::{self, Sealed, Segment};
+use super::super::witness;
 use super::{Appender, Inner, Log, LogOptions, View};
 use crate::message::now_us;
+
+/// Name of the witness of a clean close, in the log's folder.
+pub(super) const CLEAN: &str = "clean";
 
 /// Opens or creates the log in `logs/NAME`.
 pub(in super::super) fn open(
@@ -30,14 +34,19 @@ pub(in super::super) fn open(
     std::fs::create_dir_all(&dir).map_err(|error| StoreError::io(&dir, &error))?;
     sync_dir(logs)?;
     let mut firsts = segment::list(&dir)?;
+    let mut settling = Settling {
+        dir: &dir,
+        cache_bytes,
+        incidents: &incidents,
+        promised: witness::take(&dir.join(CLEAN))?,
+        lost: None,
+    };
     // A log that lost all its segments goes on above the offsets that it has given.
     let floor = firsts.last().copied().unwrap_or(0);
-    let (active, carried, next) = match newest(&dir, &mut firsts, cache_bytes, &incidents)? {
-        Some((active, mut carried)) => {
-            let next = settle(&active, &mut carried, &incidents)?;
-            (active, carried, next)
-        }
+    let (active, carried, next) = match settling.newest(&mut firsts)? {
+        Some(found) => found,
         None => {
+            let floor = settling.promised.map_or(floor, |promised| promised.max(floor));
             let mut epochs = Epochs::default();
             epochs.begin(floor, floor);
             let carried = Carried { epochs, ..Carried::default() };
@@ -45,6 +54,8 @@ pub(in super::super) fn open(
             (active, carried, floor)
         }
     };
+    let lost = settling.lost;
+    let missing = missing(&firsts, &carried, active.first);
     let created_us = carried.birth.map_or_else(now_us, |(_, created)| created);
     let view = View {
         sealed: sealed_segments(&dir, &firsts, &carried, active.first, cache_bytes),
@@ -52,6 +63,12 @@ pub(in super::super) fn open(
         epochs: carried.epochs,
     };
     let log = handle(index, options, dir, cache_bytes, incidents, view, next);
+    for range in missing {
+        log.0.report_damage(&range, "their segment is missing on the disk");
+    }
+    if let Some(lost) = lost {
+        log.0.report_damage(&lost, "the log was longer, and its end is missing on the disk");
+    }
     let appender = Appender::new(log.clone(), next, created_us);
     Ok((log, appender))
 }
@@ -79,55 +96,94 @@ fn handle(
         mark: Mutex::new(next),
         moved: Condvar::new(),
         holds: Mutex::new(HashMap::new()),
+        known: Mutex::default(),
         reading: Mutex::new(VecDeque::new()),
         view: RwLock::new(Arc::new(view)),
     }))
 }
 
-/// The newest segment that can be opened; `firsts` keeps the older ones.
-fn newest(
-    dir: &Path,
-    firsts: &mut Vec<u64>,
+/// Finding where a log goes on.
+struct Settling<'a> {
+    dir: &'a Path,
     cache_bytes: u64,
-    incidents: &Incidents,
-) -> Result<Option<(Segment, Carried)>, StoreError> {
-    while let Some(first) = firsts.pop() {
-        let segment = Segment::new(dir, first, cache_bytes);
-        match load(&segment) {
-            Ok(Some(carried)) => return Ok(Some((segment, carried))),
-            // The crash came while it was being made: nothing was ever written to it.
-            Ok(None) => segment.delete()?,
-            Err(error) if error.is_corrupt() => {
-                segment.release();
-                set_aside(segment.dir(), &error, incidents)?;
+    incidents: &'a Incidents,
+    /// Messages below this offset were kept, as is known from elsewhere than the segment.
+    promised: Option<u64>,
+    /// Those of them that no segment has.
+    lost: Option<Range<u64>>,
+}
+
+impl Settling<'_> {
+    /// The newest segment that can be used, and the log's next offset; `firsts` keeps the older ones.
+    fn newest(&mut self, firsts: &mut Vec<u64>) -> Result<Option<(Segment, Carried, u64)>, StoreError> {
+        while let Some(first) = firsts.pop() {
+            let segment = Segment::new(self.dir, first, self.cache_bytes);
+            match self.load(&segment) {
+                Ok(Some((carried, next))) => return Ok(Some((segment, carried, next))),
+                // The crash came while it was being made: nothing was ever written to it.
+                Ok(None) => segment.delete()?,
+                Err(error) if error.is_corrupt() => {
+                    segment.release();
+                    set_aside(segment.dir(), &error, self.incidents)?;
+                    // Made for a message, so that there was one at least.
+                    self.promised = self.promised.max(Some(first + 1));
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
+        Ok(None)
     }
-    Ok(None)
-}
 
-/// A segment's own records; none when it was never finished being made.
-fn load(segment: &Segment) -> Result<Option<Carried>, StoreError> {
-    let Some(database) = segment.database()? else { return Ok(None) };
-    let carried = database.tree(keys::META, Carried::read)??;
-    Ok(carried.birth.is_some().then_some(carried))
-}
-
-/// Finds where the log goes on: after a clean close in the same life, else in a new one.
-fn settle(active: &Segment, carried: &mut Carried, incidents: &Incidents) -> Result<u64, StoreError> {
-    let Some(database) = active.database()? else { return Err(StoreError::Closed) };
-    let recovered = recovered_next(&database, active.first, incidents)?;
-    let next = match carried.clean.take() {
-        Some(clean) if clean >= recovered => clean,
-        _ => {
-            carried.epochs.begin(recovered, recovered);
-            recovered
+    /// A segment's own records, and where it goes on; none when it was never finished being made.
+    fn load(&mut self, segment: &Segment) -> Result<Option<(Carried, u64)>, StoreError> {
+        if !segment.is_there() && self.promised.is_none() {
+            return Ok(None);
         }
-    };
-    database.tree(keys::META, |tree| carried.write(tree))?;
-    database.sync()?;
-    Ok(next)
+        let Some(database) = segment.database()? else { return Ok(None) };
+        let mut carried = database.tree(keys::META, Carried::read)??;
+        if carried.birth.is_none() {
+            // A clean close leaves no segment half made, and such a one has no messages.
+            let damaged = self.promised.is_some() || !chunk::is_empty(&database)?;
+            let error = StoreError::corrupt(segment.dir(), "its first record is missing");
+            return if damaged { Err(error) } else { Ok(None) };
+        }
+        let next = self.settle(&database, segment.first, &mut carried)?;
+        Ok(Some((carried, next)))
+    }
+
+    /// Finds where the log goes on: after a clean close in the same life, else in a new one.
+    fn settle(&mut self, database: &Database, first: u64, carried: &mut Carried) -> Result<u64, StoreError> {
+        let recovered = recovered_next(database, first, self.incidents)?;
+        let promised = carried.clean.take().max(self.promised);
+        let began = carried.epochs.0.last().map_or(first, |span| span.first);
+        let next = match promised {
+            // A life in which nothing was written has nothing to miss; what is lost of those before was told then.
+            Some(promised) if promised == recovered || (promised > recovered && began >= promised) => {
+                promised
+            }
+            Some(promised) if promised > recovered => {
+                // The life that ends keeps what it should have, so that its readers are told what is missing.
+                carried.epochs.begin(promised, promised);
+                self.lost = Some(recovered..promised);
+                promised
+            }
+            _ => {
+                carried.epochs.begin(recovered, recovered);
+                recovered
+            }
+        };
+        database.tree(keys::META, |tree| carried.write(tree))?;
+        database.sync()?;
+        Ok(next)
+    }
+}
+
+/// Offsets of sealed segments that are known of and not there. Of the oldest ones retention took the folders.
+fn missing(firsts: &[u64], carried: &Carried, active: u64) -> Vec<Range<u64>> {
+    let oldest = firsts.first().copied().unwrap_or(active);
+    let sealed = carried.sealed.iter().filter(|(first, _)| *first > oldest && *first < active);
+    let gone = sealed.filter(|(first, _)| firsts.binary_search(first).is_err());
+    gone.map(|(first, sealed)| *first..sealed.next).collect()
 }
 
 /// The offset after the last pack that reads. What a crash left half written behind it is removed.
@@ -165,7 +221,7 @@ pub(super) fn create(
     cache_bytes: u64,
 ) -> Result<(Segment, Carried), StoreError> {
     let segment = Segment::new(dir, first, cache_bytes);
-    let Some(database) = segment.database()? else { return Err(StoreError::Closed) };
+    let database = segment.create()?;
     carried.birth = Some((first, now_us()));
     carried.clean = None;
     database.tree(keys::META, |tree| carried.write(tree))?;

@@ -50,8 +50,9 @@ impl Log {
         max_messages: usize,
         max_bytes: usize,
     ) -> Result<ReadPage, StoreError> {
-        let mut reading = self.reading(wanted, max_messages, max_bytes);
+        // First, so that the view knows all lives up to it.
         let durable = self.durable();
+        let mut reading = self.reading(wanted, max_messages, max_bytes);
         let oldest = reading.view.oldest();
         if from < oldest {
             reading.page.missed = Some(from..oldest);
@@ -73,13 +74,13 @@ impl Log {
         max_messages: usize,
         max_bytes: usize,
     ) -> Result<ReadPage, StoreError> {
-        let mut reading = self.reading(wanted, max_messages, max_bytes);
         let durable = self.durable();
+        let mut reading = self.reading(wanted, max_messages, max_bytes);
         let oldest = reading.view.oldest();
         reading.page.next = before.min(durable).max(oldest);
         while !reading.is_full() && reading.page.next > oldest {
-            let (segment, _) = reading.segment_of(reading.page.next - 1, durable);
-            reading.backward(&segment)?;
+            let (segment, end) = reading.segment_of(reading.page.next - 1, durable);
+            reading.backward(&segment, end)?;
         }
         reading.page.end = reading.page.next <= oldest;
         Ok(reading.page)
@@ -129,7 +130,10 @@ impl Reading<'_> {
             chunk::forward(database, from, &mut |found| reading.take_forward(found, end))
         });
         match result {
-            Ok(true) if !self.is_full() => self.page.next = end,
+            Ok(true) if !self.is_full() => {
+                self.absent(self.page.next..end);
+                self.page.next = end;
+            }
             Ok(true) => {}
             // Retention was quicker.
             Ok(false) => {
@@ -138,7 +142,7 @@ impl Reading<'_> {
                 self.page.next = end;
             }
             Err(error) if error.is_corrupt() => {
-                self.damage(self.page.next..end, &error.to_string());
+                self.corrupt(segment, segment.first..end, self.page.next..end, &error);
                 self.page.next = end;
             }
             Err(error) => return Err(error),
@@ -147,16 +151,21 @@ impl Reading<'_> {
     }
 
     /// Reads back in one segment; `next` is at its first offset when there is no more in it.
-    fn backward(&mut self, segment: &Arc<Segment>) -> Result<(), StoreError> {
+    fn backward(&mut self, segment: &Arc<Segment>, end: u64) -> Result<(), StoreError> {
         let before = self.page.next;
         let result = self.walk(segment, |database, reading| {
             chunk::backward(database, before, &mut |found| reading.take_backward(found))
         });
         match result {
             Ok(true) if self.is_full() => {}
-            Ok(_) => self.page.next = segment.first,
+            Ok(there) => {
+                if there {
+                    self.absent(segment.first..self.page.next);
+                }
+                self.page.next = segment.first;
+            }
             Err(error) if error.is_corrupt() => {
-                self.damage(segment.first..self.page.next, &error.to_string());
+                self.corrupt(segment, segment.first..end, segment.first..self.page.next, &error);
                 self.page.next = segment.first;
             }
             Err(error) => return Err(error),

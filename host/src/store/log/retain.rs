@@ -9,8 +9,9 @@ use super::{Inner, View};
 /// Sealed segments of one log whose database stays open for readers: each costs its cache.
 const READING: usize = 2;
 
-/// Deletes what may go.
-pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<(), StoreError> {
+/// Deletes what may go; false when there was nothing. Of what is held, one segment goes when the disk is `pressed`:
+/// there may be room then.
+pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<bool, StoreError> {
     let view = inner.view.read().clone();
     let sealed_bytes: u64 = view.sealed.iter().map(|(_, sealed)| sealed.bytes).sum();
     let mut bytes = sealed_bytes + view.active.bytes();
@@ -19,7 +20,8 @@ pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<(), St
     let mut gone = 0;
     for (_, sealed) in &view.sealed {
         // A hold counts up to its limit, and not when the disk is full.
-        let free = held >= sealed.next || pressed || bytes > inner.options.hold_max_bytes;
+        let pressing = pressed && gone == 0;
+        let free = held >= sealed.next || pressing || bytes > inner.options.hold_max_bytes;
         if !(free && inner.is_over(sealed, now_us, bytes, newest)) {
             break;
         }
@@ -27,7 +29,7 @@ pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<(), St
         gone += 1;
     }
     if gone == 0 {
-        return Ok(());
+        return Ok(false);
     }
     // Readers get the shorter view first, so that none begins to read a segment that is going.
     let (going, kept) = view.sealed.split_at(gone.min(view.sealed.len()));
@@ -47,7 +49,7 @@ pub(super) fn retain(inner: &Inner, now_us: u64, pressed: bool) -> Result<(), St
         segment.delete()?;
         tracing::debug!(log = %inner.options.name, first = segment.first, "segment deleted by retention");
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Inner {
@@ -77,7 +79,7 @@ impl Inner {
         }
     }
 
-    fn forget_reading(&self, segment: &Arc<Segment>) {
+    pub(super) fn forget_reading(&self, segment: &Arc<Segment>) {
         self.reading.lock().retain(|open| !Arc::ptr_eq(open, segment));
     }
 }

@@ -28,6 +28,7 @@ impl Reading<'_> {
         match found {
             Ok(pack) if pack.first >= end => return ControlFlow::Break(()),
             Ok(pack) => {
+                self.absent(from..pack.first);
                 for wanted in self.wanted_of(&pack, from..end) {
                     let offset = wanted.offset;
                     if !self.push(wanted) {
@@ -39,6 +40,7 @@ impl Reading<'_> {
             }
             Err(damage) => {
                 let next = damage.next.unwrap_or(end).min(end).max(from);
+                self.absent(from..damage.first.min(next));
                 self.damage(damage.first.clamp(from, next)..next, damage.reason);
                 self.page.next = next;
             }
@@ -55,6 +57,7 @@ impl Reading<'_> {
         let before = self.page.next;
         match found {
             Ok(pack) => {
+                self.absent(pack.next()..before);
                 for wanted in self.wanted_of(&pack, 0..before).into_iter().rev() {
                     let offset = wanted.offset;
                     if !self.push(wanted) {
@@ -66,6 +69,7 @@ impl Reading<'_> {
             }
             Err(damage) => {
                 let first = damage.first.min(before);
+                self.absent(damage.next.unwrap_or(before)..before);
                 self.damage(first..damage.next.unwrap_or(before).clamp(first, before), damage.reason);
                 self.page.next = first;
             }
@@ -116,17 +120,6 @@ impl Reading<'_> {
         let place = Place { log: self.log.name().clone(), epoch, offset };
         self.page.messages.push(Stored { message, place });
         true
-    }
-
-    /// Reports messages that cannot be read.
-    pub(super) fn damage(&mut self, range: Range<u64>, reason: &str) {
-        self.log.0.incidents.report(format!(
-            "log {}: messages {} to {} cannot be read: {reason}",
-            self.log.name(),
-            range.start,
-            range.end
-        ));
-        self.page.damaged.push(range);
     }
 }
 

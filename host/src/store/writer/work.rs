@@ -10,6 +10,7 @@ use super::super::error::{Incidents, StoreError};
 use super::super::log::Appender;
 use super::super::queue::{Batch, OnDurable, StateWrite, StateWrites};
 use super::super::space;
+use super::super::witness;
 use super::{Shared, Taken, WriterParts};
 use crate::message::now_us;
 
@@ -165,7 +166,7 @@ impl Worker {
         let all = ticked && self.ticks.is_multiple_of(RETAIN_TICKS);
         for appender in &mut self.appenders {
             if all {
-                appender.roll_by_age(now)?;
+                appender.roll_if_due(now)?;
             }
             if (appender.take_rolled() || all)
                 && let Err(error) = appender.log().maintain(now, false)
@@ -224,9 +225,16 @@ impl Worker {
 
     fn reopen(&mut self) -> Result<(), StoreError> {
         for appender in &self.appenders {
-            let pressed = self.check_room().is_err();
-            if let Err(error) = appender.log().maintain(now_us(), pressed) {
-                tracing::error!(log = %appender.log().name(), %error, "retention cannot delete");
+            loop {
+                let pressed = self.check_room().is_err();
+                match appender.log().maintain(now_us(), pressed) {
+                    Ok(true) if pressed => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::error!(log = %appender.log().name(), %error, "retention cannot delete");
+                        break;
+                    }
+                }
             }
         }
         self.check_room()?;
@@ -250,7 +258,7 @@ impl Worker {
         for appender in &mut self.appenders {
             appender.close()?;
         }
-        self.storage.sync()?;
-        self.state.sync()
+        witness::seal(&self.storage)?;
+        witness::seal(&self.state)
     }
 }

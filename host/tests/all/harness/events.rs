@@ -70,6 +70,11 @@ impl Events {
         }
     }
 
+    /// Says that nothing more is sent.
+    pub async fn half_close(&mut self) {
+        self.socket.shutdown().await.expect("the end of what is sent");
+    }
+
     /// Reads some bytes. False: that was all.
     async fn read(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];

@@ -15,6 +15,7 @@ use futures_util::stream;
 
 use super::super::{socket, sse};
 use crate::gateway::lease::Lease;
+use crate::gateway::tcp::Watch;
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::STOPPING;
 use crate::message::{Mark, Routed};
@@ -30,20 +31,24 @@ const CHUNK: usize = 16 * 1024;
 pub(super) struct Feed {
     visit: Visit,
     lease: Lease,
+    watch: Watch,
     metrics: Arc<GatewayMetrics>,
     opening: Option<Bytes>,
     ids: Ids,
     items: VecDeque<Item>,
+    /// The client sends nothing more: it has closed the connection, or only its half.
+    half_closed: bool,
     stopping: bool,
     closed: bool,
 }
 
 impl Feed {
     /// `opening`: what is said first.
-    pub(super) fn new(visit: Visit, lease: Lease, ids: Ids, opening: Bytes) -> Self {
+    pub(super) fn new(visit: Visit, (lease, watch): (Lease, Watch), ids: Ids, opening: Bytes) -> Self {
         let metrics = visit.ingress().gateway(visit.session().gateway);
         let (opening, items) = (Some(opening), VecDeque::new());
-        Self { visit, lease, metrics, opening, ids, items, stopping: false, closed: false }
+        let (half_closed, stopping, closed) = (false, false, false);
+        Self { visit, lease, watch, metrics, opening, ids, items, half_closed, stopping, closed }
     }
 
     /// As a body that is read as fast as the client reads.
@@ -72,6 +77,12 @@ impl Feed {
                     outbound.close(1001, STOPPING);
                 }
                 () = outbound.take(&mut self.items) => {}
+                () = self.watch.broken() => self.closed = true,
+                () = self.watch.finished(), if !self.half_closed => {
+                    self.half_closed = true;
+                    // If nobody is there any more, the answer to this is that the connection breaks.
+                    return Some(sse::HEARTBEAT);
+                }
                 () = tokio::time::sleep(QUIET) => return Some(sse::HEARTBEAT),
             }
         }

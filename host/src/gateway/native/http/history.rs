@@ -7,10 +7,9 @@ use axum::response::Response;
 use super::super::keys::Key;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
-use super::{Parameters, bad_request, enter, limit, only, parameter, required, status};
+use super::{Parameters, bad_request, enter, given, limit, only, parameter, required, status};
 use crate::gateway::reply;
 use crate::ingress::HistoryRequest;
-use crate::message::Since;
 
 /// Answers with a page of messages.
 pub(in super::super) async fn history(State(app): State<App>, request: Request) -> Response {
@@ -36,11 +35,13 @@ pub(in super::super) async fn history(State(app): State<App>, request: Request) 
 
 fn read(parameters: &Parameters) -> Result<HistoryRequest, Fault> {
     only(parameters, &["topic", "log", "since", "limit", "reverse"])?;
+    let reverse = fields::check_flag(Key::Reverse, given(parameters, "reverse"))?;
+    let since = fields::check_since(parameter(parameters, "since"))?;
     Ok(HistoryRequest {
         pattern: required(parameters, "topic")?.into(),
         log: parameter(parameters, "log").map(str::to_owned),
-        since: fields::check_since(parameter(parameters, "since"))?.unwrap_or(Since::Start),
+        since: fields::begin_history(since, reverse)?,
         limit: limit(parameters)?,
-        reverse: fields::check_flag(Key::Reverse, parameter(parameters, "reverse"))?,
+        reverse,
     })
 }

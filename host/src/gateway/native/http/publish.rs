@@ -11,7 +11,7 @@ use super::super::keys::{Key, Keys};
 use super::super::message::{self, MESSAGE, Source};
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
-use super::{Parameters, bad_request, enter, only, parameter, status};
+use super::{Parameters, bad_request, enter, given, only, parameter, status};
 use crate::gateway::visit::Visit;
 use crate::gateway::{body, json, reply};
 use crate::ingress::Publish;
@@ -121,14 +121,14 @@ fn raw(
     fields::check_content_type(content_type.unwrap_or_default())?;
     let accepted = ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to"];
     only(parameters, &accepted)?;
-    let message_id = same_id(idempotency_key, parameter(parameters, "message_id"))?;
+    let message_id = same_id(idempotency_key, given(parameters, "message_id"))?;
     Ok(Publish {
         topic: parameter(parameters, "topic").unwrap_or_default().into(),
         payload: message::keep(bytes, bytes, body::memory(bytes)),
         content_type: content_type.map(str::to_owned),
         headers: Vec::new(),
         message_id: fields::check_message_id(message_id)?,
-        retain: fields::check_flag(Key::Retain, parameter(parameters, "retain"))?,
+        retain: fields::check_flag(Key::Retain, given(parameters, "retain"))?,
         expires_in_ms: fields::parse_number(
             Key::ExpiresInMs,
             parameter(parameters, "expires_in_ms"),

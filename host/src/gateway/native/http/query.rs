@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::credential::CLAIMS;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
-use super::{Parameters, bad_request, enter, limit, parameter, required, status};
+use super::{Parameters, bad_request, enter, limit, once, parameter, required, status};
 use crate::gateway::reply;
 use crate::ingress::Query;
 
@@ -41,14 +41,13 @@ pub(in super::super) async fn query(
 }
 
 fn read(plugin: String, parameters: &Parameters) -> Result<Query, Fault> {
+    once(parameters)?;
     let mut params = Map::new();
     for (name, value) in parameters {
         if OURS.contains(&name.as_str()) || CLAIMS.contains(&name.as_str()) {
             continue;
         }
-        if params.insert(name.clone(), Value::String(value.clone())).is_some() {
-            return Err(Fault::new(format!("the query parameter {name:?} is given twice")));
-        }
+        params.insert(name.clone(), Value::String(value.clone()));
     }
     Ok(Query {
         plugin,

@@ -14,6 +14,7 @@ use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
 use super::{bad_request, enter, only, status};
 use crate::gateway::lease::Lease;
+use crate::gateway::tcp::Watch;
 use crate::gateway::{body, reply};
 use crate::ingress::{Publish, Unanswered};
 
@@ -21,6 +22,7 @@ use crate::ingress::{Publish, Unanswered};
 pub(in super::super) async fn request(
     State(app): State<App>,
     Extension(lease): Extension<Lease>,
+    Extension(watch): Extension<Watch>,
     request: Request,
 ) -> Response {
     let (visit, parameters) = match enter(&app, &request, None).await {
@@ -41,7 +43,11 @@ pub(in super::super) async fn request(
     drop(bytes);
     let topic = publish.topic.clone();
     let replied = match visit.ingress().request(visit.session(), publish, timeout).await {
-        Ok(asked) => asked.reply(lease.shutdown()).await,
+        Ok(asked) => tokio::select! {
+            replied = asked.reply(lease.shutdown()) => replied,
+            // Nobody is there to read it.
+            () = watch.broken() => Err(Unanswered::Nobody(timeout)),
+        },
         Err(unanswered) => Err(unanswered),
     };
     let status = replied.as_ref().map_or_else(|why| status::of_request(why, &topic), |_| StatusCode::OK);

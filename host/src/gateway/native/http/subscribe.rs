@@ -10,8 +10,9 @@ use super::super::keys::Key;
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App, sse};
 use super::feed::{Feed, Ids, parse_id};
-use super::{Parameters, bad_request, enter, only, parameter, status};
+use super::{Parameters, bad_request, enter, given, known, once, parameter, status};
 use crate::gateway::lease::Lease;
+use crate::gateway::tcp::Watch;
 use crate::gateway::{json, reply};
 use crate::ingress::{Subscribe, Subscribed};
 use crate::message::{Outcome, Places, Since};
@@ -24,6 +25,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(in super::super) async fn subscribe(
     State(app): State<App>,
     Extension(lease): Extension<Lease>,
+    Extension(watch): Extension<Watch>,
     request: Request,
 ) -> Response {
     let last_event_id = last_event_id(&request);
@@ -52,7 +54,7 @@ pub(in super::super) async fn subscribe(
             answer::put_recovered(object, recovered, &whole.oldest);
         }
     });
-    let feed = Feed::new(visit, lease, whole.ids, opening);
+    let feed = Feed::new(visit, (lease, watch), whole.ids, opening);
     // What begins in the past begins now: the stream has its opening.
     drop(all);
     let mut response = Response::new(feed.into_body());
@@ -70,7 +72,8 @@ fn refused(outcome: &Outcome, topic: &str) -> Response {
 
 /// The patterns, each once, and how they are subscribed to.
 fn asked(parameters: &Parameters, last_event_id: Option<&str>) -> Result<(Vec<String>, Subscribe), Fault> {
-    only(parameters, &["topic", "since", "retained"])?;
+    known(parameters, &["topic", "since", "retained"])?;
+    once(parameters.iter().filter(|(name, _)| name != "topic"))?;
     let mut topics: Vec<String> = Vec::new();
     for (_, topic) in parameters.iter().filter(|(name, _)| name == "topic") {
         if !topics.contains(topic) {
@@ -80,7 +83,7 @@ fn asked(parameters: &Parameters, last_event_id: Option<&str>) -> Result<(Vec<St
     if topics.is_empty() {
         return Err(Fault::new("the query parameter `topic` is missing: one or more are accepted".into()));
     }
-    let mut retained = fields::check_choice(Key::Retained, parameter(parameters, "retained"))?;
+    let mut retained = fields::check_choice(Key::Retained, given(parameters, "retained"))?;
     let since = match last_event_id.map(parse_id) {
         Some((places, unsent)) => {
             if unsent {
