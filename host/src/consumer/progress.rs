@@ -59,9 +59,14 @@ impl Progress {
 
     /// From now on it stands where `other` stands, in the logs that it reads.
     pub fn follow(&self, other: &Self) {
-        for (log, offsets, reason) in other.aside.lock().known.iter().cloned() {
-            self.aside.lock().push(log, offsets, reason);
+        let (mut mine, theirs) = (self.aside.lock(), other.aside.lock());
+        for (log, below) in &theirs.forgotten {
+            mine.forget(log, *below);
         }
+        for (log, offsets, reason) in theirs.known.iter().cloned() {
+            mine.push(log, offsets, reason);
+        }
+        drop((mine, theirs));
         let other = other.next.lock().clone();
         for (log, next) in self.next.lock().iter_mut() {
             *next = other.get(log).copied().unwrap_or(*next);
@@ -117,9 +122,13 @@ impl Aside {
         if self.known.len() > ASIDE
             && let Some((log, offsets, _)) = self.known.pop_front()
         {
-            let below = self.forgotten.entry(log).or_default();
-            *below = offsets.end.max(*below);
+            self.forget(&log, offsets.end);
         }
+    }
+
+    fn forget(&mut self, log: &Arc<str>, below: u64) {
+        let known = self.forgotten.entry(Arc::clone(log)).or_default();
+        *known = below.max(*known);
     }
 }
 
@@ -183,6 +192,12 @@ mod tests {
         assert!((2_000 - ASIDE as u64..2_000).all(|offset| known(why(2 * offset))));
         assert!(why(3_999).is_none() && why(4_000).is_none(), "these were stored");
         assert!(why(0).unwrap().contains("perhaps this one too"));
+        let other = Progress::new("p".into());
+        other.reached(&log, 7);
+        other.follow(&progress);
+        assert_eq!(other.next(&log), 7, "where `progress` has not been it stays where it was");
+        let place = |offset| Place { log: Arc::clone(&log), epoch: 1, offset };
+        assert!(known(other.why_not(&place(3_998))) && other.why_not(&place(0)).is_some());
         let aside = progress.aside.lock();
         assert_eq!((aside.known.len(), aside.forgotten.len()), (ASIDE, 1));
         assert!(aside.known.iter().all(|(_, _, reason)| reason.len() <= REASON));

@@ -1,7 +1,7 @@
 //! A storage plugin's data made anew from the log, by its current version, while the old data goes on serving.
 //!
 //! A thread of its own fills the next generation of the key space as the storage thread fills the live one, with
-//! cursors of its own. When it has come close to the end of the logs, it makes the storage thread stand still for
+//! cursors of its own, and never overtakes it. When it has come close, it makes the storage thread stand still for
 //! the last stretch and makes its generation the live one, which is one write to the disk: a crash before it leaves
 //! the old data, a crash after it the new. What has effects outside the key space is not done again: posts are
 //! discarded, and messages that cannot be stored are left out without becoming dead letters a second time.

@@ -72,6 +72,8 @@ pub(super) struct Writer {
     fence: Arc<Fence>,
     /// It fills a generation that is not live yet: what it does must have no effect elsewhere.
     rebuilds: bool,
+    /// A rebuild: what serves meanwhile. It is never overtaken, for only it sends posts and keeps dead letters.
+    pub(super) ahead: Option<StorageSpace>,
     /// A rebuild may go on although messages are gone from the logs.
     pub(super) partial: bool,
     /// Under which name it holds segments of logs.
@@ -130,6 +132,7 @@ impl Writer {
             stop: Arc::default(),
             fence: Arc::default(),
             rebuilds,
+            ahead: None,
             partial: false,
             holder,
             logs,
@@ -253,10 +256,13 @@ impl Writer {
         let from = log.take_up(cursor);
         self.progress.reached(log.name(), from);
         log.set_hold(&self.holder, Some(from));
-        if from >= log.durable() {
+        let end = self.end(log)?;
+        if from >= end {
             return Ok(false);
         }
-        let page = log.read(from, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
+        let mut page = log.read(from, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
+        page.next = page.next.min(end);
+        page.messages.retain(|stored| stored.place.offset < end);
         let Some(effects) = self.store(binding, &page.messages)? else { return Ok(true) };
         if !self.wait_for_room(binding, &effects.posts) {
             return Ok(true);

@@ -246,6 +246,23 @@ async fn a_full_outbox_stops_its_plugin_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_takes_no_post_away_and_sends_none_again() {
+    let receiver = Receiver::always(200).await;
+    receiver.set_open(false);
+    let setup = posting(&[receiver.url("/")]).config(|config| config.outbox.max_posts = 2);
+    let router = setup.start().await;
+    ask_for(&router, (1..=6).map(|n| (n, receiver.url("/")))).await;
+    router.until_plugin("poster", |plugin| plugin["lag"].as_u64() > Some(0)).await;
+    assert_eq!(router.admin("POST", "/v1/plugins/poster/rebuild", "").await.status, 202);
+    receiver.set_open(true);
+    router.until_plugin("poster", |plugin| plugin["rebuild"]["state"] == "done" && plugin["lag"] == 0).await;
+    receiver.until(6).await;
+    until_metric(&router, "weir_outbox_waiting_posts", 0.0).await;
+    assert_eq!(receiver.numbers(), [1, 2, 3, 4, 5, 6]);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_binding_that_loses_a_grant_sends_nothing_there_any_more() {
     let receiver = Receiver::start(|_, _| (503, Vec::new())).await;
     let patient = |config: &mut Config| {

@@ -44,9 +44,9 @@ struct Filling {
     /// Those that are read, and where each begins.
     logs: Vec<Log>,
     begins: Vec<Beginning>,
-    /// The ends of the logs when this lap began, and how far away they were.
+    /// Where this lap leads, and how far that was when it began.
     goals: Vec<u64>,
-    distance: u64,
+    far: u64,
 }
 
 /// Begins to rebuild; the caller holds the consumers' lock.
@@ -113,7 +113,7 @@ impl Run {
         }
         let worked = self.filling.writer.step()?;
         self.note();
-        if self.filling.is_lap_done() && self.filling.is_time_to_switch() {
+        if self.filling.is_lap_done() && self.filling.is_time_to_switch()? {
             return self.switch();
         }
         if !worked {
@@ -153,7 +153,7 @@ impl Run {
     fn switch(&mut self) -> Result<bool, Failed> {
         let fence = Arc::clone(&self.fence);
         let turn = fence.turn.lock();
-        while self.filling.logs.iter().any(|log| self.is_behind(log.name())) {
+        while self.filling.distance()? > 0 {
             if self.stop.load(Ordering::Acquire) {
                 return Ok(false);
             }
@@ -179,11 +179,6 @@ impl Run {
         self.retire(old);
         self.report.lock().end(RebuildState::Done);
         Ok(true)
-    }
-
-    /// The data must not go back behind what was answered `stored`.
-    fn is_behind(&self, log: &str) -> bool {
-        self.filling.progress.next(log) < self.stored.next(log)
     }
 
     /// The old data is deleted when the last question to it is answered: each holds the binding.
@@ -219,10 +214,12 @@ impl Run {
 
     /// Writes down how far it is.
     fn note(&self) {
+        // An error comes up again in the next round.
+        let Ok(ends) = self.filling.ends() else { return };
         let (mut done, mut of) = (0, 0);
-        for (log, begin) in self.filling.logs.iter().zip(&self.filling.begins) {
+        for ((log, begin), end) in self.filling.logs.iter().zip(&self.filling.begins).zip(ends) {
             done += self.filling.progress.next(log.name()).saturating_sub(begin.offset);
-            of += log.durable().saturating_sub(begin.offset);
+            of += end.saturating_sub(begin.offset);
         }
         let mut report = self.report.lock();
         (report.done, report.of) = (done.min(of), of);
@@ -248,15 +245,18 @@ impl Filling {
         let current = Arc::new(ArcSwap::new(Arc::clone(&binding)));
         let holder = format!("{}@rebuild", source.name());
         let mut writer = Writer::new(consumers, current, holder, logs.clone(), true);
-        writer.partial = partial;
+        (writer.partial, writer.ahead) = (partial, Some(live.clone()));
         let progress = Arc::clone(writer.progress());
         writer.hold();
-        let begins = logs.iter().map(Beginning::of).collect::<Result<Vec<_>, _>>();
-        let begins = begins.inspect_err(|_| {
+        let looked = || -> Result<_, StoreError> {
+            let begins = logs.iter().map(Beginning::of).collect::<Result<Vec<_>, _>>()?;
+            Ok((begins, logs.iter().map(|log| writer.end(log)).collect::<Result<Vec<_>, _>>()?))
+        };
+        let (begins, goals) = looked().inspect_err(|_| {
             writer.let_go();
             *fence.building.lock() = None;
         })?;
-        let mut filling = Self {
+        Ok(Self {
             source: Arc::clone(source),
             space,
             binding,
@@ -264,11 +264,9 @@ impl Filling {
             progress,
             logs,
             begins,
-            goals: Vec::new(),
-            distance: u64::MAX,
-        };
-        filling.goals = filling.ends();
-        Ok(filling)
+            goals,
+            far: u64::MAX,
+        })
     }
 
     /// Why it would not make all of the data anew, unless that is wanted. Asked after its logs are held.
@@ -287,8 +285,15 @@ impl Filling {
         fence.litter.store(true, Ordering::Release);
     }
 
-    fn ends(&self) -> Vec<u64> {
-        self.logs.iter().map(Log::durable).collect()
+    /// How far the data that serves has come.
+    fn ends(&self) -> Result<Vec<u64>, StoreError> {
+        self.logs.iter().map(|log| self.writer.end(log)).collect()
+    }
+
+    fn distance(&self) -> Result<u64, StoreError> {
+        let ends = self.ends()?;
+        let logs = self.logs.iter().zip(ends);
+        Ok(logs.map(|(log, end)| end.saturating_sub(self.progress.next(log.name()))).sum())
     }
 
     fn is_lap_done(&self) -> bool {
@@ -296,14 +301,13 @@ impl Filling {
         logs.into_iter().all(|(log, goal)| self.progress.next(log.name()) >= *goal)
     }
 
-    /// Each lap leads to where the logs ended when it began. While it runs, messages come in; as long as they become
+    /// Each lap leads to where the storage thread was when it began. While it runs, messages come in; as long as they become
     /// fewer from lap to lap, there is another one, so that the storage thread need not stand still for many.
-    fn is_time_to_switch(&mut self) -> bool {
-        self.goals = self.ends();
-        let logs = self.logs.iter().zip(&self.goals);
-        let distance = logs.map(|(log, goal)| goal.saturating_sub(self.progress.next(log.name()))).sum();
-        let before = std::mem::replace(&mut self.distance, distance);
-        distance <= NEAR || distance > before / 2
+    fn is_time_to_switch(&mut self) -> Result<bool, StoreError> {
+        self.goals = self.ends()?;
+        let distance = self.distance()?;
+        let before = std::mem::replace(&mut self.far, distance);
+        Ok(distance <= NEAR || distance > before / 2)
     }
 }
 

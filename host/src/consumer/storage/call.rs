@@ -99,7 +99,7 @@ impl Writer {
         self.aside.push((stored.place.offset, reason.to_owned()));
         let version = &binding.shared.version;
         if self.rebuilds {
-            // It became a dead letter when it was stored for the first time, or would have.
+            // It became a dead letter when it was stored for the first time, if it was refused then, too.
             tracing::warn!(plugin = %binding.name(), %version, reason, "message left out of the rebuild");
             return;
         }

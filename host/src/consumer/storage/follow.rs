@@ -5,7 +5,7 @@ use super::{BATCH_BYTES, Failed, Writer};
 use crate::dead_letters::Reader;
 use crate::plugin::Binding;
 use crate::plugin::guest::StateAccess;
-use crate::store::{Cursor, Log, ReadPage, StorageSpace};
+use crate::store::{Cursor, Log, ReadPage, StorageSpace, StoreError};
 
 impl Writer {
     /// Reads and holds the logs that the binding's topics meet, from now on, and lets go of the others. In a log that
@@ -21,6 +21,12 @@ impl Writer {
                 log.set_hold(&self.holder, Some(log.take_up(Some(cursor))));
             }
         }
+    }
+
+    /// Where the log ends for it.
+    pub(in super::super) fn end(&self, log: &Log) -> Result<u64, StoreError> {
+        let Some(ahead) = &self.ahead else { return Ok(log.durable()) };
+        Ok(ahead.cursor(log.name())?.map_or(0, |cursor| cursor.next.min(log.durable())))
     }
 
     /// While it stands still: in each log it moves on up to the first message that is the plugin's, so that it holds
