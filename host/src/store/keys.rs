@@ -14,7 +14,7 @@
 //!   tree "t/" TABLE         key → value, as the caller gives them
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
-//! DIR/log/NAME/clean        next offset u64, checksum u64: what "c" says, where damage of the segment does not reach it
+//! DIR/log/NAME/clean        next offset u64, oldest offset u64, checksum u64: a clean close leaves it (witness.rs)
 //! DIR/log/NAME/FIRST/       one database per segment; FIRST = its first offset, 20 decimal digits
 //!   tree "packs" CHUNK      first offset u64, part u16 → part of a pack (pack.rs); CHUNK = first offset u64 of
 //!                           the packs in this tree (chunk.rs), nothing for offset 0; format 1 had but one tree
