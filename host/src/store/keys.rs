@@ -97,6 +97,11 @@ pub(super) fn parse_space_tree(tree: &[u8]) -> Option<String> {
     Some(std::str::from_utf8(tree).ok()?.strip_prefix("s/")?.to_owned())
 }
 
+/// Whether a tree is that of a plain table.
+pub(super) fn is_table(tree: &[u8]) -> bool {
+    tree.starts_with(b"t/")
+}
+
 /// The tree of a plain table.
 pub(super) fn table_tree(name: &str) -> String {
     format!("t/{name}")

@@ -207,6 +207,30 @@ fn the_end_of_the_state_is_missed_after_a_clean_stop() {
 }
 
 #[test]
+fn a_state_whose_tables_do_not_read_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.table("keys").unwrap().put(b"key", b"value").unwrap();
+    // Far more than sled reads when it opens a database.
+    let table = store.table("large").unwrap();
+    for at in 0..800u32 {
+        table.put(&at.to_be_bytes(), &[7; 20_000]).unwrap();
+    }
+    drop(store);
+    for part in 0..8 {
+        let copied = tempfile::tempdir().unwrap();
+        copy(dir.path(), copied.path());
+        let file = copied.path().join("state/db");
+        let bytes = std::fs::metadata(&file).unwrap().len();
+        (0..bytes / 8 / 16_000).for_each(|step| flip(&file, part * bytes / 8 + step * 16_000));
+        let store = open(copied.path());
+        let rows = store.table("large").unwrap().iter().unwrap().len();
+        let key = store.table("keys").unwrap().get(b"key").unwrap();
+        assert!(store.incident_count() == 1 || (rows == 800 && key.is_some()), "{part}: {rows} of 800");
+    }
+}
+
+#[test]
 fn what_is_no_segment_is_left_alone() {
     let base = base(500);
     let stray = base.path().join("log/default/00000000000000099999");
