@@ -36,7 +36,7 @@ pub use dead::{DeadInfo, DeadLetter, DeadList};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
-    LogInfo, LogList, LogStat, Logs, UnknownLog,
+    LogInfo, LogList, LogStat, Logs, OtherLog, UnknownLog,
 };
 pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};

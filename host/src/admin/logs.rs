@@ -8,7 +8,7 @@ mod report;
 
 pub use export::{Export, Exported};
 pub use import::{Import, ImportError, Imported};
-pub use report::{ConsumerInfo, EpochInfo, IncidentInfo, LogInfo, LogList, LogStat};
+pub use report::{ConsumerInfo, EpochInfo, IncidentInfo, LogInfo, LogList, LogStat, OtherLog};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::settings::Place;
 use super::table::{list, table, time};
 use super::{client_runtime, print, say};
-use crate::admin::{Export, Exported, LogInfo, LogStat};
+use crate::admin::{Export, Exported, LogInfo, LogStat, OtherLog};
 use crate::telemetry::escape;
 use keeper::Keeper;
 
@@ -119,6 +119,13 @@ async fn show(args: &List) -> anyhow::Result<()> {
     let heading =
         ["NAME", "MESSAGES", "BYTES", "SEGMENTS", "OLDEST", "NEXT", "EPOCH", "KEPT", "READ BY", "TOPICS"];
     let mut text = table(heading, found.logs.iter().map(row));
+    for other in found.others {
+        let OtherLog { name, bytes } = other;
+        text.push_str(&format!(
+            "\n{}: {bytes} bytes, kept and not read: no [[log]] has this name",
+            escape(&name)
+        ));
+    }
     for incident in found.incidents {
         text.push_str(&format!("\n{}: {}", time(incident.at_us), escape(&incident.what)));
     }

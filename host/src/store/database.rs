@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::chunk::Chunks;
 use super::error::{Incidents, StoreError};
-use super::keys::INLINE_BYTES;
+use super::keys::{self, INLINE_BYTES};
 use super::pack::PACK_BYTES;
 use crate::message::now_us;
 
@@ -79,13 +79,28 @@ impl Database {
         cache_bytes: u64,
         incidents: &Incidents,
     ) -> Result<Self, StoreError> {
-        match Self::open(dir, cache_bytes) {
+        let opened = Self::open(dir, cache_bytes).and_then(|database| {
+            database.read_tables()?;
+            Ok(database)
+        });
+        match opened {
             Err(error) if error.is_corrupt() => {
                 set_aside(dir, &error, incidents)?;
                 Self::open(dir, cache_bytes)
             }
             other => other,
         }
+    }
+
+    /// Reads what a start cannot do without: damage shows only where something is read.
+    fn read_tables(&self) -> Result<(), StoreError> {
+        self.with(|db| {
+            let names = db.tree_names().into_iter();
+            for name in names.filter(|name| name == keys::META.as_bytes() || keys::is_table(name)) {
+                db.open_tree(name)?.iter().try_for_each(|entry| entry.map(drop))?;
+            }
+            Ok(())
+        })
     }
 
     /// Its folder.

@@ -14,7 +14,7 @@
 //!   tree "t/" TABLE         key → value, as the caller gives them
 //! DIR/storage/              one database
 //!   tree "s/" SPACE         key-value space of a storage plugin, with its cursors
-//! DIR/log/NAME/clean        next offset u64, checksum u64: what "c" says, where damage of the segment does not reach it
+//! DIR/log/NAME/clean        next offset u64, oldest offset u64, checksum u64: a clean close leaves it (witness.rs)
 //! DIR/log/NAME/FIRST/       one database per segment; FIRST = its first offset, 20 decimal digits
 //!   tree "packs" CHUNK      first offset u64, part u16 → part of a pack (pack.rs); CHUNK = first offset u64 of
 //!                           the packs in this tree (chunk.rs), nothing for offset 0; format 1 had but one tree
@@ -95,6 +95,11 @@ pub(super) fn space_tree(name: &str) -> String {
 /// The space in a tree's name; none when it is another tree.
 pub(super) fn parse_space_tree(tree: &[u8]) -> Option<String> {
     Some(std::str::from_utf8(tree).ok()?.strip_prefix("s/")?.to_owned())
+}
+
+/// Whether a tree is that of a plain table.
+pub(super) fn is_table(tree: &[u8]) -> bool {
+    tree.starts_with(b"t/")
 }
 
 /// The tree of a plain table.

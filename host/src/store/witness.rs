@@ -13,13 +13,14 @@ use super::error::{Incidents, StoreError};
 use super::keys;
 use crate::message::now_us;
 
-/// Writes a number into the file `path`, on the disk when it returns.
-pub(super) fn leave(path: &Path, number: u64) -> Result<(), StoreError> {
+/// Writes numbers into the file `path`, on the disk when it returns.
+pub(super) fn leave(path: &Path, numbers: [u64; 2]) -> Result<(), StoreError> {
     let draft = path.with_extension("draft");
-    let sum = checksum(&number.to_le_bytes());
+    let mut bytes = keys::numbers(&numbers);
+    bytes.extend_from_slice(&checksum(&bytes).to_le_bytes());
     let write = || {
         let mut file = File::create(&draft)?;
-        file.write_all(&keys::numbers(&[number, sum]))?;
+        file.write_all(&bytes)?;
         file.sync_all()?;
         std::fs::rename(&draft, path)
     };
@@ -27,18 +28,18 @@ pub(super) fn leave(path: &Path, number: u64) -> Result<(), StoreError> {
     sync_dir(path.parent().unwrap_or(path))
 }
 
-/// Reads the number and removes the file: from now on something may be written. None: there was no clean close, or the
+/// Reads the numbers and removes the file: from now on something may be written. None: there was no clean close, or the
 /// file itself is damaged, which is then all that is.
-pub(super) fn take(path: &Path) -> Result<Option<u64>, StoreError> {
+pub(super) fn take(path: &Path) -> Result<Option<[u64; 2]>, StoreError> {
     let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
     std::fs::remove_file(path).map_err(|error| StoreError::io(path, &error))?;
     sync_dir(path.parent().unwrap_or(path))?;
-    let number = keys::parse_numbers(&bytes);
-    let number = number.filter(|[number, sum]| checksum(&number.to_le_bytes()) == *sum);
-    if number.is_none() {
+    let numbers = keys::parse_numbers(&bytes);
+    let numbers = numbers.filter(|[one, other, sum]| checksum(&keys::numbers(&[*one, *other])) == *sum);
+    if numbers.is_none() {
         tracing::warn!(path = %path.display(), "the mark of the last clean stop is damaged: it is not heeded");
     }
-    Ok(number.map(|[number, _]| number))
+    Ok(numbers.map(|[one, other, _]| [one, other]))
 }
 
 /// Makes a number the last thing in a database, and leaves it as a witness beside it.
@@ -46,12 +47,12 @@ pub(super) fn seal(database: &Database) -> Result<(), StoreError> {
     let number = now_us();
     database.tree(keys::META, |tree| tree.insert(keys::CLOSED, keys::numbers(&[number])))?;
     database.sync()?;
-    leave(&beside(database), number)
+    leave(&beside(database), [number, 0])
 }
 
 /// Reports when a database that was [sealed](seal) has lost its end since. One that was set aside is `known` to have.
 pub(super) fn unseal(database: &Database, known: bool, incidents: &Incidents) -> Result<(), StoreError> {
-    let Some(number) = take(&beside(database))? else { return Ok(()) };
+    let Some([number, _]) = take(&beside(database))? else { return Ok(()) };
     let last = database.tree(keys::META, |tree| tree.get(keys::CLOSED))?;
     if !known && last.is_none_or(|last| keys::parse_numbers(&last) != Some([number])) {
         incidents.report(format!(
@@ -76,10 +77,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("clean");
         assert_eq!(take(&path).unwrap(), None);
-        leave(&path, 300).unwrap();
-        assert_eq!((take(&path).unwrap(), take(&path).unwrap()), (Some(300), None));
-        for at in 0..16 {
-            leave(&path, 300).unwrap();
+        leave(&path, [300, 7]).unwrap();
+        assert_eq!((take(&path).unwrap(), take(&path).unwrap()), (Some([300, 7]), None));
+        for at in 0..24 {
+            leave(&path, [300, 7]).unwrap();
             let mut bytes = std::fs::read(&path).unwrap();
             bytes[at] ^= 1;
             std::fs::write(&path, bytes).unwrap();

@@ -54,6 +54,8 @@ async fn what_comes_out_of_a_log_goes_into_one() {
     );
     assert_eq!(list["incidents"], json!([]));
     assert!(told(&folders, &["list"]).await.contains("default"));
+    std::fs::create_dir(folders.data().join("log/renamed")).unwrap();
+    assert!(told(&folders, &["list"]).await.contains("renamed: 0 bytes, kept and not read"));
     let stat = json_of(&folders, &["stat", "default", "--json"]).await;
     assert!(stat["oldest_us"].as_u64().unwrap() <= stat["newest_us"].as_u64().unwrap(), "{stat}");
     assert_eq!(stat["epochs"].as_array().unwrap().len(), 1);

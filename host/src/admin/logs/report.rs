@@ -13,6 +13,9 @@ pub struct LogList {
     pub logs: Vec<LogInfo>,
     /// What went wrong with anything on the disk since the start, oldest first, the newest 100.
     pub incidents: Vec<IncidentInfo>,
+    /// Logs on the disk that the configuration does not name: kept, and not read.
+    #[serde(default)]
+    pub others: Vec<OtherLog>,
 }
 
 /// One line of `weir log list`.
@@ -53,6 +56,15 @@ pub struct ConsumerInfo {
     pub next: u64,
     /// Messages before it at most.
     pub behind: u64,
+}
+
+/// A log on the disk that the configuration does not name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OtherLog {
+    /// Name of its folder.
+    pub name: String,
+    /// Bytes on the disk.
+    pub bytes: u64,
 }
 
 /// Answer of `GET /v1/logs/NAME`.
@@ -96,7 +108,12 @@ pub struct IncidentInfo {
 impl Logs {
     /// All logs. Blocks.
     pub fn list(&self) -> LogList {
-        LogList { logs: self.all().map(|known| known.info()).collect(), incidents: self.incidents() }
+        let others = self.store.other_logs().into_iter().map(|(name, bytes)| OtherLog { name, bytes });
+        LogList {
+            logs: self.all().map(|known| known.info()).collect(),
+            incidents: self.incidents(),
+            others: others.collect(),
+        }
     }
 
     /// One log. Blocks: it reads the oldest and the newest message.

@@ -224,6 +224,6 @@ impl Appender {
         let database = self.database()?;
         database.tree(keys::META, |tree| tree.insert(keys::CLEAN, keys::numbers(&[self.next])))?;
         database.sync()?;
-        witness::leave(&self.log.0.dir.join(open::CLEAN), self.next)
+        witness::leave(&self.log.0.dir.join(open::CLEAN), [self.next, self.log.oldest()])
     }
 }

@@ -40,7 +40,7 @@ impl Known {
 impl Inner {
     /// Reports messages that cannot be read, unless that is known.
     pub(super) fn report_damage(&self, range: &Range<u64>, reason: &str) {
-        if self.known.lock().add(range) {
+        if !range.is_empty() && self.known.lock().add(range) {
             self.incidents.report(format!(
                 "log {}: messages {} to {} cannot be read: {reason}",
                 self.options.name, range.start, range.end

@@ -34,15 +34,17 @@ pub(in super::super) fn open(
     std::fs::create_dir_all(&dir).map_err(|error| StoreError::io(&dir, &error))?;
     sync_dir(logs)?;
     let mut firsts = segment::list(&dir)?;
+    let closed = witness::take(&dir.join(CLEAN))?;
     let mut settling = Settling {
         dir: &dir,
         cache_bytes,
         incidents: &incidents,
-        promised: witness::take(&dir.join(CLEAN))?,
+        promised: closed.map(|[next, _]| next),
         lost: None,
     };
     // A log that lost all its segments goes on above the offsets that it has given.
     let floor = firsts.last().copied().unwrap_or(0);
+    let none = firsts.is_empty();
     let (active, carried, next) = match settling.newest(&mut firsts)? {
         Some(found) => found,
         None => {
@@ -51,11 +53,12 @@ pub(in super::super) fn open(
             epochs.begin(floor, floor);
             let carried = Carried { epochs, ..Carried::default() };
             let (active, carried) = create(&dir, floor, carried, cache_bytes)?;
+            settling.lost = closed.filter(|_| none).map(|[next, oldest]| oldest..next);
             (active, carried, floor)
         }
     };
     let lost = settling.lost;
-    let missing = missing(&firsts, &carried, active.first);
+    let missing = missing(&firsts, &carried, active.first, closed.map(|[_, oldest]| oldest));
     let created_us = carried.birth.map_or_else(now_us, |(_, created)| created);
     let view = View {
         sealed: sealed_segments(&dir, &firsts, &carried, active.first, cache_bytes),
@@ -178,10 +181,11 @@ impl Settling<'_> {
     }
 }
 
-/// Offsets of sealed segments that are known of and not there. Of the oldest ones retention took the folders.
-fn missing(firsts: &[u64], carried: &Carried, active: u64) -> Vec<Range<u64>> {
-    let oldest = firsts.first().copied().unwrap_or(active);
-    let sealed = carried.sealed.iter().filter(|(first, _)| *first > oldest && *first < active);
+/// Offsets of sealed segments that are known of and not there. Retention took the folders of those before `oldest`; when
+/// that is not known, before the oldest that is there.
+fn missing(firsts: &[u64], carried: &Carried, active: u64, oldest: Option<u64>) -> Vec<Range<u64>> {
+    let oldest = oldest.or(firsts.first().copied()).unwrap_or(active);
+    let sealed = carried.sealed.iter().filter(|(first, _)| *first >= oldest && *first < active);
     let gone = sealed.filter(|(first, _)| firsts.binary_search(first).is_err());
     gone.map(|(first, sealed)| *first..sealed.next).collect()
 }
