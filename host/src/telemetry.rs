@@ -52,7 +52,13 @@ pub fn init(logging: &Logging) -> Result<(), TelemetryError> {
 fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
-    tracing::error!(place, thread = thread.name().unwrap_or("-"), "a bug in weir: a thread panicked");
+    let thread = thread.name().unwrap_or("-");
+    if place.contains("/sled-") {
+        // Its way of saying that what it reads is damaged: the store goes on, and reports what is lost.
+        tracing::warn!(place, thread, "the database gave up, most likely over damage on the disk");
+    } else {
+        tracing::error!(place, thread, "a bug in weir: a thread panicked");
+    }
     tracing::debug!(words = panic.payload_as_str().unwrap_or("-"), "the panic's words");
 }
 

@@ -128,8 +128,8 @@ impl Settling<'_> {
                 Err(error) if error.is_corrupt() => {
                     segment.release();
                     set_aside(segment.dir(), &error, self.incidents)?;
-                    // Made for a message, so that there was one at least.
-                    self.promised = self.promised.max(Some(first + 1));
+                    // Made for a message, so that there was one at least, if nothing better is known.
+                    self.promised = self.promised.or(Some(first + 1));
                 }
                 Err(error) => return Err(error),
             }

@@ -241,4 +241,9 @@ fn what_is_no_segment_is_left_alone() {
     assert_eq!(account(&store.logs()[0], TOTAL, "a file"), TOTAL);
     assert!(store.incidents().is_empty() && stray.exists());
     assert_eq!(store.other_logs(), [("old".to_owned(), 5)]);
+    drop(store);
+    std::fs::create_dir(base.path().join("log/default/00000000000000099998")).unwrap();
+    let store = Store::open(base.path(), logs()).unwrap();
+    assert_eq!(store.logs()[0].durable(), TOTAL, "a folder with nothing in it moves no offset");
+    assert!(store.incidents()[0].what.contains(".corrupt-"));
 }
