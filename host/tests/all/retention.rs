@@ -37,7 +37,7 @@ fn on_disk(path: &Path) -> u64 {
 pub(crate) async fn turn(turnovers: u32, mut each: impl FnMut(Turnover)) {
     let setup = Setup::open();
     setup.write_config(&format!(
-        "[[log]]\nname = \"small\"\ntopics = [\"#\"]\nmax_bytes = {MOST}\nmax_messages = 100\nmax_age = \"1h\"\n"
+        "[[log]]\nname = \"small\"\ntopics = [\"#\"]\nmax_bytes = {MOST}\nmax_age = \"none\"\n"
     ));
     let child = setup.spawn().await;
     let folder = setup.folders.data().join("log");
@@ -63,8 +63,8 @@ pub(crate) async fn turn(turnovers: u32, mut each: impl FnMut(Turnover)) {
     }
     let stat = child.reach.admin("GET", "/v1/logs/small", "").await.json;
     assert!(stat["oldest"].as_u64().unwrap() > 0, "{stat}");
-    // What is over the number of messages goes too, segment by segment.
-    eventually("retention by number", async || {
+    // What is over the bound goes, segment by segment.
+    eventually("retention by bytes", async || {
         let stat = child.reach.admin("GET", "/v1/logs/small", "").await.json;
         (stat["bytes"].as_u64()? <= MOST).then_some(())
     })
