@@ -97,7 +97,6 @@ def _encode(frame):
 def _check(frame):
     if own := frame.keys() & {"action", "id"}:
         raise WeirError("invalid", f"{sorted(own)} are the client's own")
-    _encode(frame)
 
 
 class _Call:
@@ -393,6 +392,7 @@ class Weir:
         `since`, `retained`, `presence`: see the protocol.
         """
         _check(frame)
+        _encode(frame)
         reader = Subscription(self, {"topic": topic, **frame}, handler, on_gap, on_end, on_presence)
         with self._lock:
             overlaps = any(meet(reader.pattern, pattern) for pattern in self._patterns)
@@ -407,6 +407,7 @@ class Weir:
     def consume(self, topic, handler, timeout=None, on_gap=None, on_end=None, **frame):
         """A durable reader (`consumer=` or `group=`): acked when the handler returns, comes again when it raises."""
         _check(frame)
+        _encode(frame)
         return self._add(Consumer(self, {"topic": topic, **frame}, handler, on_gap, on_end), timeout)
 
     def request(self, topic, timeout=None, **message):
@@ -472,14 +473,7 @@ class Weir:
         if "payload" in frame:
             frame["base64"] = base64.b64encode(frame.pop("payload")).decode()
         _check(frame)
-        with self._lock:
-            if self._waiting >= self._options.max_pending:
-                reason = f"{self._options.max_pending} calls wait for an answer: max_pending allows no more"
-                raise WeirError("overloaded", reason)
-            self._waiting += 1
         answer = Future()
-        answer.set_running_or_notify_cancel()  # From here on it cannot be cancelled.
-        answer.add_done_callback(self._answered)
 
         def done(frame):
             if frame["ok"]:
@@ -487,7 +481,15 @@ class Weir:
             else:
                 answer.set_exception(WeirError(**frame))
 
-        self._post(lambda: self._send(action, frame, kind, done, answer.set_exception))
+        call = self._call(action, frame, kind, done, answer.set_exception)
+        with self._lock:
+            if self._waiting >= self._options.max_pending:
+                reason = f"{self._options.max_pending} calls wait for an answer: max_pending allows no more"
+                raise WeirError("overloaded", reason)
+            self._waiting += 1
+        answer.set_running_or_notify_cancel()  # From here on it cannot be cancelled.
+        answer.add_done_callback(self._answered)
+        self._post(lambda: self._start(call))
         return answer
 
     def _answered(self, _):
@@ -659,12 +661,17 @@ class Weir:
         with self._lock:
             self._lock.notify()
 
-    def _send(self, action, frame, kind, done=lambda answer: None, fail=lambda error: None):
+    def _call(self, action, frame, kind, done=lambda answer: None, fail=lambda error: None):
+        return _Call({"action": action, "id": str(self._next()), **frame}, kind, done, fail)
+
+    def _send(self, *given):
+        self._start(self._call(*given))
+
+    def _start(self, call):
         if self.state == "refused":
-            return fail(WeirError("unauthenticated", "the router has refused this client"))
-        if self.state == "closed" or (kind == "now" and self.state != "open"):
-            return fail(WeirError("unknown", "not connected"))
-        call = _Call({"action": action, "id": str(self._next()), **frame}, kind, done, fail)
+            return call.fail(WeirError("unauthenticated", "the router has refused this client"))
+        if self.state == "closed" or (call.kind == "now" and self.state != "open"):
+            return call.fail(WeirError("unknown", "not connected"))
         self._pending[call.id] = call
         if self.state == "open":
             self._write(call)
