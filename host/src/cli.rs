@@ -100,17 +100,17 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Dev(args) => dev::run(&args),
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
-        Verb::Key(verb) => key::run(&verb),
+        Verb::Key(verb) => operate(key::run(&verb)),
         Verb::Pub(args) => publish::run(&args),
         Verb::Request(args) => request::run(&args),
         Verb::Sub(args) => subscribe::run(&args),
-        Verb::Plugin(verb) => plugin::run(&verb),
-        Verb::Consumer(verb) => consumer::run(&verb),
-        Verb::Log(verb) => log::run(&verb),
-        Verb::Retained(verb) => retained::run(&verb),
-        Verb::Dead(verb) => dead::run(&verb),
-        Verb::Connection(verb) => connection::run(&verb),
-        Verb::Subscription(verb) => subscription::run(&verb),
+        Verb::Plugin(verb) => operate(plugin::run(&verb)),
+        Verb::Consumer(verb) => operate(consumer::run(&verb)),
+        Verb::Log(verb) => operate(log::run(&verb)),
+        Verb::Retained(verb) => operate(retained::run(&verb)),
+        Verb::Dead(verb) => operate(dead::run(&verb)),
+        Verb::Connection(verb) => operate(connection::run(&verb)),
+        Verb::Subscription(verb) => operate(subscription::run(&verb)),
     }
 }
 
@@ -129,6 +129,12 @@ fn say(text: &str) {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// What operators ask of a server or of its folder.
+fn operate(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    client_runtime()?.block_on(work)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// For verbs that talk to a server: one thread is enough.

@@ -1,13 +1,11 @@
 //! `weir connection`: who is connected to a running server.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::settings::Place;
 use super::table::{list, table, time};
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -45,9 +43,8 @@ struct Connection {
     lost: u64,
 }
 
-pub(super) fn run(Verb::List(args): &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(show(args))?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(Verb::List(args): &Verb) -> anyhow::Result<()> {
+    show(args).await
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {

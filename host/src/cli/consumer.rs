@@ -1,7 +1,6 @@
 //! `weir consumer`: who reads the logs of a running server, and how far.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -9,7 +8,7 @@ use serde::Deserialize;
 
 use super::settings::Place;
 use super::table::{list, table, time};
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 use crate::admin::{PlaceIn, ResetRequest, To};
 use crate::message::Places;
 use crate::telemetry::escape;
@@ -82,15 +81,12 @@ struct Log {
     held_bytes: u64,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::List(args) => show(args).await,
-            Verb::Reset(args) => reset(args).await,
-            Verb::Delete(args) => delete(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(args) => show(args).await,
+        Verb::Reset(args) => reset(args).await,
+        Verb::Delete(args) => delete(args).await,
+    }
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {

@@ -1,13 +1,11 @@
 //! `weir dead`: the dead letters of a running server.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 
 use super::client::encoded;
 use super::settings::Place;
 use super::table::{table, time};
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 use crate::admin::{DeadInfo, DeadLetter, DeadList};
 
 #[derive(Debug, Subcommand)]
@@ -49,15 +47,12 @@ pub(super) struct Purge {
     place: Place,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::List(args) => list(args).await,
-            Verb::Show(args) => show(args).await,
-            Verb::Purge(args) => purge(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(args) => list(args).await,
+        Verb::Show(args) => show(args).await,
+        Verb::Purge(args) => purge(args).await,
+    }
 }
 
 async fn list(args: &List) -> anyhow::Result<()> {

@@ -1,13 +1,11 @@
 //! `weir key`: make, list and revoke API keys, also before the first start.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 
 use super::desk::Keeper;
 use super::settings::Place;
 use super::table::{list, table, time};
-use super::{client_runtime, print, say};
+use super::{print, say};
 use crate::accounts::{KeyInfo, KeyState};
 use crate::admin::KeyRequest;
 use crate::config::parse_duration;
@@ -76,15 +74,12 @@ fn attribute(text: &str) -> Result<(String, String), String> {
     pair.ok_or("expected NAME=VALUE".into())
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::Create(args) => create(args).await,
-            Verb::List(args) => show(args).await,
-            Verb::Revoke(args) => revoke(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Create(args) => create(args).await,
+        Verb::List(args) => show(args).await,
+        Verb::Revoke(args) => revoke(args).await,
+    }
 }
 
 async fn create(args: &Create) -> anyhow::Result<()> {

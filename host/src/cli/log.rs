@@ -5,7 +5,6 @@ mod keeper;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::settings::Place;
 use super::table::{list, table, time};
-use super::{client_runtime, print, say};
+use super::{print, say};
 use crate::admin::{Export, Exported, LogInfo, LogStat, OtherLog};
 use crate::telemetry::escape;
 use keeper::Keeper;
@@ -97,16 +96,13 @@ pub(super) struct ImportArgs {
     place: Place,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::List(args) => show(args).await,
-            Verb::Stat(args) => stat(args).await,
-            Verb::Export(args) => export(args).await,
-            Verb::Import(args) => import(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(args) => show(args).await,
+        Verb::Stat(args) => stat(args).await,
+        Verb::Export(args) => export(args).await,
+        Verb::Import(args) => import(args).await,
+    }
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {

@@ -2,14 +2,12 @@
 
 mod rebuild;
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::settings::Place;
 use super::table::{list, table};
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 use crate::consumer::{RebuildReport, RebuildState};
 use crate::telemetry::escape;
 
@@ -65,15 +63,12 @@ struct Plugin {
     rebuild: Option<RebuildReport>,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::List(args) => show(args).await,
-            Verb::Forget(args) => forget(args).await,
-            Verb::Rebuild(args) => rebuild::run(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(args) => show(args).await,
+        Verb::Forget(args) => forget(args).await,
+        Verb::Rebuild(args) => rebuild::run(args).await,
+    }
 }
 
 async fn forget(args: &Forget) -> anyhow::Result<()> {

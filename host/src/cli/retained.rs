@@ -1,13 +1,11 @@
 //! `weir retained`: the retained messages of a running server.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 
 use super::client::{AdminClient, encoded};
 use super::settings::Place;
 use super::table::{table, time};
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 use crate::admin::{RetainedInfo, RetainedList};
 use crate::telemetry::escape;
 
@@ -39,14 +37,11 @@ pub(super) struct Delete {
     place: Place,
 }
 
-pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(async {
-        match verb {
-            Verb::List(args) => show(args).await,
-            Verb::Delete(args) => delete(args).await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::List(args) => show(args).await,
+        Verb::Delete(args) => delete(args).await,
+    }
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {

@@ -1,13 +1,11 @@
 //! `weir subscription`: what is subscribed to at a running server, and by whom.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::settings::Place;
 use super::table::table;
-use super::{client_runtime, desk, print};
+use super::{desk, print};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -38,9 +36,8 @@ struct Subscription {
     gateway: String,
 }
 
-pub(super) fn run(Verb::List(args): &Verb) -> anyhow::Result<ExitCode> {
-    client_runtime()?.block_on(show(args))?;
-    Ok(ExitCode::SUCCESS)
+pub(super) async fn run(Verb::List(args): &Verb) -> anyhow::Result<()> {
+    show(args).await
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {
