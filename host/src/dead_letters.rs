@@ -148,7 +148,15 @@ impl DeadLetters {
     /// The letters that are on the disk, oldest first: at most 64 MiB. Blocks.
     pub fn letters(&self) -> Result<Vec<Letter>, StoreError> {
         let pairs = self.store.load_space(SPACE)?;
-        Ok(pairs.iter().filter_map(|pair| letter::decode(&pair.key, &pair.value)).collect())
+        let letters: Vec<_> =
+            pairs.iter().filter_map(|pair| letter::decode(&pair.key, &pair.value)).collect();
+        if letters.len() < pairs.len() {
+            tracing::warn!(
+                damaged = pairs.len() - letters.len(),
+                "dead letters that cannot be read are left out"
+            );
+        }
+        Ok(letters)
     }
 
     /// Deletes letters; none: all. Returns how many there were, when they are off the disk. Blocks.

@@ -9,15 +9,17 @@ mod durable;
 mod gateway;
 mod outbox;
 mod readiness;
+mod retained;
 mod stage;
 mod tally;
 mod text;
 
-pub use durable::{DurableMetrics, RetainedMetrics};
+pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
+pub use retained::RetainedMetrics;
 pub use stage::{End, StageMetrics};
 
 use std::collections::BTreeMap;

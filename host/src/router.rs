@@ -85,9 +85,9 @@ impl Router {
         new
     }
 
-    /// A replay has come to the present, or retained messages begin or end their way: readers that are remembered
-    /// are looked up again.
-    pub fn caught_up(&self) {
+    /// Readers that are remembered are looked up again: a replay has come to the present, or retained messages begin
+    /// or end their way.
+    pub fn readers_changed(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -174,7 +174,7 @@ impl Reader {
     fn is_live(&self, log: Option<usize>, routed: &Arc<Routed>) -> bool {
         let Some(log) = log.filter(|_| !self.replays.is_empty()) else { return true };
         // Of one session's replays only one may hold messages, or have come to the present in some logs.
-        let taken = self.replays.iter().map(|replay| replay.offer(log, routed));
-        taken.into_iter().find(|offer| *offer != Offer::Later) == Some(Offer::Live)
+        let mut offers = self.replays.iter().map(|replay| replay.offer(log, routed));
+        offers.find(|offer| *offer != Offer::Later) == Some(Offer::Live)
     }
 }

@@ -92,7 +92,7 @@ impl Replays {
         let all = read.await;
         subscription.unless_ended(|| {
             if all.is_ok() {
-                self.router.caught_up();
+                self.router.readers_changed();
                 if replay.announced {
                     session.notify(Notice::CaughtUp { pattern: subscription.pattern().as_str() });
                 }
@@ -114,7 +114,7 @@ impl Replays {
             };
             tokio::task::yield_now().await;
         }
-        self.router.caught_up();
+        self.router.readers_changed();
         subscription.unless_ended(|| session.notify(Notice::RetainedSent));
     }
 }

@@ -1,4 +1,4 @@
-//! What durable consumers do, and what is retained.
+//! What durable consumers do.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,26 +30,6 @@ impl DurableMetrics {
         registry.register("durable_redelivered", "Deliveries after the first", redelivered);
         let missed_help = "Offsets that were gone from the log before a consumer had them";
         registry.register("durable_missed", missed_help, missed);
-        all
-    }
-}
-
-/// What is retained.
-#[derive(Clone, Debug, Default)]
-pub struct RetainedMetrics {
-    /// Retained messages.
-    pub messages: Gauge,
-    /// Their bytes.
-    pub bytes: Gauge,
-}
-
-impl RetainedMetrics {
-    /// Makes them and tells the registry of them.
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let all = Self::default();
-        let Self { messages, bytes } = all.clone();
-        registry.register("retained_messages", "Topics that have a retained message", messages);
-        registry.register("retained_bytes", "Topics, metadata and payloads of retained messages", bytes);
         all
     }
 }

@@ -86,7 +86,7 @@ impl Sequencer {
         if let Some(subscription) = held {
             let again = asked && subscription.begin_retained(&self.retained, &starts);
             if again {
-                self.router.caught_up();
+                self.router.readers_changed();
             }
             let replay =
                 again.then_some(Replay { subscription, retained: true, starts: Vec::new(), announced: true });
