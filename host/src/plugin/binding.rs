@@ -25,6 +25,17 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The word in a binding file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::DeadLetter => "dead-letter",
+            Self::Disconnect => "disconnect",
+        }
+    }
+
     /// Safe for the kind: an auth or filter that fails lets nothing through.
     pub fn default_for(kind: Kind) -> Self {
         match kind {
