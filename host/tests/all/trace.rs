@@ -107,7 +107,7 @@ async fn messages_are_traced_whatever_becomes_of_them() {
         assert_eq!(last(&traced), (outcome, plugin, verdict), "{traced}");
         assert_eq!((&traced["from"], &traced["gateway"]), (&json!("writer"), &json!("http")), "{traced}");
         assert!(traced["us"].as_f64().unwrap() > 0.0, "{traced}");
-        assert!(!traced.to_string().contains("payload"), "nobody asked for payloads: {traced}");
+        assert!(!traced.to_string().contains("\"payload\":"), "nobody asked for payloads: {traced}");
         if outcome == "accepted" {
             let place = &answer["messages"][0];
             let expected =
