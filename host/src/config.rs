@@ -15,7 +15,7 @@ mod validate;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use limits::{Limits, PluginLimits};
+pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
 pub use unit::parse_duration;
@@ -51,6 +51,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
+    /// Up to where bindings may set their own; what is left out is [`LimitsTable::ceiling`].
+    pub plugin_ceiling: LimitsTable,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
@@ -199,6 +201,7 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
+            plugin_ceiling: LimitsTable::ceiling(),
             logs: vec![LogRule::default()],
             outbox: Outbox::default(),
             webhooks: Vec::new(),
