@@ -145,6 +145,9 @@ fn step_line(step: &Step) -> String {
     if let Some(policy) = &step.policy {
         line.push_str(&format!(", policy: {}", escape(policy)));
     }
+    if step.tries > 1 {
+        line.push_str(&format!(" after {} tries", step.tries));
+    }
     if let Some(us) = step.us {
         line.push_str(&format!(" {us:.1} µs"));
     }
@@ -222,7 +225,7 @@ mod tests {
                 {"stage": "auth", "plugin": "open", "verdict": "allow", "reason": "remembered", "in": {"topic": "t/a"}},
                 {"stage": "filter", "plugin": "dedupe", "version": "3f2a9c", "verdict": "keep", "us": 0.84,
                  "in": {"topic": "t/a", "bytes": 5}, "out": [{"topic": "t/a", "bytes": 5}]},
-                {"stage": "transform", "plugin": "map", "version": "77aa", "verdict": "trap", "policy": "pass", "us": 1.0,
+                {"stage": "transform", "plugin": "map", "version": "77aa", "verdict": "trap", "tries": 2, "policy": "pass", "us": 1.0,
                  "reason": "trapped: x\ny", "in": {"topic": "t/a", "bytes": 5},
                  "out": [{"topic": "t/b", "bytes": 2, "payload": {"base64": "AP8="}}], "more": 3},
             ],
@@ -230,7 +233,7 @@ mod tests {
         let traced: Traced = serde_json::from_value(traced).unwrap();
         let wanted = "08:00:00.123Z  t/a\\n  from ada over http  5 B\n  \\u{1b}[31m …\n  \
             auth open allow t/a (remembered)\n  filter dedupe@3f2a… keep 0.8 µs 5→5 B t/a\n  \
-            transform map@77aa… trap, policy: pass 1.0 µs 5→2 B t/a → t/b and 3 more (trapped: x\\ny)\n    0x00ff\n  \
+            transform map@77aa… trap, policy: pass after 2 tries 1.0 µs 5→2 B t/a → t/b and 3 more (trapped: x\\ny)\n    0x00ff\n  \
             = accepted in 35.0 µs: t/b at default:1:7, $x in no log\n";
         assert_eq!(block(&traced), wanted);
     }

@@ -1,16 +1,19 @@
 //! Who watches messages on their way: every stage of sampled messages, live. While nobody does, a message pays
 //! one relaxed load for it.
 
+mod traced;
+
+pub use traced::{Became, Traced};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use weir_contract::topic::Pattern;
 
-use super::explain::{Recorder, Seen, Step, microseconds};
+use super::explain::{Recorder, Seen, microseconds};
 use crate::message::{Outcome, now_us};
 use crate::plugin::imports::logging::cut;
 
@@ -28,8 +31,6 @@ pub const PAYLOAD_BYTES: usize = 256;
 pub const MOST_PAYLOAD_BYTES: usize = 4_096;
 /// Bytes that the steps of one traced message may take; further steps are counted.
 const ROOM: usize = 64 * 1024;
-/// Messages that one became, of which their places are shown.
-const BECAME: usize = 64;
 /// Bytes of a topic, which has not been checked when a trace begins, that are shown.
 const TOPIC_BYTES: usize = 512;
 
@@ -55,51 +56,6 @@ pub enum NotTraced {
     /// Nothing more will come.
     #[error("the router is stopping")]
     Stopping,
-}
-
-/// One message on its way, from what was published to what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Traced {
-    /// The message as it was published.
-    #[serde(flatten)]
-    pub message: Seen,
-    /// The publisher's principal.
-    pub from: Arc<str>,
-    /// The gateway through which it came.
-    pub gateway: String,
-    /// When it came, Unix microseconds.
-    pub time_us: u64,
-    /// What it met, in order. Empty when it was refused before.
-    pub steps: Vec<Step>,
-    /// Steps that are not shown, since there were too many.
-    #[serde(default, skip_serializing_if = "super::explain::is_zero")]
-    pub omitted: usize,
-    /// Runs before this one that were taken back, because another message changed state that they had read.
-    #[serde(default, skip_serializing_if = "super::explain::is_zero")]
-    pub reruns: usize,
-    /// What the publisher was told.
-    pub outcome: String,
-    /// And why.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// The messages that it became, the first 64 of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<Became>,
-    /// Messages that it became beside these.
-    #[serde(default, skip_serializing_if = "super::explain::is_zero")]
-    pub more: usize,
-    /// From its arrival to its answer, in microseconds.
-    pub us: f64,
-}
-
-/// A message that was routed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Became {
-    /// Its topic.
-    pub topic: Arc<str>,
-    /// Its log, epoch and offset; none when the topic belongs to no log.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<(Arc<str>, u64, u64)>,
 }
 
 /// All traces of a router.
@@ -209,7 +165,7 @@ impl Watcher {
         }
         let mut pace = self.pace.lock();
         pace.matched += 1;
-        if pace.matched % self.wanted.sample.max(1) != 0 {
+        if !pace.matched.is_multiple_of(self.wanted.sample.max(1)) {
             return false;
         }
         let now = Instant::now();
@@ -229,7 +185,7 @@ impl Trace {
     /// Tells the watchers what became of it.
     pub fn finish(self, outcome: &Outcome, took: Duration) {
         let record = self.recorder.take();
-        let (messages, more) = became(outcome);
+        let (messages, more) = traced::became(outcome);
         let traced = Arc::new(Traced {
             message: self.message,
             from: self.from,
@@ -251,15 +207,6 @@ impl Trace {
             }
         }
     }
-}
-
-fn became(outcome: &Outcome) -> (Vec<Became>, usize) {
-    let Outcome::Accepted { messages, .. } = outcome else { return (Vec::new(), 0) };
-    let became = messages.iter().take(BECAME).map(|message| Became {
-        topic: Arc::clone(&message.topic),
-        place: message.place.as_ref().map(|place| (Arc::clone(&place.log), place.epoch, place.offset)),
-    });
-    (became.collect(), messages.len().saturating_sub(BECAME))
 }
 
 impl Watching {

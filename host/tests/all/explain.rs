@@ -91,6 +91,7 @@ async fn nothing_comes_of_it() {
     let step = &answer["steps"][1];
     assert_eq!((&step["verdict"], &step["policy"]), (&json!("trap"), &json!("dead-letter")), "{step}");
     assert!(step["reason"].as_str().unwrap().contains("misbehave panics on bad"), "{step}");
+    assert_eq!(step["tries"], 2, "once more on a fresh instance: {step}");
     assert_eq!(letters(&router).await, 0);
     let asked = reader.publish("hot", json!("?")).await;
     assert_eq!((&asked["outcome"], &asked["reason"]), (&json!("filtered"), &json!("0")), "its count");

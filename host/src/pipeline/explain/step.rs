@@ -27,6 +27,9 @@ pub struct Step {
     /// What the binding's `on-error` made of it, where the plugin failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Cow<'static, str>>,
+    /// How often it was called: after a failure that may be the instance's own, once more.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub tries: usize,
     /// Wall-clock time of the call and of its repetition, if any, in microseconds; none where it was not called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub us: Option<f64>,
@@ -98,6 +101,7 @@ impl Step {
             verdict: verdict.into(),
             reason: String::new(),
             policy: None,
+            tries: 1,
             us: None,
             input,
             output: Vec::new(),
@@ -173,9 +177,16 @@ pub(in crate::pipeline) fn microseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e9).round() / 1e3
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 pub(in crate::pipeline) fn is_zero(number: &usize) -> bool {
     *number == 0
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 #[cfg(test)]
