@@ -40,7 +40,7 @@ pub struct Pass<'a> {
 /// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
 pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
     authorize(stages, pass, explain::AUTH, &message.topic)?;
-    stages.check_complete(&message.topic).inspect_err(|stop| pass.missing(&message, stop))?;
+    stages.check_complete(&message.topic, |closed, why| pass.missing(&message, closed, why))?;
     filter(stages, pass, &message)?;
     transform::apply(stages, pass, message)
 }

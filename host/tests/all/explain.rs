@@ -141,13 +141,15 @@ async fn whatever_a_plugin_answers_is_in_its_step() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_should_be_there_is_named() {
-    let router = Setup::open().guest("keep").start().await;
+    let several = "[[binding]]\nname = \"a\"\non-error = \"pass\"\n[[binding]]\nname = \"b\"\n";
+    let router = Setup::open().guest("keep").binding("keep", several).start().await;
     let folders = router.stop().await;
     folders.replace("keep.wasm", b"no longer a component");
     let router = Setup::over(&folders).start().await;
-    let answer = explain(&router, "a", json!(1)).await;
-    assert_eq!(answer["outcome"], "plugin-failed", "{answer}");
-    assert_eq!(way(&answer), ["auth open allow a > ", "chain keep missing a > "], "{answer}");
+    let answer = explain(&router, "t", json!(1)).await;
+    assert_eq!(answer["outcome"], "plugin-failed", "one that lets pass opens nothing for the next: {answer}");
+    let expected = ["auth open allow t > ", "filter a missing t > t", "filter b missing t > "];
+    assert_eq!(way(&answer), expected, "{answer}");
     router.stop().await;
 }
 

@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::{Recorder, Seen, Step, Told, microseconds};
 use crate::message::Message;
 use crate::metrics::End;
+use crate::pipeline::Pass;
 use crate::pipeline::stages::{Counted, Stage};
 use crate::pipeline::stop::shortened;
-use crate::pipeline::{Pass, Stop};
 use crate::plugin::contract::Permission;
-use crate::plugin::{CallError, Instance, Policy};
+use crate::plugin::{CallError, Closed, Instance, Policy};
 
 impl Pass<'_> {
     /// Calls a stage with a message, and notes how that ended if somebody wants to know.
@@ -93,11 +93,13 @@ impl Pass<'_> {
     }
 
     /// A plugin that the message should have met is not there.
-    pub(in crate::pipeline) fn missing(&self, message: &Message, stop: &Stop) {
-        if let (Some(recorder), Stop::Failed { plugin, reason, .. }) = (self.recorder, stop) {
+    pub(in crate::pipeline) fn missing(&self, message: &Message, closed: &Closed, why: &CallError) {
+        if let Some(recorder) = self.recorder {
             let input = recorder.seen(&message.topic, &message.payload);
-            let step = Step::new("chain", Arc::clone(plugin), "missing", input);
-            recorder.note(Step { reason: reason.clone(), ..step }, None);
+            let step = Step::new(closed.kind.as_str(), Arc::clone(&closed.name), "missing", input);
+            let policy = Some(closed.policy.as_str().into());
+            let output = (closed.policy == Policy::Pass).then_some(message);
+            recorder.note(Step { reason: why.to_string(), policy, ..step }, output);
         }
     }
 

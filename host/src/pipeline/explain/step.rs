@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// What one plugin, or the router itself, did with one message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// `auth`, `filter`, `transform`, `re-authorize`; `chain` where a plugin is missing.
+    /// `auth`, `filter`, `transform`, `re-authorize`.
     pub stage: Cow<'static, str>,
     /// The binding.
     pub plugin: Arc<str>,
