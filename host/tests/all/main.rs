@@ -16,6 +16,7 @@ mod folder;
 mod frames;
 mod gateway;
 mod history;
+mod hostile;
 mod keys;
 mod levels;
 mod limits;
