@@ -17,6 +17,7 @@
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
 //! | `GET /v1/retained`, `DELETE /v1/retained?topic=TOPIC` | retained messages |
 //! | `GET /v1/dead`, `GET /v1/dead/ID`, `DELETE /v1/dead/ID`, `DELETE /v1/dead` | dead letters |
+//! | `POST /v1/dead/requeue` | does again what they stand for |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -27,6 +28,7 @@ mod health;
 mod keys;
 mod logs;
 mod rebuild;
+mod requeue;
 mod retained;
 mod token;
 mod views;
@@ -38,6 +40,7 @@ pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
     LogInfo, LogList, LogStat, Logs, OtherLog, UnknownLog,
 };
+pub use requeue::{RequeueAnswer, RequeueRequest, RequeuedInfo};
 pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};
 pub use views::SubscriptionInfo;
@@ -51,6 +54,7 @@ use axum::routing::{delete, get, post};
 use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
 use crate::dead_letters::DeadLetters;
+use crate::ingress::RequeueLetters;
 use crate::metrics::{Metrics, Readiness};
 use crate::plugin::PluginView;
 use crate::sequencer::Sequencer;
@@ -79,6 +83,8 @@ pub struct AdminState {
     pub logs: Logs,
     /// What was set aside.
     pub dead_letters: Arc<DeadLetters>,
+    /// Does again what was set aside.
+    pub requeue: Arc<dyn RequeueLetters>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
@@ -106,6 +112,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/logs/{name}/import", post(logs::import))
         .route("/v1/retained", get(retained::list).delete(retained::delete))
         .route("/v1/dead", get(dead::list).delete(dead::delete_all))
+        .route("/v1/dead/requeue", post(requeue::requeue))
         .route("/v1/dead/{id}", get(dead::show).delete(dead::delete))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))

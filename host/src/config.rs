@@ -3,6 +3,7 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod dead_letters;
 mod delivery;
 mod endpoint;
 mod error;
@@ -12,6 +13,7 @@ mod source;
 pub(crate) mod unit;
 mod validate;
 
+pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
@@ -54,6 +56,8 @@ pub struct Config {
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
+    /// How many messages that were set aside are kept.
+    pub dead_letters: DeadLetters,
     /// How posts are sent.
     pub outbox: Outbox,
     /// Messages that are posted to a URL.
@@ -200,6 +204,7 @@ impl Default for Config {
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             logs: vec![LogRule::default()],
+            dead_letters: DeadLetters::default(),
             outbox: Outbox::default(),
             webhooks: Vec::new(),
             delivery: Vec::new(),

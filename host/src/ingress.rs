@@ -12,6 +12,7 @@ mod query;
 mod rate;
 mod replay;
 mod request;
+mod requeue;
 mod waiting;
 
 pub use crate::router::{Present, PresentMember};
@@ -22,11 +23,13 @@ pub use command::{
 pub use consume::refused;
 pub use login::{Login, LoginContext};
 pub use request::{Asked, Unanswered};
+pub use requeue::{RequeueLetters, Requeued};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use weir_contract::topic::Pattern;
 
@@ -37,9 +40,12 @@ use waiting::Waiting;
 use crate::accounts::Accounts;
 use crate::config::Limits;
 use crate::consumer::Consumers;
+use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
+use crate::outbox::Webhooks;
+use crate::plugin::Chain;
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
@@ -74,8 +80,14 @@ pub struct IngressParts {
     pub sequencer: Arc<Sequencer>,
     /// Logs, for history.
     pub store: Store,
-    /// Storage plugins, for queries.
+    /// Storage plugins, for queries and their dead letters.
     pub consumers: Arc<Consumers>,
+    /// Webhooks, for their dead letters.
+    pub webhooks: Webhooks,
+    /// Messages that were set aside.
+    pub dead_letters: Arc<DeadLetters>,
+    /// The live chain.
+    pub chain: Arc<ArcSwap<Chain>>,
     /// Durable consumers.
     pub durable: Arc<Registry>,
     /// Counters.
@@ -133,7 +145,7 @@ impl Ingress {
     }
 
     fn reply(&self, session: &Session, responder: Responder) -> Reply {
-        Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() }
+        Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now(), requeue: None }
     }
 
     /// Admits, and hands over to the shard. A reply goes to whoever waits for it, and no further.

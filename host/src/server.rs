@@ -97,6 +97,7 @@ pub async fn run(
         logs: Logs::new(router.store.clone(), &config.logs),
         sequencer: Arc::clone(&router.sequencer),
         dead_letters: Arc::clone(&router.dead_letters),
+        requeue: Arc::new(router.ingress.clone()),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -203,7 +204,8 @@ impl Parts {
         let log_metrics = |log: &str| metrics.log(log);
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), retained, topics, log_metrics));
-        let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
+        let (most, counted) = (config.dead_letters.clone(), metrics.dead_letters.clone());
+        let dead_letters = Arc::new(DeadLetters::open(store.clone(), most, counted)?);
         let outbox = Outbox::new(
             config.outbox.clone(),
             Arc::clone(&dead_letters),
@@ -266,6 +268,9 @@ impl Parts {
             sequencer: Arc::clone(&sequencer),
             store: store.clone(),
             consumers: Arc::clone(&consumers),
+            webhooks: webhooks.clone(),
+            dead_letters: Arc::clone(&dead_letters),
+            chain: Arc::clone(chain),
             durable: Arc::clone(&durable),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),

@@ -10,6 +10,8 @@ use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
+/// Whoever lists dead letters reads all of them into memory.
+const MAX_DEAD_LETTER_BYTES: usize = 1 << 30;
 /// More threads than any machine that this runs on has cores.
 const MAX_SHARDS: usize = 1_024;
 /// A plugin call that may take longer would hold up its shard for as long.
@@ -116,6 +118,8 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("plugin", "output_messages", plugin.output_messages),
         ("plugin", "pass_messages", plugin.pass_messages),
         ("plugin", "state_bytes", plugin.state_bytes),
+        ("dead_letters", "max_letters", config.dead_letters.max_letters),
+        ("dead_letters", "max_bytes", config.dead_letters.max_bytes),
         ("outbox", "max_posts", config.outbox.max_posts),
         ("outbox", "max_bytes", config.outbox.max_bytes),
         ("outbox", "max_attempts", usize::try_from(config.outbox.max_attempts).unwrap_or(usize::MAX)),
@@ -128,6 +132,11 @@ fn counts(config: &Config) -> Result<(), Problem> {
     if limits.message_bytes > CONTRACT_MESSAGE_BYTES {
         let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
         return Err(Problem::new(&["limits", "message_bytes"], message));
+    }
+    let most = config.dead_letters.max_bytes;
+    if most > MAX_DEAD_LETTER_BYTES {
+        let message = format!("found {most}, expected at most 1GiB (1073741824)");
+        return Err(Problem::new(&["dead_letters", "max_bytes"], message));
     }
     if config.shards > MAX_SHARDS {
         let message = format!("found {}, expected 0 (one per core) to {MAX_SHARDS}", config.shards);

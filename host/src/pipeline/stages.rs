@@ -223,8 +223,14 @@ impl Stage {
         let (plugin, version) = (Arc::clone(self.name()), Arc::clone(&self.binding.shared.version));
         tracing::warn!(%plugin, %version, cause = error.cause(), %error, ?policy, "plugin failed");
         match policy {
-            Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
-            Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
+            Policy::Drop => Stop::Dropped(format!("plugin {plugin} failed; its policy drops the message")),
+            Policy::DeadLetter => Stop::DeadLetter {
+                plugin,
+                version,
+                stage: self.binding.kind().as_str(),
+                digest: self.binding.loaded.digest,
+                reason: error.to_string(),
+            },
             Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
                 plugin,
                 version,

@@ -10,6 +10,8 @@ use crate::plugin::contract;
 pub enum Stop {
     /// Dropped or consumed: no fault of the publisher's.
     Filtered(String),
+    /// A plugin failed and its policy drops the message.
+    Dropped(String),
     /// Not allowed.
     Denied(String),
     /// A plugin found it wrong.
@@ -31,6 +33,10 @@ pub enum Stop {
         plugin: Arc<str>,
         /// Its version.
         version: Arc<str>,
+        /// Its kind.
+        stage: &'static str,
+        /// Of its component.
+        digest: [u8; 32],
         /// What happened, for the letter.
         reason: String,
     },
@@ -44,15 +50,20 @@ pub enum Stop {
 const REASON_BYTES: usize = 1_024;
 
 impl Stop {
-    /// Whether the plugin itself decided it, so that its state changes stay.
+    /// Whether what plugins wrote stays.
     pub fn is_decision(&self) -> bool {
+        matches!(self, Self::Filtered(_) | Self::Dropped(_) | Self::Refused(_))
+    }
+
+    /// Whether a plugin itself has decided it, and none has failed.
+    pub fn is_plugins_own(&self) -> bool {
         matches!(self, Self::Filtered(_) | Self::Refused(_))
     }
 
     /// What the publisher is told.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Filtered(reason) => Outcome::Filtered { reason: shortened(reason) },
+            Self::Filtered(reason) | Self::Dropped(reason) => Outcome::Filtered { reason: shortened(reason) },
             Self::Denied(reason) => Outcome::Denied { reason: reason.clone() },
             Self::Refused(refusal) => Outcome::Invalid(Refusal {
                 reason: shortened(&refusal.reason),
