@@ -101,16 +101,14 @@ pub(super) async fn requeue(
         // It may be gone: then its place in the order says what is behind it.
         match letters.iter().position(|(id, _)| *id == after.1) {
             Some(at) => drop(letters.drain(..=at)),
-            None => letters.retain(|(id, letter)| {
-                letter.as_ref().is_none_or(|letter| (letter.time_us, *id) > after)
-            }),
+            None => letters
+                .retain(|(id, letter)| letter.as_ref().is_none_or(|letter| (letter.time_us, *id) > after)),
         }
     }
     // It goes on when whoever asked hangs up, so that no letter is left between done and deleted.
     let all = tokio::spawn(async move { each(&state, letters).await }).await;
-    all.map(Json).map_err(|_| {
-        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the router is stopping")
-    })
+    all.map(Json)
+        .map_err(|_| Fault::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the router is stopping"))
 }
 
 /// A place in the order of the letters, `MICROSECONDS.ID`.

@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::admin::{AdminToken, CreatedKey, KeyRequest, RequeueAnswer, RequeueRequest, ResetRequest, RevokedKey};
+use crate::admin::{
+    AdminToken, CreatedKey, KeyRequest, RequeueAnswer, RequeueRequest, ResetRequest, RevokedKey,
+};
 use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 

@@ -6,8 +6,8 @@ use super::client::encoded;
 use super::settings::Place;
 use super::table::{table, time};
 use super::{desk, print};
-use crate::telemetry::escape;
 use crate::admin::{DeadInfo, DeadLetter, DeadList, RequeueRequest, RequeuedInfo};
+use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

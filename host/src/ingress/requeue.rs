@@ -105,7 +105,9 @@ impl Ingress {
 
     async fn post_again(&self, letter: &Letter) -> Requeued {
         let Some(post) = Post::of_letter(letter) else {
-            return Requeued::invalid("the letter does not have all of the post, which an earlier version kept");
+            return Requeued::invalid(
+                "the letter does not have all of the post, which an earlier version kept",
+            );
         };
         done("queued", self.0.parts.consumers.post_again(&letter.about.plugin, post).await)
     }
@@ -137,7 +139,8 @@ impl Ingress {
             Requeued::invalid(reason)
         })?;
         let chain = self.0.parts.chain.load();
-        let is_it = |slot: &AuthSlot| matches!(slot, AuthSlot::Live(auth) if *auth.name() == principal.binding);
+        let is_it =
+            |slot: &AuthSlot| matches!(slot, AuthSlot::Live(auth) if *auth.name() == principal.binding);
         if !chain.auth.iter().any(is_it) {
             let reason = format!("the auth plugin {} that let its publisher in is gone", principal.binding);
             return Err(Requeued::stays("denied", reason));

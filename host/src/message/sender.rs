@@ -43,7 +43,9 @@ impl Sender {
     pub fn principal(&self, message: &Message) -> Option<Principal> {
         let mut blob = Vec::with_capacity(128);
         let is_principals = |field: u8| (tag::TENANT..=tag::ATTRIBUTE).contains(&field);
-        for (field, value) in packed::fields(&message.meta).flatten().filter(|(field, _)| is_principals(*field)) {
+        for (field, value) in
+            packed::fields(&message.meta).flatten().filter(|(field, _)| is_principals(*field))
+        {
             put(&mut blob, field, value);
         }
         let text = |field| packed::text(&message.meta, field).map(Arc::<str>::from);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use crate::dead_letters::Letter;
 use crate::config::{Endpoint, EndpointError, Grant, post_header};
+use crate::dead_letters::Letter;
 
 /// Most headers that a plugin may give.
 const HEADERS: usize = 32;

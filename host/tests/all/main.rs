@@ -26,6 +26,7 @@ mod places;
 mod presence;
 mod rebuild;
 mod request;
+mod requeue;
 mod resume;
 mod retained;
 mod retention;

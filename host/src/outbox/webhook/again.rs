@@ -56,6 +56,7 @@ impl Webhook {
 /// The message with its place, which is its key: `LOG:EPOCH:OFFSET`.
 fn stored(letter: &Letter) -> Option<Stored> {
     let mut parts = letter.about.key.rsplitn(3, ':');
-    let (offset, epoch, log) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.into());
+    let (offset, epoch, log) =
+        (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.into());
     Some(Stored { message: letter.message.clone(), place: Place { log, epoch, offset } })
 }
