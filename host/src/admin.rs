@@ -38,7 +38,7 @@ pub use dead::{DeadInfo, DeadLetter, DeadList};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
-    LogInfo, LogList, LogStat, Logs, OtherLog, UnknownLog,
+    LogInfo, LogList, LogStat, Logs, NoImport, OtherLog, UnknownLog,
 };
 pub use requeue::{RequeueAnswer, RequeueRequest, RequeuedInfo};
 pub use retained::{RetainedInfo, RetainedList};

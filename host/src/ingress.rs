@@ -46,6 +46,7 @@ use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::outbox::Webhooks;
 use crate::plugin::Chain;
+use crate::recorded::Recorder;
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
@@ -86,6 +87,8 @@ pub struct IngressParts {
     pub webhooks: Webhooks,
     /// Messages that were set aside.
     pub dead_letters: Arc<DeadLetters>,
+    /// Keeps messages as they come in, if a log wants that.
+    pub recorder: Option<Recorder>,
     /// The live chain.
     pub chain: Arc<ArcSwap<Chain>>,
     /// Durable consumers.
@@ -157,6 +160,9 @@ impl Ingress {
         };
         if waiting::is_reply(&message.topic) {
             return reply.answer(self.0.waiting.hand_over(message, level));
+        }
+        if let Some(recorder) = &self.0.parts.recorder {
+            recorder.record(&session.principal, &message);
         }
         // Above half full, the log's queue stops its publishers before it refuses anybody.
         let writer = self.0.parts.store.writer();

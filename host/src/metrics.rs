@@ -47,6 +47,7 @@ pub struct Metrics {
     loads: Family<Labels<1>, Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
+    dropped: Family<ByName, Counter>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
     /// Messages set aside.
@@ -104,6 +105,7 @@ impl Metrics {
         let families = gateway::Families::register(&mut registry);
         let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
+        let dropped = Family::default();
         let (plugin_swaps, dead_letters) = (Counter::default(), DeadLetterMetrics::default());
         let failures = "Plugin versions that did not go live, by the step that failed";
         registry.register("plugin_load_failures", failures, Family::clone(&loads));
@@ -118,6 +120,8 @@ impl Metrics {
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let lost = "Messages that a log of input did not keep, since its queue was full";
+        registry.register("log_input_dropped", lost, Family::clone(&dropped));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
         let known = Mutex::default();
@@ -131,6 +135,7 @@ impl Metrics {
             loads,
             appended,
             durable,
+            dropped,
             plugin_swaps,
             dead_letters,
             requests,
@@ -176,6 +181,11 @@ impl Metrics {
             appended: self.appended.get_or_create_owned(&labels),
             durable: self.durable.get_or_create_owned(&labels),
         }
+    }
+
+    /// What one log of input did not keep.
+    pub fn input_dropped(&self, log: &str) -> Counter {
+        self.dropped.get_or_create_owned(&[("log", log.to_owned())])
     }
 
     /// What one outbox counts.

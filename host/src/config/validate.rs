@@ -206,7 +206,9 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
 fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
     let taken = |topic: &String| {
         let covers = |earlier: &&LogRule| parsed(&earlier.topics).any(|pattern| pattern.covers(topic));
-        before.iter().find(covers).map(|earlier| earlier.name.as_str())
+        // Logs of input and the others take nothing from each other.
+        let mut before = before.iter().filter(|earlier| earlier.record_input == rule.record_input);
+        before.find(covers).map(|earlier| earlier.name.as_str())
     };
     let by: Option<Vec<&str>> = rule.topics.iter().map(taken).collect();
     by?.first().copied()
@@ -215,7 +217,8 @@ fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
 fn meets_a_log(webhook: &Webhook, logs: &[LogRule]) -> bool {
     let kept = |pattern: &Pattern| {
         let reserved = is_reserved(pattern.as_str());
-        !reserved && logs.iter().any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
+        let mut kept = logs.iter().filter(|log| !log.record_input);
+        !reserved && kept.any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
     };
     parsed(&webhook.topics).any(|pattern| kept(&pattern))
 }
@@ -246,6 +249,10 @@ fn limits_of(rule: &LogRule, at: &str) -> Result<(), Problem> {
         ("max_bytes", rule.max_bytes == Some(0)),
         ("max_messages", rule.max_messages == Some(0)),
     ];
+    if rule.record_input && rule.max_age.is_none() && rule.max_bytes.is_none() {
+        let message = "a log with record_input needs one of max_age and max_bytes, found \"none\" for both";
+        return Err(Problem::new(&["log", at, "record_input"], message));
+    }
     match zero.iter().find(|(_, zero)| *zero) {
         Some((key, _)) => Err(Problem::new(
             &["log", at, key],

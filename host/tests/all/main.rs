@@ -25,6 +25,7 @@ mod permissions;
 mod places;
 mod presence;
 mod rebuild;
+mod recorded;
 mod request;
 mod requeue;
 mod resume;
