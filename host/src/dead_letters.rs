@@ -165,6 +165,12 @@ impl DeadLetters {
         self.claimed.lock().insert(id).then(|| Claim { letters: Arc::clone(self), id })
     }
 
+    /// Whether the letter is there still.
+    pub fn has(&self, id: Ulid) -> bool {
+        let is_it = |key: &[u8]| letter::parse_key(key).is_some_and(|(known, _)| known == id);
+        self.kept.lock().letters.iter().any(|(key, _)| is_it(key))
+    }
+
     /// The letters that are on the disk, oldest first: all of them at once. Blocks.
     pub fn letters(&self) -> Result<Vec<Letter>, StoreError> {
         let pairs = self.store.load_space(SPACE)?;

@@ -147,3 +147,78 @@ fn recorded(stored: Stored) -> Option<Recorded> {
     }
     Some(Recorded { message: Message { meta: Bytes::from(meta), ..message }, sender, place })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Grant;
+    use crate::store::{LogOptions, StoreOptions, SubmitError};
+
+    fn message(bytes: usize) -> Message {
+        Message { topic: "a".into(), meta: Bytes::from_static(&[1]), payload: vec![0; bytes].into() }
+    }
+
+    fn principal() -> Principal {
+        let grant =
+            Grant { tenant: "main".into(), name: "ada".into(), origin: "page".into(), ..Grant::default() };
+        Principal::new(grant, "open".into(), "http", "S1").unwrap()
+    }
+
+    #[test]
+    fn recording_takes_no_room_from_messages_and_what_has_none_is_dropped_and_counted() {
+        let home = tempfile::tempdir().unwrap();
+        let input = LogOptions { is_input: true, ..LogOptions::new("i.input") };
+        let logs = vec![LogOptions::new("default"), input];
+        // Room for one message.
+        let options = StoreOptions { logs, queue_records: 1, ..StoreOptions::default() };
+        let store = Store::open(home.path(), options).unwrap();
+        let taken = store.writer().submit(|queue| {
+            let taken = (0..20).filter(|_| queue.record_aside(1, message(1 << 20))).count();
+            queue.record(0, 0, message(1));
+            taken
+        });
+        assert_eq!(taken.unwrap(), 7, "8 MiB wait at most");
+        let metrics = Metrics::new();
+        let topics = vec![(1, vec![Pattern::parse("#").unwrap()])];
+        let recorder = Recorder::new(&store, topics, &metrics).unwrap();
+        store.close().unwrap();
+        assert!(matches!(store.writer().submit(|_| ()), Err(SubmitError::Closed)));
+        recorder.record(&principal(), &message(1));
+        assert_eq!(metrics.input_dropped("i.input").get(), 1);
+        assert_eq!(metrics.log("i.input").appended.get(), 0);
+        assert!(Recorder::new(&store, Vec::new(), &metrics).is_none());
+    }
+
+    #[test]
+    fn reading_begins_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let input = LogOptions { is_input: true, ..LogOptions::new("i.input") };
+        let options = StoreOptions { logs: vec![input], ..StoreOptions::default() };
+        let store = Store::open(home.path(), options).unwrap();
+        let at = |second: u64| {
+            let mut meta = Vec::new();
+            packed::put_u64(&mut meta, tag::RECEIVED_US, second * 1_000_000);
+            put(&mut meta, tag::SENDER, &Sender::of(&principal()).encode());
+            Message { meta: meta.into(), ..message(1) }
+        };
+        let (done, wait) = std::sync::mpsc::sync_channel(1);
+        store
+            .writer()
+            .submit(|queue| {
+                for second in 0..100 {
+                    assert!(queue.record_aside(0, at(second)));
+                }
+                queue.on_durable(Box::new(move |result| drop(done.send(result))));
+            })
+            .unwrap();
+        wait.recv().unwrap().unwrap();
+        for since in [0, 1, 50, 98, 99, 100] {
+            let mut recording = Recording::since(&store, since * 1_000_000).unwrap();
+            let mut found = Vec::new();
+            while let Some(page) = recording.next_page(&|_| true, 7, 1 << 20).unwrap() {
+                found.extend(page.messages.iter().map(|it| it.message.received_us() / 1_000_000));
+            }
+            assert_eq!(found, (since..100).collect::<Vec<_>>());
+        }
+    }
+}

@@ -136,7 +136,7 @@ mod tests {
         );
         assert_eq!((&letter.message.meta, &letter.message.payload), (&message.meta, &message.payload));
         assert!(letter.time_us <= now_us() && letter.time_us > 0);
-        assert_eq!((letter.about.digest, letter.again.as_deref()), (digest, Some(&b"again"[..])));
+        assert_eq!((&*letter.about.digest, letter.again.as_deref()), (&*digest, Some(&b"again"[..])));
         let old = blob.len() - 4 - about.again.len();
         for length in (0..blob.len()).filter(|length| *length != old) {
             assert!(decode(&key, &blob[..length]).is_none(), "{length}");

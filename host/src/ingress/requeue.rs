@@ -65,6 +65,10 @@ impl Ingress {
         let Some(claim) = letters.claim(letter.id) else {
             return Requeued::stays("unavailable", "it is being requeued already");
         };
+        if !letters.has(letter.id) {
+            // Somebody was quicker.
+            return Requeued { gone: true, ..Requeued::stays("not-found", "it is gone meanwhile") };
+        }
         let expired = letter.message.expires_us().is_some_and(|at| at <= now_us());
         let mut requeued = match letter.about.stage.as_str() {
             "storage" => self.store_again(&letter).await,

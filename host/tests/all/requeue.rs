@@ -466,3 +466,35 @@ async fn beyond_either_limit_the_oldest_letter_goes() {
     until_metric(&router, "weir_dead_letters_evicted_total", 2.0).await;
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requeued_by_several_operators_at_once_a_letter_is_published_once() {
+    let router = Setup::open().guest_as("misbehave", "judge").binding("judge", SET_ASIDE).start().await;
+    fill(&router, (0..30).map(|n| format!("a/{n}"))).await;
+    until_letters(&router, 30).await;
+    router.folders.replace("judge.wasm", &wasm("keep"));
+    router.until_live("judge", "keep").await;
+    let all = || requeue(&router, json!({"all": true}));
+    let (a, b, c) = tokio::join!(all(), all(), all());
+    let accepted = [a, b, c].concat().iter().filter(|done| fate(done) == ("accepted", true)).count();
+    assert_eq!(accepted, 30);
+    assert_eq!(router.client("reader").await.history("a/#").await.len(), 30);
+    assert!(letters(&router).await.is_empty());
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_is_not_requeued() {
+    let router = Setup::open().guest_as("misbehave", "judge").binding("judge", SET_ASIDE).start().await;
+    let asked = json!({"action": "publish", "topic": "a", "data": "panic", "expires_in_ms": 1});
+    assert_eq!(router.client("ada").await.ask(asked).await["outcome"], "dead-lettered");
+    let letter = until_letters(&router, 1).await.remove(0);
+    let done = eventually("it has expired", async || {
+        let done = requeue_one(&router, &letter).await;
+        (done["outcome"] == "invalid").then_some(done)
+    })
+    .await;
+    assert!(done["reason"].as_str().unwrap().contains("has expired: purge it"), "{done}");
+    assert_eq!(letters(&router).await, [letter]);
+    router.stop().await;
+}
