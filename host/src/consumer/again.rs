@@ -39,7 +39,7 @@ impl Consumers {
 
     /// Puts a post into the outbox of a storage plugin. Ok: it is there, on the disk.
     pub async fn post_again(&self, plugin: &str, post: Post) -> Result<(), NotAgain> {
-        self.again(plugin, Work::Post(post)).await
+        self.again(plugin, Work::Post(Box::new(post))).await
     }
 
     async fn again(&self, plugin: &str, work: Work) -> Result<(), NotAgain> {

@@ -29,7 +29,7 @@ pub(in super::super) enum Work {
     /// Stored, with the place in the log that it had.
     Message(Message),
     /// Put into the outbox.
-    Post(Post),
+    Post(Box<Post>),
 }
 
 impl Writer {
@@ -55,7 +55,7 @@ impl Writer {
             }
             Work::Post(post) => {
                 self.open_queue(&binding, space)?;
-                post_again(&binding, post)?
+                post_again(&binding, *post)?
             }
         };
         if self.queue.as_ref().is_some_and(|queue| !queue.fits(&effects.posts)) {
