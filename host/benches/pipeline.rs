@@ -73,6 +73,7 @@ fn measure(count: usize) -> f64 {
         folder,
         cache: None,
         limits: limits.clone(),
+        ceiling: weir::config::LimitsTable::ceiling(),
         shards: 1,
         store: store.clone(),
         accounts: Arc::new(Accounts::open(Box::new(NoKeys)).expect("accounts")),

@@ -18,7 +18,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use limits::{Limits, PluginLimits};
+pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
@@ -54,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
+    /// Up to where bindings may set their own; what is left out is [`LimitsTable::ceiling`].
+    pub plugin_ceiling: LimitsTable,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
@@ -181,6 +183,7 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
+            plugin_ceiling: LimitsTable::ceiling(),
             logs: vec![LogRule::default()],
             dead_letters: DeadLetters::default(),
             outbox: Outbox::default(),

@@ -8,7 +8,7 @@ mod stop;
 mod transform;
 
 pub use stages::{AuthStage, Stage, Stages};
-pub use stop::Stop;
+pub use stop::{By, Stop};
 
 use std::cell::Cell;
 use std::time::Instant;

@@ -12,6 +12,8 @@ pub mod contract;
 pub mod engine;
 mod error;
 pub mod folder;
+mod grants;
+pub mod health;
 pub mod guest;
 pub mod imports;
 mod info;
@@ -19,6 +21,7 @@ pub mod instance;
 pub mod kind;
 pub mod reload;
 pub mod space;
+mod spares;
 pub mod stock;
 
 pub use binding::Policy;

@@ -195,6 +195,7 @@ impl Parts {
             folder: config.plugins.clone(),
             cache: Some(compiled_folder(config)?),
             limits: config.plugin.clone(),
+            ceiling: config.plugin_ceiling.clone(),
             shards,
             store: store.clone(),
             accounts: Arc::clone(&accounts),

@@ -29,14 +29,8 @@ pub enum Stop {
     },
     /// A plugin failed and the message is to be set aside.
     DeadLetter {
-        /// The binding.
-        plugin: Arc<str>,
-        /// Its version.
-        version: Arc<str>,
-        /// Its kind.
-        stage: &'static str,
-        /// Of its component.
-        digest: [u8; 32],
+        /// Who failed.
+        by: By,
         /// What happened, for the letter.
         reason: String,
     },
@@ -44,6 +38,19 @@ pub enum Stop {
     TooMany(usize),
     /// Over the pass's deadline.
     TimedOut,
+}
+
+/// A binding that failed.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// Its name.
+    pub plugin: Arc<str>,
+    /// Its version; empty if it does not load.
+    pub version: Arc<str>,
+    /// Its kind.
+    pub stage: &'static str,
+    /// Of its component; none if it does not load.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// Longest reason that a publisher is told, in bytes.
@@ -71,7 +78,7 @@ impl Stop {
                 disconnect: refusal.disconnect,
             }),
             Self::Failed { plugin, .. } => Outcome::PluginFailed { plugin: Arc::clone(plugin) },
-            Self::DeadLetter { plugin, .. } => Outcome::DeadLettered { plugin: Arc::clone(plugin) },
+            Self::DeadLetter { by, .. } => Outcome::DeadLettered { plugin: Arc::clone(&by.plugin) },
             Self::TooMany(most) => Outcome::Invalid(Refusal {
                 reason: format!(
                     "it became more than {most} messages, which is the most that one publish may"

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+use super::binding::Spec;
 use super::guest::Guest;
-use super::{Engine, Kind, LoadError, imports, kind};
+use super::{Engine, Kind, LoadError, grants, imports, kind};
 
 /// A component that passed every check that needs no instance.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub pre: InstancePre<Guest>,
     /// Where the exported functions are.
     pub exports: Arc<Exports>,
+    /// Imports that would be refused, were they not only counted.
+    pub ungranted: Arc<[String]>,
 }
 
 /// Exported functions, resolved once.
@@ -50,7 +53,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 impl Loaded {
     /// Compiles and checks. Slow (tens of milliseconds) unless the cache has it: never on a shard.
-    pub fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+    pub fn new(engine: &Engine, bytes: &[u8], spec: &Spec) -> Result<Self, LoadError> {
         if !bytes.starts_with(b"\0asm") {
             return Err(LoadError::NotAComponent("it does not begin with \\0asm".into()));
         }
@@ -60,12 +63,18 @@ impl Loaded {
         let component = Component::from_binary(engine.wasm(), bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         let kind = kind::detect(engine, &component)?;
-        kind::check_imports(engine, &component)?;
+        let extra = kind::extra_imports(engine, &component);
+        let counted = grants::check(spec, &extra)?;
         let exports = exports(&component, kind)?;
-        let pre = imports::linker(engine)?
-            .instantiate_pre(&component)
-            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        Ok(Self { digest: digest(bytes), kind, pre, exports: Arc::new(exports) })
+        let mut linker = imports::linker(engine)?;
+        if !counted.is_empty() {
+            // Whoever calls one of them traps.
+            linker.define_unknown_imports_as_traps(&component).map_err(LoadError::engine)?;
+        }
+        let ungranted = counted.into_iter().map(str::to_owned).collect();
+        let pre =
+            linker.instantiate_pre(&component).map_err(|error| LoadError::Types(format!("{error:#}")))?;
+        Ok(Self { digest: digest(bytes), kind, pre, exports: Arc::new(exports), ungranted })
     }
 }
 

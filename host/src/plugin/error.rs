@@ -62,10 +62,13 @@ pub enum LoadError {
     #[error("exports {0}, which this router does not know")]
     UnknownExport(String),
     /// Not allowed.
-    #[error(
-        "it asks for {0}, which plugins may not have: no sockets, no HTTP, nothing but weir's own interfaces and basic WASI"
-    )]
-    Imports(String),
+    #[error("it asks for {imports}, which it may not have: {remedy}")]
+    Imports {
+        /// All that are refused.
+        imports: String,
+        /// The line that would grant them, or that none does.
+        remedy: String,
+    },
     /// Types do not match.
     #[error("does not fit weir:plugin@0.1.0: {0}")]
     Types(String),
@@ -86,6 +89,9 @@ pub enum LoadError {
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
+    /// A secret of the binding is not where its file says.
+    #[error("{0}")]
+    Secret(String),
     /// The store refused to open the binding's state.
     #[error("its state cannot be opened: {0}")]
     State(String),
@@ -105,11 +111,11 @@ impl LoadError {
             Self::TooBig { .. } => "size",
             Self::NotAComponent(_) | Self::Compile(_) => "compile",
             Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",
-            Self::Imports(_) => "imports",
+            Self::Imports { .. } => "imports",
             Self::Types(_) => "instantiate",
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
-            Self::Binding(_) => "binding",
+            Self::Binding(_) | Self::Secret(_) => "binding",
             Self::State(_) => "state",
         }
     }
@@ -143,9 +149,15 @@ pub enum CallError {
     /// `err(internal)`.
     #[error("internal: {0}")]
     Internal(String),
-    /// No instance could be made.
-    #[error("cannot be instantiated: {0}")]
-    Instantiate(Arc<str>),
+    /// More memory than it may have; the instance is gone.
+    #[error("ran out of memory: {0}")]
+    Memory(Arc<str>),
+    /// The engine failed, not the plugin.
+    #[error("the engine failed: {0}")]
+    Engine(Arc<str>),
+    /// It was not called, since it failed too often.
+    #[error("{0}")]
+    Skipped(String),
 }
 
 impl CallError {
@@ -156,13 +168,15 @@ impl CallError {
             Self::Timeout(_) => "timeout",
             Self::Output(_) => "output",
             Self::Unavailable(_) | Self::Internal(_) => "error",
-            Self::Instantiate(_) => "instantiate",
+            Self::Memory(_) => "memory",
+            Self::Engine(_) => "engine",
+            Self::Skipped(_) => "skipped",
         }
     }
 
     /// Whether a fresh instance may do better with the same message.
     pub fn worth_a_retry(&self) -> bool {
-        matches!(self, Self::Trap(_) | Self::Output(_) | Self::Unavailable(_))
+        matches!(self, Self::Trap(_) | Self::Memory(_) | Self::Output(_) | Self::Unavailable(_))
     }
 }
 
@@ -171,7 +185,10 @@ impl From<&CallError> for End {
         match error {
             CallError::Timeout(_) => Self::Timeout,
             CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
-            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
+            CallError::Trap(_) | CallError::Output(_) => Self::Trap,
+            CallError::Memory(_) => Self::Memory,
+            CallError::Engine(_) => Self::Engine,
+            CallError::Skipped(_) => Self::Skipped,
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
 use crate::accounts::Accounts;
-use crate::config::PluginLimits;
+use crate::config::{LimitsTable, PluginLimits};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use loader::Loader;
@@ -43,6 +43,8 @@ pub struct PluginsOptions {
     pub cache: Option<PathBuf>,
     /// Limits of every call.
     pub limits: PluginLimits,
+    /// Up to where a binding may set its own.
+    pub ceiling: LimitsTable,
     /// Instances wanted of each plugin on the message path.
     pub shards: usize,
     /// Where `state` is kept.

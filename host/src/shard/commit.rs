@@ -9,7 +9,7 @@ use super::Shard;
 use super::reply::{Pending, Reply};
 use crate::dead_letters::About;
 use crate::message::{Level, Message, Outcome, Sender};
-use crate::pipeline::{self, Pass, Stop};
+use crate::pipeline::{self, By, Pass, Stop};
 use crate::plugin::component;
 use crate::sequencer::NotCommitted;
 use crate::session::Session;
@@ -115,8 +115,9 @@ impl Shard {
 
     /// Keeps the message as it was admitted, and what asking for its publisher's rights again takes.
     fn set_aside(&self, session: &Session, message: &Message, stop: &Stop) {
-        let Stop::DeadLetter { plugin, version, stage, digest, reason } = stop else { return };
-        let (digest, again) = (component::hex(digest), Sender::of(&session.principal).encode());
+        let Stop::DeadLetter { by: By { plugin, version, stage, digest }, reason } = stop else { return };
+        let digest = digest.map(|digest| component::hex(&digest)).unwrap_or_default();
+        let again = Sender::of(&session.principal).encode();
         let (digest, again) = (&*digest, &*again);
         let about = About { stage, plugin, version, digest, reason, again, ..About::default() };
         self.context.dead_letters.keep(message, &about);

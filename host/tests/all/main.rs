@@ -23,6 +23,7 @@ mod misbehaviour;
 mod outbox;
 mod permissions;
 mod places;
+mod policies;
 mod presence;
 mod rebuild;
 mod recorded;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::super::binding::Secrets;
 use super::super::folder::Folder;
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem, component::Loaded};
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Wanted, limits, wanted};
 use crate::config::Config;
 
 /// Compiles and initialises every plugin of the folder, on empty state. Blocks.
@@ -17,7 +18,9 @@ pub fn check(config: &Config) -> Vec<Problem> {
         Ok(engine) => engine,
         Err(error) => return at_folder(error),
     };
-    let entries = match Folder::new(&config.plugins, config.plugin.file_bytes).scan(|_| true) {
+    let entries = match Folder::new(&config.plugins, config.plugin.most_file_bytes(&config.plugin_ceiling))
+        .scan(|_| true)
+    {
         Ok(entries) => entries,
         Err(error) => return at_folder(error),
     };
@@ -37,8 +40,12 @@ pub fn check(config: &Config) -> Vec<Problem> {
 
 fn rehearse(engine: &Engine, config: &Config, wanted: Wanted) -> Result<(), LoadError> {
     let Wanted { spec, file, .. } = wanted;
-    let loaded = Loaded::new(engine, &file?.bytes)?;
-    let limits = config.plugin.clone();
+    let limits = limits(&spec, &config.plugin, &config.plugin_ceiling)?;
+    let engine = &engine.with_stack(limits.stack_bytes)?;
+    let loaded = Loaded::new(engine, &file?.bytes, &spec)?;
+    let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
+    let secrets = Arc::new(secrets);
+    let filled = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
     let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
     let shared = Shared {
         binding: spec.name.as_str().into(),
@@ -47,11 +54,12 @@ fn rehearse(engine: &Engine, config: &Config, wanted: Wanted) -> Result<(), Load
         state: StateAccess::Space(Arc::new(space)),
         realms: spec.accounts.clone().into(),
         accounts: None,
-        gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
         limits,
+        secrets,
     };
     let _clock = engine.running();
-    Instance::new(engine, &loaded, shared, &spec.config, &[1])?.self_test(&loaded)
+    Instance::new(engine, &loaded, shared, &filled, &[1])?.self_test(&loaded)
 }
 
 fn problem(config: &Config, file: &str, error: LoadError) -> Problem {

@@ -5,18 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
-use super::super::binding::{Policy, Spec};
+use super::super::binding::{Mode, Policy, Secrets, Spec};
+use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component::{self, Loaded};
 use super::super::folder::{File, Folder};
 use super::super::guest::{Shared, StateAccess};
+use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
+use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
 use super::ledger::Ledger;
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Wanted, limits, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
 
@@ -32,6 +35,8 @@ pub struct Loader {
     ledger: Ledger,
     /// Versions that the last swap took out: their counters go with the next one.
     retired: Vec<(String, Arc<str>)>,
+    /// Where bindings order instances.
+    orders: Orders,
     run: u64,
 }
 
@@ -46,17 +51,20 @@ struct Live {
 struct Failed {
     digest: Option<[u8; 32]>,
     spec: Option<Spec>,
+    /// Digest of the secrets that it was tried with.
+    secrets: [u8; 32],
     error: LoadError,
 }
 
 impl Loader {
     /// Nothing live yet.
     pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
-        let folder = Folder::new(&options.folder, options.limits.file_bytes);
+        let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, run: now_us() })
+        let orders = Orders::start()?;
+        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, orders, run: now_us() })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -134,17 +142,27 @@ impl Loader {
             Ok(file) => file,
             Err(error) => return self.fail(name, None, Some(spec), error),
         };
-        let same = |digest: &[u8; 32], known: &Spec| *digest == file.digest && *known == spec;
-        if self.live.get(name).is_some_and(|live| same(&live.digest, &live.binding.spec)) {
+        let secrets = match Secrets::read(&spec) {
+            Ok(secrets) => secrets,
+            Err(why) => return self.fail(name, None, Some(spec), LoadError::Secret(why)),
+        };
+        let same = |live: &Live| {
+            let binding = &live.binding;
+            live.digest == file.digest && binding.spec == spec && *binding.shared.secrets == secrets
+        };
+        if self.live.get(name).is_some_and(same) {
             self.failed.remove(name);
             return false;
         }
-        let known_bad =
-            |failed: &Failed| failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+        let known_bad = |failed: &Failed| {
+            let same = failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+            same && failed.secrets == secrets.digest()
+        };
         if self.failed.get(name).is_some_and(known_bad) {
             return false;
         }
-        match self.load(&stem, &spec, &file) {
+        let digest = secrets.digest();
+        match self.load(&stem, &spec, &file, secrets) {
             Ok(binding) => {
                 tracing::info!(
                     plugin = name,
@@ -156,7 +174,13 @@ impl Loader {
                 self.live.insert(name.to_owned(), Live { stem, digest: file.digest, binding });
                 true
             }
-            Err(error) => self.fail(name, Some(file.digest), Some(spec), error),
+            Err(error) => {
+                self.fail(name, Some(file.digest), Some(spec), error);
+                if let Some(failed) = self.failed.get_mut(name) {
+                    failed.secrets = digest;
+                }
+                false
+            }
         }
     }
 
@@ -174,14 +198,36 @@ impl Loader {
                 "plugin not loaded"
             );
         }
-        self.failed.insert(name.to_owned(), Failed { digest, spec, error });
+        self.failed.insert(name.to_owned(), Failed { digest, spec, secrets: [0; 32], error });
         false
     }
 
-    fn load(&mut self, stem: &str, spec: &Spec, file: &File) -> Result<Arc<Binding>, LoadError> {
-        let loaded = match self.live.values().find(|live| live.digest == file.digest) {
+    fn load(
+        &mut self,
+        stem: &str,
+        spec: &Spec,
+        file: &File,
+        secrets: Secrets,
+    ) -> Result<Arc<Binding>, LoadError> {
+        if spec.mode != Mode::Live {
+            let message = "mode = \"shadow\" is not served by this version".into();
+            let file = self.folder.path().join(format!("{stem}.toml"));
+            return Err(LoadError::Binding(Problem { file, line: None, message }));
+        }
+        let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
+        if file.bytes.len() > limits.file_bytes {
+            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
+        }
+        let engine = self.engine.with_stack(limits.stack_bytes)?;
+        let fits = |live: &&Live| {
+            let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
+            live.digest == file.digest
+                && stack == limits.stack_bytes
+                && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
+        };
+        let loaded = match self.live.values().find(fits) {
             Some(live) => live.binding.loaded.clone(),
-            None => Loaded::new(&self.engine, &file.bytes)?,
+            None => Loaded::new(&engine, &file.bytes, spec)?,
         };
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
@@ -203,25 +249,32 @@ impl Loader {
                 ),
             }));
         }
-        let limits = self.options.limits.clone();
+        let secrets = Arc::new(secrets);
+        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
         let version: Arc<str> = component::version(&loaded.digest).into();
         let shared = Shared {
             binding: spec.name.as_str().into(),
             version: Arc::clone(&version),
             kind,
-            state: self.state(stem, &spec.name, kind)?,
+            state: self.state(stem, &spec.name, kind, limits.state_bytes)?,
             realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
             limits,
+            secrets,
         };
         let binding = Binding {
             spec: spec.clone(),
+            config,
             policy,
             loaded_us: now_us(),
-            engine: self.engine.clone(),
+            engine,
             context: self.context(stem, &spec.name, &loaded.digest, false),
+            health: Health::new(spec.budget),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            orders: self.orders.clone(),
             ready: Mutex::default(),
+            arrived: Condvar::new(),
             loaded,
             shared,
         };
@@ -235,13 +288,12 @@ impl Loader {
         let _clock = self.engine.running();
         let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
         let shared = binding.shared.clone();
-        let mut instance =
-            Instance::new(&self.engine, &binding.loaded, shared, &binding.spec.config, &trial)?;
+        let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
         instance.self_test(&binding.loaded)?;
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
-            Kind::Auth => self.options.shards + 1,
-            Kind::Filter | Kind::Transform => self.options.shards,
+            Kind::Auth => self.options.shards + 1 + SPARES,
+            Kind::Filter | Kind::Transform => self.options.shards + SPARES,
             // One that stores and one that answers queries.
             Kind::Storage => 2,
         };
@@ -252,7 +304,13 @@ impl Loader {
         Ok(())
     }
 
-    fn state(&mut self, stem: &str, binding: &str, kind: Kind) -> Result<StateAccess, LoadError> {
+    fn state(
+        &mut self,
+        stem: &str,
+        binding: &str,
+        kind: Kind,
+        quota: usize,
+    ) -> Result<StateAccess, LoadError> {
         let name = format!("{stem}.{binding}");
         let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
         if kind == Kind::Storage {
@@ -260,13 +318,14 @@ impl Loader {
             return Ok(StateAccess::Storage(Arc::new(space)));
         }
         if let Some(space) = self.spaces.get(&name) {
+            space.set_quota(quota);
             return Ok(StateAccess::Space(Arc::clone(space)));
         }
         let kept = self.options.store.load_space(&name).map_err(unreadable)?;
         let pairs = kept
             .into_iter()
             .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
-        let space = Arc::new(Space::new(name.as_str().into(), self.options.limits.state_bytes, pairs));
+        let space = Arc::new(Space::new(name.as_str().into(), quota, pairs));
         self.spaces.insert(name, Arc::clone(&space));
         Ok(StateAccess::Space(space))
     }
