@@ -19,7 +19,7 @@ use crate::dead_letters::Letter;
 /// Letters of one request.
 const LETTERS: usize = 100;
 /// After so long no further letter of a request is begun.
-const TIME: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(3);
 
 /// The body of `POST /v1/dead/requeue`: `ids`, or `plugin`, or `all`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct RequeueRequest {
     pub plugin: Option<String>,
     /// All letters, oldest first.
     pub all: bool,
-    /// Only those behind this one: `next` of the answer before.
+    /// Only those behind this place: `next` of the answer before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
@@ -61,6 +61,16 @@ pub struct RequeuedInfo {
     pub gone: bool,
 }
 
+/// Where a request goes on.
+struct After {
+    /// The last letter that was tried.
+    time_us: u64,
+    id: Ulid,
+    /// When the newest letter was written that there was at the beginning. What is newer may have come of the requeue
+    /// itself, which would never end.
+    until_us: u64,
+}
+
 /// Which letters are meant, checked.
 enum Wanted {
     These(Vec<Ulid>),
@@ -69,8 +79,8 @@ enum Wanted {
 }
 
 impl RequeueRequest {
-    fn check(self) -> Result<(Wanted, Option<(u64, Ulid)>), Fault> {
-        let after = self.after.as_deref().map(parse_after).transpose()?;
+    fn check(self) -> Result<(Wanted, Option<After>), Fault> {
+        let after = self.after.as_deref().map(After::parse).transpose()?;
         let wanted = match (self.ids, self.plugin, self.all) {
             (Some(ids), None, false) if (1..=LETTERS).contains(&ids.len()) => {
                 Wanted::These(ids.iter().map(|id| parse(id)).collect::<Result<_, _>>()?)
@@ -97,24 +107,35 @@ pub(super) async fn requeue(
         .map_err(|error| Fault::invalid(format!("the body is no request to requeue: {error}")))?;
     let (wanted, after) = asked.check()?;
     let mut letters = select(read(&state).await?, wanted);
-    if let Some(after) = after {
+    let newest = letters.iter().filter_map(|(_, letter)| Some(letter.as_ref()?.time_us)).max();
+    let until_us = after.as_ref().map_or(newest.unwrap_or(0), |after| after.until_us);
+    if let Some(After { time_us, id, until_us }) = after {
+        letters.retain(|(_, letter)| letter.as_ref().is_none_or(|letter| letter.time_us <= until_us));
         // It may be gone: then its place in the order says what is behind it.
-        match letters.iter().position(|(id, _)| *id == after.1) {
+        match letters.iter().position(|(known, _)| *known == id) {
             Some(at) => drop(letters.drain(..=at)),
-            None => letters
-                .retain(|(id, letter)| letter.as_ref().is_none_or(|letter| (letter.time_us, *id) > after)),
+            None => letters.retain(|(known, letter)| {
+                letter.as_ref().is_none_or(|letter| (letter.time_us, *known) > (time_us, id))
+            }),
         }
     }
     // It goes on when whoever asked hangs up, so that no letter is left between done and deleted.
-    let all = tokio::spawn(async move { each(&state, letters).await }).await;
+    let all = tokio::spawn(async move { each(&state, letters, until_us).await }).await;
     all.map(Json)
         .map_err(|_| Fault::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the router is stopping"))
 }
 
-/// A place in the order of the letters, `MICROSECONDS.ID`.
-fn parse_after(text: &str) -> Result<(u64, Ulid), Fault> {
-    let parts = text.split_once('.').and_then(|(time, id)| Some((time.parse().ok()?, parse(id).ok()?)));
-    parts.ok_or_else(|| Fault::invalid(format!("after {text:?}: accepted is `next` of an answer")))
+impl After {
+    /// `MICROSECONDS.ID.MICROSECONDS`.
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let parse = || {
+            let mut parts = text.split('.');
+            let (time, id, until) = (parts.next()?, parts.next()?, parts.next()?);
+            let (time_us, until_us) = (time.parse().ok()?, until.parse().ok()?);
+            Some(Self { time_us, id: Ulid::from_string(id).ok()?, until_us })
+        };
+        parse().ok_or_else(|| Fault::invalid(format!("after {text:?}: accepted is `next` of an answer")))
+    }
 }
 
 /// The letters that are meant; none where there is no such letter.
@@ -134,7 +155,7 @@ fn select(all: Vec<Letter>, wanted: Wanted) -> Vec<(Ulid, Option<Letter>)> {
     }
 }
 
-async fn each(state: &AdminState, letters: Vec<(Ulid, Option<Letter>)>) -> RequeueAnswer {
+async fn each(state: &AdminState, letters: Vec<(Ulid, Option<Letter>)>, until_us: u64) -> RequeueAnswer {
     let (began, most) = (Instant::now(), letters.len());
     let mut requeued = Vec::new();
     let mut last = (0, Ulid::from(0));
@@ -161,6 +182,6 @@ async fn each(state: &AdminState, letters: Vec<(Ulid, Option<Letter>)>) -> Reque
             }
         });
     }
-    let next = (requeued.len() < most).then(|| format!("{}.{}", last.0, last.1));
+    let next = (requeued.len() < most).then(|| format!("{}.{}.{until_us}", last.0, last.1));
     RequeueAnswer { requeued, next }
 }

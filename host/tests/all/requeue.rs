@@ -444,6 +444,24 @@ async fn many_letters_are_requeued_request_by_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_requeue_ends_though_what_it_does_makes_new_letters() {
+    let receiver = Receiver::always(410).await;
+    let binding = format!("post = [{:?}]\n", receiver.url("/"));
+    let router = Setup::open().guest("poster").binding("poster", &binding).config(quick).start().await;
+    let mut ada = router.client("ada").await;
+    for n in 0..150 {
+        ada.publish("out/x", json!({"n": n, "url": receiver.url("/")})).await;
+    }
+    until_letters(&router, 150).await;
+    let folders = std::sync::Arc::clone(&router.folders);
+    let (well, said) = command(&router, &folders, &["requeue", "--plugin", "poster"]).await;
+    assert!(well && said.contains("\n150 dead letters are requeued"), "{said}");
+    receiver.until(300).await;
+    until_letters(&router, 150).await;
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beyond_either_limit_the_oldest_letter_goes() {
     let setup = Setup::open().guest_as("misbehave", "judge").binding("judge", SET_ASIDE);
     let router = setup.config(|config| config.dead_letters.max_letters = 3).start().await;
