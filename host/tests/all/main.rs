@@ -15,6 +15,7 @@ mod folder;
 mod frames;
 mod gateway;
 mod history;
+mod hostile;
 mod keys;
 mod levels;
 mod limits;
