@@ -3,21 +3,25 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod compile;
 mod delivery;
 mod endpoint;
 mod error;
 mod limits;
 mod outbox;
 mod source;
+mod trust;
 pub(crate) mod unit;
 mod validate;
 
+pub use compile::Compile;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
 pub use limits::{Limits, PluginLimits};
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
+pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,6 +55,14 @@ pub struct Config {
     pub limits: Limits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
+    /// How plugins are compiled.
+    pub compile: Compile,
+    /// The program that compiles plugins, by its verb `compile-plugin`; none = the running one. Not for the
+    /// file: it is for those who run the router inside a program of their own.
+    #[serde(skip)]
+    pub compiler: Option<PathBuf>,
+    /// Whose plugins are accepted.
+    pub trust: Trust,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
@@ -199,6 +211,9 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
+            compile: Compile::default(),
+            compiler: None,
+            trust: Trust::default(),
             logs: vec![LogRule::default()],
             outbox: Outbox::default(),
             webhooks: Vec::new(),

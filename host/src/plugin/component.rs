@@ -44,23 +44,16 @@ pub fn version(digest: &[u8; 32]) -> String {
 }
 
 impl Loaded {
-    /// Compiles and checks. Slow (tens of milliseconds) unless the cache has it: never on a shard.
-    pub fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
-        if !bytes.starts_with(b"\0asm") {
-            return Err(LoadError::NotAComponent("it does not begin with \\0asm".into()));
-        }
-        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(LoadError::NotAComponent("it is a core module".into()));
-        }
-        let component = Component::from_binary(engine.wasm(), bytes)
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let kind = kind::detect(engine, &component)?;
-        kind::check_imports(engine, &component)?;
-        let exports = exports(&component, kind)?;
+    /// Checks a compiled component and resolves what it imports and exports.
+    pub fn new(engine: &Engine, component: &Component, digest: [u8; 32]) -> Result<Self, LoadError> {
+        let kind = kind::detect(engine, component)?;
+        let imports = component.component_type();
+        kind::check_imports(imports.imports(engine.wasm()).map(|(name, _)| name))?;
+        let exports = exports(component, kind)?;
         let pre = imports::linker(engine)?
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        Ok(Self { digest: digest(bytes), kind, pre, exports: Arc::new(exports) })
+        Ok(Self { digest, kind, pre, exports: Arc::new(exports) })
     }
 }
 

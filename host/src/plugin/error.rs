@@ -39,6 +39,9 @@ pub enum LoadError {
         "not a WebAssembly component ({0}): build for wasm32-wasip2; core modules and precompiled code are refused"
     )]
     NotAComponent(String),
+    /// Not signed as this router demands.
+    #[error("{0}")]
+    Signature(String),
     /// Does not compile.
     #[error("does not compile: {0}")]
     Compile(String),
@@ -92,18 +95,39 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Every stage at which loading can end, in the order of the steps; `engine` may be anywhere.
+    pub const STAGES: [&'static str; 15] = [
+        "read",
+        "size",
+        "format",
+        "signature",
+        "kind",
+        "imports",
+        "compile",
+        "instantiate",
+        "init",
+        "self-test",
+        "sample",
+        "binding",
+        "state",
+        "migration",
+        "engine",
+    ];
+
     /// An engine error with its whole chain of causes.
     pub fn engine(error: impl Into<wasmtime::Error>) -> Self {
         Self::Engine(format!("{:#}", error.into()))
     }
 
-    /// The stage at which loading ended, for metrics: a closed set.
+    /// The stage at which loading ended, one of [`STAGES`](Self::STAGES).
     pub fn stage(&self) -> &'static str {
         match self {
             Self::Engine(_) => "engine",
             Self::Read { .. } | Self::Name(_) => "read",
             Self::TooBig { .. } => "size",
-            Self::NotAComponent(_) | Self::Compile(_) => "compile",
+            Self::NotAComponent(_) => "format",
+            Self::Signature(_) => "signature",
+            Self::Compile(_) => "compile",
             Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",
             Self::Imports(_) => "imports",
             Self::Types(_) => "instantiate",

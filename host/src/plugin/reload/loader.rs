@@ -8,9 +8,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
+use super::super::activation::Activation;
 use super::super::binding::{Policy, Spec};
-use super::super::component::{self, Loaded};
-use super::super::folder::{File, Folder};
+use super::super::component;
+use super::super::folder::{File, Folder, Seal};
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
@@ -24,6 +25,7 @@ use crate::message::now_us;
 pub struct Loader {
     options: PluginsOptions,
     engine: Engine,
+    activation: Activation,
     folder: Folder,
     live: BTreeMap<String, Live>,
     failed: BTreeMap<String, Failed>,
@@ -39,24 +41,26 @@ pub struct Loader {
 struct Live {
     stem: String,
     digest: [u8; 32],
+    seal: Seal,
     binding: Arc<Binding>,
 }
 
-/// A version that did not go live. It is not tried again until the file or its binding changes.
+/// A version that did not go live. It is not tried again until the file, its signature or its binding changes.
 struct Failed {
     digest: Option<[u8; 32]>,
+    seal: Option<Seal>,
     spec: Option<Spec>,
     error: LoadError,
 }
 
 impl Loader {
     /// Nothing live yet.
-    pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
+    pub fn new(options: PluginsOptions, engine: Engine, activation: Activation) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.file_bytes);
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, run: now_us() })
+        Ok(Self { options, engine, activation, folder, live, failed, spaces, ledger, retired, run: now_us() })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -135,12 +139,21 @@ impl Loader {
             Err(error) => return self.fail(name, None, Some(spec), error),
         };
         let same = |digest: &[u8; 32], known: &Spec| *digest == file.digest && *known == spec;
-        if self.live.get(name).is_some_and(|live| same(&live.digest, &live.binding.spec)) {
+        if self
+            .live
+            .get(name)
+            .is_some_and(|live| live.seal == file.seal && same(&live.digest, &live.binding.spec))
+        {
             self.failed.remove(name);
             return false;
         }
-        let known_bad =
-            |failed: &Failed| failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+        let known_bad = |failed: &Failed| {
+            failed.digest == Some(file.digest)
+                && failed.seal.as_ref() == Some(&file.seal)
+                && failed.spec.as_ref() == Some(&spec)
+                // The machine's failures (no process, no room on the disk) may pass.
+                && !matches!(failed.error, LoadError::Engine(_))
+        };
         if self.failed.get(name).is_some_and(known_bad) {
             return false;
         }
@@ -153,14 +166,16 @@ impl Loader {
                     "plugin loaded"
                 );
                 self.failed.remove(name);
-                self.live.insert(name.to_owned(), Live { stem, digest: file.digest, binding });
+                let File { digest, seal, .. } = file;
+                self.live.insert(name.to_owned(), Live { stem, digest, seal, binding });
                 true
             }
-            Err(error) => self.fail(name, Some(file.digest), Some(spec), error),
+            Err(error) => self.fail(name, Some(&file), Some(spec), error),
         }
     }
 
-    fn fail(&mut self, name: &str, digest: Option<[u8; 32]>, spec: Option<Spec>, error: LoadError) -> bool {
+    fn fail(&mut self, name: &str, file: Option<&File>, spec: Option<Spec>, error: LoadError) -> bool {
+        let digest = file.map(|file| file.digest);
         let text = error.to_string();
         if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest)
         {
@@ -174,15 +189,15 @@ impl Loader {
                 "plugin not loaded"
             );
         }
-        self.failed.insert(name.to_owned(), Failed { digest, spec, error });
+        let seal = file.map(|file| file.seal.clone());
+        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, error });
         false
     }
 
     fn load(&mut self, stem: &str, spec: &Spec, file: &File) -> Result<Arc<Binding>, LoadError> {
-        let loaded = match self.live.values().find(|live| live.digest == file.digest) {
-            Some(live) => live.binding.loaded.clone(),
-            None => Loaded::new(&self.engine, &file.bytes)?,
-        };
+        let known = self.live.values().find(|live| live.digest == file.digest);
+        let known = known.map(|live| live.binding.loaded.clone());
+        let loaded = self.activation.load(&spec.source, file, known)?;
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {
