@@ -76,6 +76,7 @@ fn measure(count: usize) -> f64 {
         compile: Compile::default(),
         trust: Trust::default(),
         limits: limits.clone(),
+        ceiling: weir::config::LimitsTable::ceiling(),
         shards: 1,
         store: store.clone(),
         accounts: Arc::new(Accounts::open(Box::new(NoKeys)).expect("accounts")),

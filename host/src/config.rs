@@ -18,7 +18,7 @@ pub use compile::Compile;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use limits::{Limits, PluginLimits};
+pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
 pub use trust::{SignedKind, Trust, TrustedKey};
@@ -63,6 +63,8 @@ pub struct Config {
     pub compiler: Option<PathBuf>,
     /// Whose plugins are accepted.
     pub trust: Trust,
+    /// Up to where bindings may set their own; what is left out is [`LimitsTable::ceiling`].
+    pub plugin_ceiling: LimitsTable,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
@@ -214,6 +216,7 @@ impl Default for Config {
             compile: Compile::default(),
             compiler: None,
             trust: Trust::default(),
+            plugin_ceiling: LimitsTable::ceiling(),
             logs: vec![LogRule::default()],
             outbox: Outbox::default(),
             webhooks: Vec::new(),

@@ -15,6 +15,7 @@ pub mod contract;
 pub mod engine;
 mod error;
 pub mod folder;
+mod grants;
 pub mod guest;
 pub mod imports;
 mod info;

@@ -194,6 +194,7 @@ impl Parts {
             compile: config.compile.clone(),
             trust: config.trust.clone(),
             limits: config.plugin.clone(),
+            ceiling: config.plugin_ceiling.clone(),
             shards,
             store: store.clone(),
             accounts: Arc::clone(&accounts),

@@ -17,6 +17,8 @@ const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
 /// While a plugin is compiled, no other goes live.
 const MAX_COMPILE: Duration = Duration::from_secs(60 * 60);
+/// Guests run on the stacks of threads that have 2 MiB.
+const MAX_STACK: usize = 1 << 20;
 
 /// A wrong setting: where, and what is accepted.
 pub(super) struct Problem {
@@ -115,6 +117,9 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("limits", "request_bytes", limits.request_bytes),
         ("limits", "requests_messages", limits.requests_messages),
         ("plugin", "memory_bytes", plugin.memory_bytes),
+        ("plugin", "table_elements", plugin.table_elements),
+        ("plugin", "stack_bytes", plugin.stack_bytes),
+        ("plugin", "hostcall_bytes", plugin.hostcall_bytes),
         ("plugin", "file_bytes", plugin.file_bytes),
         ("plugin", "output_bytes", plugin.output_bytes),
         ("plugin", "output_messages", plugin.output_messages),
@@ -135,6 +140,14 @@ fn counts(config: &Config) -> Result<(), Problem> {
         let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
         return Err(Problem::new(&["limits", "message_bytes"], message));
     }
+    for (table, found) in
+        [("plugin", plugin.stack_bytes), ("plugin_ceiling", config.plugin_ceiling.stack_bytes.unwrap_or(0))]
+    {
+        if found > MAX_STACK {
+            let message = format!("found {found}, expected at most 1MiB ({MAX_STACK}), half of a thread's");
+            return Err(Problem::new(&[table, "stack_bytes"], message));
+        }
+    }
     if config.shards > MAX_SHARDS {
         let message = format!("found {}, expected 0 (one per core) to {MAX_SHARDS}", config.shards);
         return Err(Problem::new(&["shards"], message));
@@ -143,7 +156,7 @@ fn counts(config: &Config) -> Result<(), Problem> {
 }
 
 fn times(config: &Config) -> Result<(), Problem> {
-    let (limits, plugin) = (&config.limits, &config.plugin);
+    let (limits, plugin, ceiling) = (&config.limits, &config.plugin, &config.plugin_ceiling);
     let all = [
         ("limits", "first_byte", limits.first_byte, Duration::MAX),
         ("limits", "headers", limits.headers, Duration::MAX),
@@ -161,7 +174,14 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("outbox", "connect", config.outbox.connect, Duration::MAX),
         ("outbox", "timeout", config.outbox.timeout, Duration::MAX),
     ];
-    for (table, key, value, most) in all {
+    let ceilings = [
+        ("plugin_ceiling", "deadline", ceiling.deadline),
+        ("plugin_ceiling", "init_deadline", ceiling.init_deadline),
+        ("plugin_ceiling", "store_deadline", ceiling.store_deadline),
+    ];
+    let ceilings =
+        ceilings.into_iter().filter_map(|(table, key, value)| Some((table, key, value?, MAX_DEADLINE)));
+    for (table, key, value, most) in all.into_iter().chain(ceilings) {
         if value.is_zero() {
             return Err(Problem::new(&[table, key], "found no time at all, expected 1ms or more"));
         }

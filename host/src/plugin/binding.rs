@@ -1,12 +1,19 @@
 //! A binding: one plugin at one place of the pipeline, as its `NAME.toml` says.
 
-use std::path::Path;
+mod file;
+mod sample;
+mod secret;
+
+pub use sample::{Expect, Sample};
+pub use secret::{Secret, Secrets};
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use weir_contract::topic::Pattern;
 
-use super::{Kind, LoadError};
-use crate::config::{ConfigError, Grant, Source as ConfigSource};
+use super::Kind;
+use crate::config::{Grant, LimitsTable};
 
 /// What happens to a message when the plugin fails (not when it says no).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -71,39 +78,71 @@ pub struct Spec {
     pub accounts: Vec<String>,
     /// URLs below which a storage plugin may post.
     pub post: Vec<Grant>,
-    /// The plugin's own configuration, as JSON text.
+    /// Imports beyond those that every plugin may have.
+    pub imports: Vec<String>,
+    /// What it is not granted is counted and let through.
+    pub count_only: bool,
+    /// Whom an instance serves.
+    pub isolation: Isolation,
+    /// Limits that differ from the router's.
+    pub limits: LimitsTable,
+    /// Failures that a new version may have.
+    pub budget: Budget,
+    /// Whether messages depend on it.
+    pub mode: Mode,
+    /// Messages that a new version must handle as they say.
+    pub samples: Vec<Sample>,
+    /// Values of the configuration that stand elsewhere: key, and where.
+    pub secrets: Vec<(String, Secret)>,
+    /// The plugin's own configuration, as JSON text, without the secrets.
     pub config: String,
+}
+
+/// Whom one instance of a plugin serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Everybody, one message after the other.
+    #[default]
+    Shared,
+    /// One tenant: no memory is shared with another's messages.
+    PerTenant,
+    /// One message: slow, some 10 µs more.
+    PerMessage,
+}
+
+/// How many failures a version may have after it went live, before the one before it is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// One more is too many; 0 = the first one.
+    pub failures: u32,
+    /// So long after the swap.
+    pub window: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { failures: 5, window: Duration::from_secs(5 * 60) }
+    }
+}
+
+/// Whether messages depend on a binding.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Live,
+    /// It sees a share of what another binding gets, and is only compared with it.
+    Shadow {
+        /// The other binding.
+        of: String,
+        /// Share of its messages, above 0 and at most 1.
+        sample: f64,
+    },
 }
 
 /// Order of a binding that says none.
 pub const DEFAULT_ORDER: i64 = 100;
-/// Longest `[config]`, as JSON, in bytes.
-const CONFIG_BYTES: usize = 64 * 1024;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Table {
-    name: Option<String>,
-    plugin: Option<String>,
-    topics: Option<Vec<String>>,
-    order: Option<i64>,
-    on_error: Option<Policy>,
-    #[serde(default)]
-    emit: Vec<String>,
-    #[serde(default)]
-    accounts: Vec<String>,
-    #[serde(default)]
-    post: Vec<String>,
-    enabled: Option<bool>,
-    config: Option<toml::Table>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Several {
-    binding: Vec<Table>,
-}
-
 /// Whether a name can be a plugin's: it becomes a file name, a metric label and a URL part.
 pub fn valid_name(name: &str) -> bool {
     let mut bytes = name.bytes();
@@ -123,82 +162,16 @@ impl Spec {
             emit: Vec::new(),
             accounts: Vec::new(),
             post: Vec::new(),
+            imports: Vec::new(),
+            count_only: false,
+            isolation: Isolation::default(),
+            limits: LimitsTable::default(),
+            budget: Budget::default(),
+            mode: Mode::default(),
+            samples: Vec::new(),
+            secrets: Vec::new(),
             config: "{}".into(),
         }
-    }
-
-    /// Reads `STEM.toml`: one binding at the top level, or several as `[[binding]]`. Disabled ones are left out.
-    pub fn parse(stem: &str, file: &Path, text: &str) -> Result<Vec<Self>, LoadError> {
-        let source = ConfigSource::parse(file, text)?;
-        // What stands at the top level decides which of the two forms it is; mistakes are found by `read`.
-        let several = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("binding"));
-        let mut specs = Vec::new();
-        if several {
-            for (at, table) in source.read::<Several>()?.binding.into_iter().enumerate() {
-                let at = at.to_string();
-                specs.extend(Self::checked(stem, table, &|key, why| {
-                    source.error(&["binding", &at, key], why)
-                })?);
-            }
-        } else {
-            let table = source.read::<Table>()?;
-            specs.extend(Self::checked(stem, table, &|key, why| source.error(&[key], why))?);
-        }
-        Ok(specs)
-    }
-
-    /// None: it is disabled.
-    fn checked(
-        stem: &str,
-        table: Table,
-        refuse: &dyn Fn(&str, String) -> ConfigError,
-    ) -> Result<Option<Self>, LoadError> {
-        if table.enabled == Some(false) {
-            return Ok(None);
-        }
-        let name = table.name.unwrap_or_else(|| stem.to_owned());
-        if !valid_name(&name) {
-            let why = format!("name {name:?}: accepted are 1 to 63 of a-z, 0-9 and -, not beginning with -");
-            return Err(refuse("name", why).into());
-        }
-        let source = match table.plugin.as_deref() {
-            None => Source::File(stem.to_owned()),
-            Some(plugin) => match plugin.strip_prefix("stock:") {
-                Some(stock) => Source::Stock(stock.to_owned()),
-                None if valid_name(plugin) => Source::File(plugin.to_owned()),
-                None => {
-                    let why = format!("plugin {plugin:?}: accepted are stock:NAME, or NAME of NAME.wasm");
-                    return Err(refuse("plugin", why).into());
-                }
-            },
-        };
-        let patterns = |key: &str, texts: Vec<String>| -> Result<Vec<Pattern>, LoadError> {
-            let parse = |text: String| {
-                Pattern::parse(&text).map_err(|error| refuse(key, format!("{key} {text:?}: {error}")).into())
-            };
-            texts.into_iter().map(parse).collect()
-        };
-        let grant = |text: String| -> Result<Grant, LoadError> {
-            text.parse().map_err(|error| refuse("post", format!("post {text:?}: {error}")).into())
-        };
-        let post = table.post.into_iter().map(grant).collect::<Result<_, _>>()?;
-        let config = serde_json::to_string(&table.config.unwrap_or_default())
-            .map_err(|error| refuse("config", format!("[config] is no JSON: {error}")))?;
-        if config.len() > CONFIG_BYTES {
-            let why = format!("[config] takes {} bytes as JSON: at most {CONFIG_BYTES}", config.len());
-            return Err(refuse("config", why).into());
-        }
-        Ok(Some(Self {
-            topics: patterns("topics", table.topics.unwrap_or_else(|| vec!["#".into()]))?,
-            emit: patterns("emit", table.emit)?,
-            order: table.order.unwrap_or(DEFAULT_ORDER),
-            on_error: table.on_error,
-            accounts: table.accounts,
-            post,
-            name,
-            source,
-            config,
-        }))
     }
 
     /// Whether messages of this topic are its business.
@@ -214,6 +187,8 @@ impl Spec {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<Spec>, String> {
@@ -242,10 +217,50 @@ mod tests {
             ("on-error = 'explode'", 1, "dead-letter"),
             ("order = 1\npost = ['http://a/../b']", 2, "post \"http://a/../b\""),
             ("[[binding]]\n[[binding]]\nplugin = 'http://x'", 3, "accepted are stock:NAME"),
+            ("imports = ['wasi:http/types']", 1, "accepted are wasi:random/insecure"),
+            ("\nisolation = 'none'", 2, "per-tenant"),
+            ("share = 0.5", 1, "share is for mode"),
+            ("mode = 'shadow'", 1, "wants shadow-of"),
+            ("mode = 'shadow'\nshadow-of = 'stem'", 2, "another binding's name"),
+            ("mode = 'shadow'\nshadow-of = 'x'\nshare = 1.5", 3, "above 0, at most 1"),
+            ("[limits]\nmemory = 1", 2, "memory_bytes"),
+            ("[limits]\ndeadline = 5", 2, "a duration such as"),
+            ("[budget]\nwindow = 'x'", 2, "a duration such as"),
+            ("[secrets]\na = { path = 'x' }", 2, "file"),
+            ("[config]\na = 1\n[secrets]\na = { env = 'X' }", 3, "only one is accepted"),
+            ("[[sample]]\ntopic = 'a'", 1, "exactly one of json, text, base64"),
+            ("[[sample]]\ntopic = 'a/#'\ntext = ''", 1, "topic \"a/#\""),
         ] {
             let said = parse(text).unwrap_err();
             assert!(said.starts_with(&format!("stem.toml:{line}: ")) && said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn every_key_says_what_it_says() {
+        let text = "count-only = true\nimports = ['wasi:random/random']\nisolation = 'per-tenant'\nmode = 'shadow'\n\
+            shadow-of = 'x'\nshare = 0.5\n[limits]\nmemory_bytes = '1MiB'\n[budget]\nfailures = 1\nwindow = '1m'\n\
+            [secrets]\na = { env = 'X' }\n[[sample]]\ntopic = 't'\njson = { a = 1 }\nexpect = 'keep'\n";
+        let spec = parse(text).unwrap().remove(0);
+        let sample = Sample {
+            topic: "t".into(),
+            payload: br#"{"a":1}"#.to_vec(),
+            content_type: Some("application/json"),
+            expect: Expect::Keep,
+        };
+        let expected = Spec {
+            count_only: true,
+            imports: vec!["wasi:random/random".into()],
+            isolation: Isolation::PerTenant,
+            mode: Mode::Shadow { of: "x".into(), sample: 0.5 },
+            limits: LimitsTable { memory_bytes: Some(1 << 20), ..LimitsTable::default() },
+            budget: Budget { failures: 1, window: Duration::from_secs(60) },
+            secrets: vec![("a".into(), Secret::Env("X".into()))],
+            samples: vec![sample],
+            ..Spec::bare("stem")
+        };
+        assert_eq!(spec, expected);
+        assert_eq!(parse("count_only = true\non_error = 'drop'").unwrap()[0].on_error, Some(Policy::Drop));
     }
 
     #[test]

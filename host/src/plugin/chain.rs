@@ -15,6 +15,8 @@ use crate::store::StorageSpace;
 pub struct Binding {
     /// What its file says.
     pub spec: Spec,
+    /// Its configuration with the secrets in it, for `init` alone.
+    pub(super) config: String,
     /// Kind, digest and resolved imports.
     pub loaded: Loaded,
     /// What its instances share.
@@ -66,6 +68,7 @@ impl Binding {
         ready.retain_mut(|instance| instance.guest().shared.is_same(&shared));
         Arc::new(Self {
             spec: self.spec.clone(),
+            config: self.config.clone(),
             loaded: self.loaded.clone(),
             shared,
             policy: self.policy,
@@ -78,7 +81,7 @@ impl Binding {
 
     pub(super) fn make(&self) -> Result<Instance, LoadError> {
         let _clock = self.engine.running();
-        Instance::new(&self.engine, &self.loaded, self.shared.clone(), &self.spec.config, &self.context)
+        Instance::new(&self.engine, &self.loaded, self.shared.clone(), &self.config, &self.context)
     }
 }
 

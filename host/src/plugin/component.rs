@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+use super::binding::Spec;
 use super::guest::Guest;
-use super::{Engine, Kind, LoadError, imports, kind};
+use super::{Engine, Kind, LoadError, grants, imports, kind};
 
 /// A component that passed every check that needs no instance.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub pre: InstancePre<Guest>,
     /// Where the exported functions are.
     pub exports: Arc<Exports>,
+    /// Imports that would be refused, were they not only counted.
+    pub ungranted: Arc<[String]>,
 }
 
 /// Exported functions, resolved once.
@@ -45,15 +48,26 @@ pub fn version(digest: &[u8; 32]) -> String {
 
 impl Loaded {
     /// Checks a compiled component and resolves what it imports and exports.
-    pub fn new(engine: &Engine, component: &Component, digest: [u8; 32]) -> Result<Self, LoadError> {
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        digest: [u8; 32],
+        spec: &Spec,
+    ) -> Result<Self, LoadError> {
         let kind = kind::detect(engine, component)?;
-        let imports = component.component_type();
-        kind::check_imports(imports.imports(engine.wasm()).map(|(name, _)| name))?;
+        let names = component.component_type();
+        let extra = kind::extra_imports(names.imports(engine.wasm()).map(|(name, _)| name));
+        let counted = grants::check(spec, &extra)?;
         let exports = exports(component, kind)?;
-        let pre = imports::linker(engine)?
-            .instantiate_pre(component)
-            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        Ok(Self { digest, kind, pre, exports: Arc::new(exports) })
+        let mut linker = imports::linker(engine)?;
+        if !counted.is_empty() {
+            // Whoever calls one of them traps.
+            linker.define_unknown_imports_as_traps(component).map_err(LoadError::engine)?;
+        }
+        let ungranted = counted.into_iter().map(str::to_owned).collect();
+        let pre =
+            linker.instantiate_pre(component).map_err(|error| LoadError::Types(format!("{error:#}")))?;
+        Ok(Self { digest, kind, pre, exports: Arc::new(exports), ungranted })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The wasmtime engine that all plugins share, and the clock that stops a guest which runs too long.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +10,10 @@ use std::time::Duration;
 use wasmtime::{Cache, CacheConfig, Config};
 
 use super::LoadError;
+use crate::config::PluginLimits;
 
 /// Length of one epoch tick. A deadline of N ms is N + 1 ticks, since a tick may be nearly over.
 pub const TICK: Duration = Duration::from_millis(1);
-
-/// Guest stack, in bytes: half of wasmtime's default, which is plenty for message handlers.
-const STACK_BYTES: usize = 512 * 1024;
 
 /// Frames kept of a trap's backtrace.
 const BACKTRACE_FRAMES: usize = 16;
@@ -24,9 +23,14 @@ const BACKTRACE_FRAMES: usize = 16;
 pub struct Engine {
     wasm: wasmtime::Engine,
     clock: Arc<Clock>,
+    cache: Option<Cache>,
 }
 
+/// Of each size of guest stack there is one engine: the size is an engine's. They share the compiled code.
+type Stacks = parking_lot::Mutex<BTreeMap<usize, wasmtime::Engine>>;
+
 struct Clock {
+    engines: Stacks,
     running: AtomicUsize,
     stop: AtomicBool,
     thread: Thread,
@@ -37,11 +41,30 @@ struct Clock {
 pub struct Running<'a>(&'a Clock);
 
 impl Engine {
-    /// Builds the engine. `cache` is the folder of compiled code, private to this router; none = no cache.
+    /// Builds the engine for guests of the default stack. `cache` is the folder of compiled code, private to this
+    /// router; none = no cache.
     pub fn new(cache: Option<&Path>) -> Result<Self, LoadError> {
-        let config = settings(cache, small_address_space())?;
-        let wasm = wasmtime::Engine::new(&config).map_err(LoadError::engine)?;
-        Ok(Self { clock: Clock::start(wasm.clone())?, wasm })
+        let cache = cache.map(code_cache).transpose()?;
+        let stack = PluginLimits::default().stack_bytes;
+        let wasm = Self::of_stack(cache.as_ref(), stack)?;
+        Ok(Self { clock: Clock::start(stack, wasm.clone())?, wasm, cache })
+    }
+
+    /// The same engine for guests of another stack.
+    pub fn with_stack(&self, bytes: usize) -> Result<Self, LoadError> {
+        let mut engines = self.clock.engines.lock();
+        let wasm = match engines.get(&bytes) {
+            Some(engine) => engine.clone(),
+            None => engines.entry(bytes).or_insert(Self::of_stack(self.cache.as_ref(), bytes)?).clone(),
+        };
+        drop(engines);
+        Ok(Self { wasm, ..self.clone() })
+    }
+
+    fn of_stack(cache: Option<&Cache>, stack: usize) -> Result<wasmtime::Engine, LoadError> {
+        let mut config = settings(cache, small_address_space());
+        config.max_wasm_stack(stack);
+        wasmtime::Engine::new(&config).map_err(LoadError::engine)
     }
 
     /// The engine itself.
@@ -64,27 +87,29 @@ impl Engine {
 }
 
 /// What code is compiled for. The router and the process that compiles for it must agree on all of it, else the one
-/// does not find in the cache what the other put there; only they know whether address space is `small`.
-pub(super) fn settings(cache: Option<&Path>, small: bool) -> Result<Config, LoadError> {
+/// does not find in the cache what the other put there; only the router knows whether its address space is `small`.
+pub(super) fn settings(cache: Option<&Cache>, small: bool) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         // A plugin call costs 3.6 times more with it, and nothing here needs it.
         .concurrency_support(false)
         .epoch_interruption(true)
-        .max_wasm_stack(STACK_BYTES)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES));
     if small {
         // Each memory would reserve 4 GiB of address space: ten plugins do not fit a small board.
         config.memory_reservation(64 * 1024 * 1024).memory_guard_size(64 * 1024);
         config.memory_reservation_for_growth(16 * 1024 * 1024);
     }
-    if let Some(folder) = cache {
-        let mut settings = CacheConfig::new();
-        settings.with_directory(folder);
-        config.cache(Some(Cache::new(settings).map_err(LoadError::engine)?));
-    }
-    Ok(config)
+    config.cache(cache.cloned());
+    config
+}
+
+/// wasmtime's cache in this folder.
+pub(super) fn code_cache(folder: &Path) -> Result<Cache, LoadError> {
+    let mut settings = CacheConfig::new();
+    settings.with_directory(folder);
+    Cache::new(settings).map_err(LoadError::engine)
 }
 
 impl Drop for Running<'_> {
@@ -94,7 +119,7 @@ impl Drop for Running<'_> {
 }
 
 impl Clock {
-    fn start(engine: wasmtime::Engine) -> Result<Arc<Self>, LoadError> {
+    fn start(stack: usize, engine: wasmtime::Engine) -> Result<Arc<Self>, LoadError> {
         let (send, receive) = std::sync::mpsc::sync_channel::<Arc<Clock>>(1);
         let handle = std::thread::Builder::new()
             .name("epoch-clock".into())
@@ -102,11 +127,12 @@ impl Clock {
                 if let Ok(clock) = receive.recv() {
                     let weak = Arc::downgrade(&clock);
                     drop(clock);
-                    tick(&engine, &weak);
+                    tick(&weak);
                 }
             })
             .map_err(|e| LoadError::Engine(format!("cannot start the epoch clock: {e}")))?;
         let clock = Arc::new(Self {
+            engines: parking_lot::Mutex::new(BTreeMap::from([(stack, engine)])),
             running: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             thread: handle.thread().clone(),
@@ -118,19 +144,19 @@ impl Clock {
 }
 
 /// Ticks while a guest runs, sleeps when none does, ends with the last engine handle.
-fn tick(engine: &wasmtime::Engine, clock: &std::sync::Weak<Clock>) {
+fn tick(clock: &std::sync::Weak<Clock>) {
     loop {
         let Some(strong) = clock.upgrade() else { return };
         if strong.stop.load(Ordering::Acquire) {
             return;
         }
         let idle = strong.running.load(Ordering::Acquire) == 0;
-        drop(strong);
         if idle {
+            drop(strong);
             std::thread::park_timeout(Duration::from_secs(1));
         } else {
             std::thread::sleep(TICK);
-            engine.increment_epoch();
+            strong.engines.lock().values().for_each(wasmtime::Engine::increment_epoch);
         }
     }
 }

@@ -65,10 +65,13 @@ pub enum LoadError {
     #[error("exports {0}, which this router does not know")]
     UnknownExport(String),
     /// Not allowed.
-    #[error(
-        "it asks for {0}, which plugins may not have: no sockets, no HTTP, nothing but weir's own interfaces and basic WASI"
-    )]
-    Imports(String),
+    #[error("it asks for {imports}, which it may not have: {remedy}")]
+    Imports {
+        /// All that are refused.
+        imports: String,
+        /// The line that would grant them, or that none does.
+        remedy: String,
+    },
     /// Types do not match.
     #[error("does not fit weir:plugin@0.1.0: {0}")]
     Types(String),
@@ -89,6 +92,9 @@ pub enum LoadError {
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
+    /// A secret of the binding is not where its file says.
+    #[error("{0}")]
+    Secret(String),
     /// The store refused to open the binding's state.
     #[error("its state cannot be opened: {0}")]
     State(String),
@@ -129,11 +135,11 @@ impl LoadError {
             Self::Signature(_) => "signature",
             Self::Compile(_) => "compile",
             Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",
-            Self::Imports(_) => "imports",
+            Self::Imports { .. } => "imports",
             Self::Types(_) => "instantiate",
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
-            Self::Binding(_) => "binding",
+            Self::Binding(_) | Self::Secret(_) => "binding",
             Self::State(_) => "state",
         }
     }

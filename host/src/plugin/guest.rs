@@ -12,6 +12,7 @@ use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Kind;
+use super::binding::Secrets;
 use super::engine::Engine;
 use super::imports::logging::LogGate;
 use super::space::{Space, Transaction};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub accounts: Option<Arc<Accounts>>,
     /// Rate limit of log lines.
     pub gate: Arc<LogGate>,
+    /// What must not appear in what the plugin says.
+    pub secrets: Arc<Secrets>,
 }
 
 impl Shared {
@@ -89,12 +92,12 @@ impl Guest {
         let wasi = WasiCtx::builder().stdout(console.clone()).stderr(console.clone()).build();
         let limits = StoreLimitsBuilder::new()
             .memory_size(shared.limits.memory_bytes)
-            .table_elements(20_000)
+            .table_elements(shared.limits.table_elements)
             .instances(64)
             .tables(64)
             .memories(8)
             .build();
-        let copied = shared.limits.output_bytes.saturating_add(64 * 1024);
+        let copied = shared.limits.hostcall_bytes.min(shared.limits.output_bytes.saturating_add(64 * 1024));
         let guest = Self {
             shared,
             transaction: Transaction::default(),

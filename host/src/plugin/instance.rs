@@ -73,7 +73,10 @@ impl Instance {
                 made.store.data_mut().may_write = kind != Kind::Storage;
                 Ok(made)
             }
-            Err(ConfigError { path, reason }) => Err(LoadError::Config { path, reason }),
+            Err(ConfigError { path, reason }) => {
+                let reason = made.store.data().shared.secrets.redact(&reason).into_owned();
+                Err(LoadError::Config { path, reason })
+            }
         }
     }
 
@@ -89,7 +92,10 @@ impl Instance {
         self.store.data_mut().may_write = false;
         match self.call(deadline, |store| run.call(store, ())).map_err(LoadError::Init)?.0 {
             Ok(()) => Ok(()),
-            Err(reason) => Err(LoadError::SelfTest(reason)),
+            Err(reason) => {
+                let reason = self.store.data().shared.secrets.redact(&reason).into_owned();
+                Err(LoadError::SelfTest(reason))
+            }
         }
     }
 
@@ -127,7 +133,8 @@ fn call_error(store: &Store<Guest>, error: &wasmtime::Error, deadline: Duration)
     }
     let said = store.data().console.take_tail();
     let root = error.root_cause();
-    CallError::Trap(if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") }.into())
+    let text = if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") };
+    CallError::Trap(store.data().shared.secrets.redact(&text).into())
 }
 
 fn functions(

@@ -6,7 +6,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use super::imports::{self, wasi};
-use super::{Engine, LoadError};
+use super::{Engine, LoadError, grants};
 
 /// The four kinds, in the order in which the pipeline calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,22 +81,19 @@ pub fn of<'a>(exports: impl IntoIterator<Item = (&'a str, bool)>) -> Result<Kind
     }
 }
 
-/// Refuses every import that is on no list, all of them named at once.
-pub fn check_imports<'a>(imports: impl IntoIterator<Item = &'a str>) -> Result<(), LoadError> {
-    let mut refused = Vec::new();
+/// Imports beyond those that every plugin may have.
+pub fn extra_imports<'a>(imports: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut extra = Vec::new();
     for name in imports {
         let allowed = match contract_name(name) {
             Some((interface, version)) => IMPORTS.contains(&interface) && same_track(version),
-            None => {
-                let bare = name.split('@').next().unwrap_or(name);
-                wasi::ALLOWED.contains(&bare) || wasi::ALLOWED_RANDOM.contains(&bare)
-            }
+            None => wasi::ALLOWED.contains(&grants::bare(name)),
         };
         if !allowed {
-            refused.push(name);
+            extra.push(name.to_owned());
         }
     }
-    if refused.is_empty() { Ok(()) } else { Err(LoadError::Imports(refused.join(", "))) }
+    extra
 }
 
 /// `weir:plugin/NAME@VERSION` into name and version.

@@ -28,7 +28,7 @@ use super::compiler::{CodeCache, Compiler};
 use super::folder::exposed;
 use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
 use crate::accounts::Accounts;
-use crate::config::{Compile, PluginLimits, Trust};
+use crate::config::{Compile, LimitsTable, PluginLimits, Trust};
 use crate::metrics::{Counter, Metrics};
 use crate::store::Store;
 use loader::Loader;
@@ -54,6 +54,8 @@ pub struct PluginsOptions {
     pub trust: Trust,
     /// Limits of every call.
     pub limits: PluginLimits,
+    /// Up to where a binding may set its own.
+    pub ceiling: LimitsTable,
     /// Instances wanted of each plugin on the message path.
     pub shards: usize,
     /// Where `state` is kept.
@@ -92,7 +94,7 @@ impl Plugins {
         let cache = options.cache.as_deref();
         let (engine, compiler) =
             compiler(cache, options.compiler.clone(), &options.compile, Arc::clone(&stop), started)?;
-        let activation = Activation::new(engine.clone(), compiler, options.trust.clone());
+        let activation = Activation::new(compiler, options.trust.clone());
         let folder = options.folder.clone();
         if let Some(warning) = exposed(&folder) {
             tracing::warn!(folder = %folder.display(), "{warning}");

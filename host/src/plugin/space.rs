@@ -10,7 +10,7 @@ pub use transaction::{Change, StateFault, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -41,7 +41,7 @@ pub struct Space {
     pub name: Arc<str>,
     /// Order in which several spaces are locked, so that no two passes wait for each other.
     rank: u64,
-    quota: usize,
+    quota: AtomicUsize,
     pairs: Mutex<Pairs>,
 }
 
@@ -70,12 +70,27 @@ impl Space {
         for (key, value) in kept {
             pairs.put(key, Some(value));
         }
-        Self { name, quota, rank: RANK.fetch_add(1, Ordering::Relaxed), pairs: Mutex::new(pairs) }
+        Self {
+            name,
+            quota: AtomicUsize::new(quota),
+            rank: RANK.fetch_add(1, Ordering::Relaxed),
+            pairs: Mutex::new(pairs),
+        }
     }
 
     /// Its place in the order in which several spaces are locked.
     pub fn rank(&self) -> u64 {
         self.rank
+    }
+
+    /// Most bytes of keys and values.
+    pub fn quota(&self) -> usize {
+        self.quota.load(Ordering::Relaxed)
+    }
+
+    /// Another quota, for what is written from now on.
+    pub fn set_quota(&self, bytes: usize) {
+        self.quota.store(bytes, Ordering::Relaxed);
     }
 
     /// Locks the space for a commit.

@@ -204,11 +204,15 @@ async fn stopping_does_not_wait_for_a_compiler() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_compiled_once_is_not_compiled_again() {
-    let setup = alone(Setup::open().guest("keep").guest("same").guest_as("keep", "keep-2"));
+    let setup = Setup::open().guest("keep").guest("same").guest_as("keep", "keep-2");
+    // Another stack is another engine, and the same code.
+    let setup =
+        alone(setup.guest_as("keep", "keep-3").binding("keep-3", "[limits]\nstack_bytes = \"256KiB\"\n"));
     let compiled = setup.folders.data().join("compiled");
     let router = setup.start().await;
-    for name in ["open", "keep", "same", "keep-2"] {
-        assert_eq!(router.plugin(name).await["state"], "active", "{name}");
+    for name in ["open", "keep", "same", "keep-2", "keep-3"] {
+        let listed = router.plugin(name).await;
+        assert_eq!(listed["state"], "active", "{listed}");
     }
     assert_eq!(compilations(&router).await, 3, "one for each component");
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&compiled).unwrap());

@@ -9,7 +9,7 @@ use rustix::process::{
 };
 use wasmtime::component::Component;
 
-use super::super::engine::settings;
+use super::super::engine::{code_cache, settings};
 
 /// So much less urgent than the router, which has messages to carry (0 to 19).
 const NICENESS: i32 = 10;
@@ -51,7 +51,8 @@ impl Task {
 
 /// Compiles what standard input holds into the cache. The process is spent after it: its limits stay.
 pub fn compile(task: &Task) -> Result<(), String> {
-    let mut config = settings(Some(&task.cache), task.small_address_space).map_err(|e| e.to_string())?;
+    let cache = code_cache(&task.cache).map_err(|error| error.to_string())?;
+    let mut config = settings(Some(&cache), task.small_address_space);
     // The other cores are the messages': with all of them it would take 0.6 of the time.
     config.parallel_compilation(false);
     let engine = wasmtime::Engine::new(&config).map_err(|error| format!("{error:#}"))?;

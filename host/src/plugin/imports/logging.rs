@@ -1,5 +1,6 @@
 //! `weir:plugin/logging`: lines in the router's log. See `wit/logging.wit`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -9,6 +10,7 @@ use wasmtime::component::Linker;
 
 use super::interface;
 use crate::message::now_us;
+use crate::plugin::binding::Secrets;
 use crate::plugin::contract::{Attribute, LogLevel};
 use crate::plugin::guest::Guest;
 
@@ -20,6 +22,7 @@ const TEXT_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct LogGate {
     per_second: u32,
+    secrets: Arc<Secrets>,
     window: Mutex<Window>,
     dropped: AtomicU64,
 }
@@ -33,8 +36,8 @@ struct Window {
 
 impl LogGate {
     /// A gate for one binding.
-    pub fn new(per_second: u32) -> Self {
-        Self { per_second, window: Mutex::default(), dropped: AtomicU64::new(0) }
+    pub fn new(per_second: u32, secrets: Arc<Secrets>) -> Self {
+        Self { per_second, secrets, window: Mutex::default(), dropped: AtomicU64::new(0) }
     }
 
     /// Some(dropped since the last line that passed): write it. None: do not.
@@ -110,6 +113,7 @@ pub fn write_line(
     fields: &str,
 ) {
     let Some(dropped) = gate.pass(text) else { return };
+    let (text, fields) = (&*gate.secrets.redact(text), &*gate.secrets.redact(fields));
     if dropped > 0 {
         tracing::warn!(plugin, version, kind, dropped, "plugin log lines dropped: over its rate");
     }
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_chatty_plugin_is_cut_off_and_counted() {
-        let gate = LogGate::new(2);
+        let gate = LogGate::new(2, Arc::default());
         let passed = (0..5).filter(|n| gate.pass(&format!("line {n}")).is_some()).count();
         assert!((2..=4).contains(&passed), "two a second, even when the second changes in between");
         assert_eq!(gate.dropped.load(Ordering::Relaxed), 5 - passed as u64);
@@ -145,7 +149,7 @@ mod tests {
 
     #[test]
     fn equal_lines_of_several_instances_are_one() {
-        let gate = LogGate::new(100);
+        let gate = LogGate::new(100, Arc::default());
         let passed = (0..3).filter(|_| gate.pass("open to everyone").is_some()).count();
         assert!(passed <= 2);
     }

@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::DynPollable;
 use crate::plugin::guest::Guest;
 
 /// WASI interfaces that a guest may import; any other is refused at load.
-pub const ALLOWED: [&str; 17] = [
+pub const ALLOWED: [&str; 18] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -27,11 +27,12 @@ pub const ALLOWED: [&str; 17] = [
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
+    // Hash maps want a seed at their start.
+    "wasi:random/insecure-seed",
 ];
 
-/// Also random numbers, which hash maps of some languages want at start.
-pub const ALLOWED_RANDOM: [&str; 3] =
-    ["wasi:random/insecure", "wasi:random/insecure-seed", "wasi:random/random"];
+/// What a binding may grant beyond them, as `imports = ["…"]`: what a plugin draws by lot cannot be tried again.
+pub const GRANTABLE: [&str; 2] = ["wasi:random/insecure", "wasi:random/random"];
 
 const NO_WAITING: &str = "plugins cannot wait: a call must return at once (use `state` and message times)";
 

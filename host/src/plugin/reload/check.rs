@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::activation::Activation;
+use super::super::binding::Secrets;
 use super::super::folder::Folder;
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem};
 use super::compiler;
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Wanted, limits, wanted};
 use crate::config::Config;
 use crate::metrics::Counter;
 
@@ -35,8 +36,10 @@ pub fn check(config: &Config) -> Vec<Problem> {
         Ok(made) => made,
         Err(error) => return at_folder(error),
     };
-    let activation = Activation::new(engine.clone(), compiler, config.trust.clone());
-    let entries = match Folder::new(&config.plugins, config.plugin.file_bytes).scan(|_| true) {
+    let activation = Activation::new(compiler, config.trust.clone());
+    let entries = match Folder::new(&config.plugins, config.plugin.most_file_bytes(&config.plugin_ceiling))
+        .scan(|_| true)
+    {
         Ok(entries) => entries,
         Err(error) => return at_folder(error),
     };
@@ -61,8 +64,12 @@ fn rehearse(
     wanted: Wanted,
 ) -> Result<(), LoadError> {
     let Wanted { spec, file, .. } = wanted;
-    let loaded = activation.load(&spec.source, &file?, None)?;
-    let limits = config.plugin.clone();
+    let limits = limits(&spec, &config.plugin, &config.plugin_ceiling)?;
+    let engine = &engine.with_stack(limits.stack_bytes)?;
+    let loaded = activation.load(engine, &spec, &limits, &file?, None)?;
+    let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
+    let secrets = Arc::new(secrets);
+    let filled = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
     let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
     let shared = Shared {
         binding: spec.name.as_str().into(),
@@ -71,11 +78,12 @@ fn rehearse(
         state: StateAccess::Space(Arc::new(space)),
         realms: spec.accounts.clone().into(),
         accounts: None,
-        gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
         limits,
+        secrets,
     };
     let _clock = engine.running();
-    Instance::new(engine, &loaded, shared, &spec.config, &[1])?.self_test(&loaded)
+    Instance::new(engine, &loaded, shared, &filled, &[1])?.self_test(&loaded)
 }
 
 fn problem(config: &Config, file: &str, error: LoadError) -> Problem {

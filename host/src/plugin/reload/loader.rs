@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
 use super::super::activation::Activation;
-use super::super::binding::{Policy, Spec};
+use super::super::binding::{Mode, Policy, Secrets, Spec};
 use super::super::component;
 use super::super::folder::{File, Folder, Seal};
 use super::super::guest::{Shared, StateAccess};
@@ -17,7 +17,7 @@ use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
 use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
 use super::ledger::Ledger;
-use super::wanted::{Wanted, wanted};
+use super::wanted::{Wanted, limits, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
 
@@ -50,13 +50,15 @@ struct Failed {
     digest: Option<[u8; 32]>,
     seal: Option<Seal>,
     spec: Option<Spec>,
+    /// Digest of the secrets that it was tried with.
+    secrets: [u8; 32],
     error: LoadError,
 }
 
 impl Loader {
     /// Nothing live yet.
     pub fn new(options: PluginsOptions, engine: Engine, activation: Activation) -> Result<Self, LoadError> {
-        let folder = Folder::new(&options.folder, options.limits.file_bytes);
+        let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
@@ -138,26 +140,33 @@ impl Loader {
             Ok(file) => file,
             Err(error) => return self.fail(name, None, Some(spec), error),
         };
-        let same = |digest: &[u8; 32], known: &Spec| *digest == file.digest && *known == spec;
-        if self
-            .live
-            .get(name)
-            .is_some_and(|live| live.seal == file.seal && same(&live.digest, &live.binding.spec))
-        {
+        let secrets = match Secrets::read(&spec) {
+            Ok(secrets) => secrets,
+            Err(why) => return self.fail(name, None, Some(spec), LoadError::Secret(why)),
+        };
+        let same = |live: &Live| {
+            let binding = &live.binding;
+            live.digest == file.digest
+                && live.seal == file.seal
+                && binding.spec == spec
+                && *binding.shared.secrets == secrets
+        };
+        if self.live.get(name).is_some_and(same) {
             self.failed.remove(name);
             return false;
         }
         let known_bad = |failed: &Failed| {
-            failed.digest == Some(file.digest)
-                && failed.seal.as_ref() == Some(&file.seal)
-                && failed.spec.as_ref() == Some(&spec)
-                // The machine's failures (no process, no room on the disk) may pass.
-                && !matches!(failed.error, LoadError::Engine(_))
+            let same = failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
+            // The machine's failures (no process, no room on the disk) may pass.
+            let passing = matches!(failed.error, LoadError::Engine(_));
+            let seal = failed.seal.as_ref() == Some(&file.seal);
+            same && seal && failed.secrets == secrets.digest() && !passing
         };
         if self.failed.get(name).is_some_and(known_bad) {
             return false;
         }
-        match self.load(&stem, &spec, &file) {
+        let digest = secrets.digest();
+        match self.load(&stem, &spec, &file, secrets) {
             Ok(binding) => {
                 tracing::info!(
                     plugin = name,
@@ -170,7 +179,13 @@ impl Loader {
                 self.live.insert(name.to_owned(), Live { stem, digest, seal, binding });
                 true
             }
-            Err(error) => self.fail(name, Some(&file), Some(spec), error),
+            Err(error) => {
+                self.fail(name, Some(&file), Some(spec), error);
+                if let Some(failed) = self.failed.get_mut(name) {
+                    failed.secrets = digest;
+                }
+                false
+            }
         }
     }
 
@@ -190,14 +205,32 @@ impl Loader {
             );
         }
         let seal = file.map(|file| file.seal.clone());
-        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, error });
+        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, secrets: [0; 32], error });
         false
     }
 
-    fn load(&mut self, stem: &str, spec: &Spec, file: &File) -> Result<Arc<Binding>, LoadError> {
-        let known = self.live.values().find(|live| live.digest == file.digest);
-        let known = known.map(|live| live.binding.loaded.clone());
-        let loaded = self.activation.load(&spec.source, file, known)?;
+    fn load(
+        &mut self,
+        stem: &str,
+        spec: &Spec,
+        file: &File,
+        secrets: Secrets,
+    ) -> Result<Arc<Binding>, LoadError> {
+        if spec.mode != Mode::Live {
+            let message = "mode = \"shadow\" is not served by this version".into();
+            let file = self.folder.path().join(format!("{stem}.toml"));
+            return Err(LoadError::Binding(Problem { file, line: None, message }));
+        }
+        let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
+        let engine = self.engine.with_stack(limits.stack_bytes)?;
+        let fits = |live: &&Live| {
+            let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
+            live.digest == file.digest
+                && stack == limits.stack_bytes
+                && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
+        };
+        let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
+        let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {
@@ -218,23 +251,26 @@ impl Loader {
                 ),
             }));
         }
-        let limits = self.options.limits.clone();
+        let secrets = Arc::new(secrets);
+        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
         let version: Arc<str> = component::version(&loaded.digest).into();
         let shared = Shared {
             binding: spec.name.as_str().into(),
             version: Arc::clone(&version),
             kind,
-            state: self.state(stem, &spec.name, kind)?,
+            state: self.state(stem, &spec.name, kind, limits.state_bytes)?,
             realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s)),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
             limits,
+            secrets,
         };
         let binding = Binding {
             spec: spec.clone(),
+            config,
             policy,
             loaded_us: now_us(),
-            engine: self.engine.clone(),
+            engine,
             context: self.context(stem, &spec.name, &loaded.digest, false),
             ready: Mutex::default(),
             loaded,
@@ -250,8 +286,7 @@ impl Loader {
         let _clock = self.engine.running();
         let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
         let shared = binding.shared.clone();
-        let mut instance =
-            Instance::new(&self.engine, &binding.loaded, shared, &binding.spec.config, &trial)?;
+        let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
         instance.self_test(&binding.loaded)?;
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
@@ -267,7 +302,13 @@ impl Loader {
         Ok(())
     }
 
-    fn state(&mut self, stem: &str, binding: &str, kind: Kind) -> Result<StateAccess, LoadError> {
+    fn state(
+        &mut self,
+        stem: &str,
+        binding: &str,
+        kind: Kind,
+        quota: usize,
+    ) -> Result<StateAccess, LoadError> {
         let name = format!("{stem}.{binding}");
         let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
         if kind == Kind::Storage {
@@ -275,13 +316,14 @@ impl Loader {
             return Ok(StateAccess::Storage(Arc::new(space)));
         }
         if let Some(space) = self.spaces.get(&name) {
+            space.set_quota(quota);
             return Ok(StateAccess::Space(Arc::clone(space)));
         }
         let kept = self.options.store.load_space(&name).map_err(unreadable)?;
         let pairs = kept
             .into_iter()
             .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
-        let space = Arc::new(Space::new(name.as_str().into(), self.options.limits.state_bytes, pairs));
+        let space = Arc::new(Space::new(name.as_str().into(), quota, pairs));
         self.spaces.insert(name, Arc::clone(&space));
         Ok(StateAccess::Space(space))
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::super::binding::{Source, Spec};
 use super::super::folder::{Entry, File, Seal};
 use super::super::{LoadError, Problem, component, stock};
+use crate::config::{LimitsTable, PluginLimits};
 
 /// A binding that the folder asks for, with its component.
 pub struct Wanted {
@@ -58,6 +59,13 @@ pub fn wanted<'o>(
         }
     }
     (wanted, broken)
+}
+
+/// The limits of a binding's calls.
+pub fn limits(spec: &Spec, all: &PluginLimits, ceiling: &LimitsTable) -> Result<PluginLimits, LoadError> {
+    all.with(&spec.limits, ceiling).map_err(|(_, why)| {
+        LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message: why })
+    })
 }
 
 fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, LoadError> {

@@ -117,8 +117,9 @@ impl Transaction {
         let (before, committed) = self.size_before(space, &key);
         let after = if value.is_some() { key.len() + size } else { 0 };
         let grown = self.grown + signed(after) - signed(before);
-        if after > before && signed(committed) + grown > signed(space.quota) {
-            return Err(StateFault::Quota(space.quota as u64));
+        let quota = space.quota();
+        if after > before && signed(committed) + grown > signed(quota) {
+            return Err(StateFault::Quota(quota as u64));
         }
         self.grown = grown;
         self.latest.insert(key.clone(), self.changes.len());
