@@ -16,6 +16,7 @@ pub mod engine;
 mod error;
 pub mod folder;
 mod grants;
+pub mod health;
 pub mod guest;
 pub mod imports;
 mod info;
@@ -25,6 +26,7 @@ pub mod kind;
 pub mod reload;
 pub mod signature;
 pub mod space;
+mod spares;
 pub mod stock;
 
 pub use binding::Policy;

@@ -24,6 +24,7 @@ mod misbehaviour;
 mod outbox;
 mod permissions;
 mod places;
+mod policies;
 mod presence;
 mod rebuild;
 mod request;
