@@ -216,3 +216,37 @@ impl From<&CallError> for End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_stage_of_the_closed_set() {
+        let (text, path) = (String::new, PathBuf::new);
+        for (error, stage) in [
+            (LoadError::Read { path: path(), reason: text() }, "read"),
+            (LoadError::Name(text()), "read"),
+            (LoadError::TooBig { found: 2, accepted: 1 }, "size"),
+            (LoadError::NotAComponent(text()), "format"),
+            (LoadError::Signature(text()), "signature"),
+            (LoadError::NoKind, "kind"),
+            (LoadError::SeveralKinds(text()), "kind"),
+            (LoadError::Version { found: text(), wanted: text() }, "kind"),
+            (LoadError::UnknownExport(text()), "kind"),
+            (LoadError::Imports { imports: text(), remedy: text() }, "imports"),
+            (LoadError::Compile(text()), "compile"),
+            (LoadError::Types(text()), "instantiate"),
+            (LoadError::Config { path: text(), reason: text() }, "init"),
+            (LoadError::Init(CallError::Timeout(1)), "init"),
+            (LoadError::SelfTest(text()), "self-test"),
+            (LoadError::Binding(Problem { file: path(), line: None, message: text() }), "binding"),
+            (LoadError::Secret(text()), "binding"),
+            (LoadError::State(text()), "state"),
+            (LoadError::Engine(text()), "engine"),
+        ] {
+            assert_eq!(error.stage(), stage, "{error:?}");
+            assert!(LoadError::STAGES.contains(&stage), "{stage}");
+        }
+    }
+}
