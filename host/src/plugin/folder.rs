@@ -5,7 +5,7 @@
 
 mod exposed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -99,7 +99,13 @@ impl Folder {
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let mut seen = BTreeMap::new();
         let listed = fs::read_dir(&self.path).map_err(|error| read_error(&self.path, &error))?;
-        for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
+        let listed: Vec<_> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        // A component whose first binding file is still being written waits for it: it would see every topic. So it
+        // does for its first signature.
+        let is_written = |path: &Path| !ready(path) && !self.seen.contains_key(path);
+        let unbound: HashSet<_> =
+            listed.iter().filter(|path| is_written(path)).map(|path| component_of(path)).collect();
+        for path in listed {
             let Some((name, part)) = plugin_file(&path) else {
                 if let Some(name) = misnamed(&path) {
                     let wasm = Some(Err(LoadError::Name(name.clone())));
@@ -109,7 +115,11 @@ impl Folder {
                 continue;
             };
             let known = self.seen.get(&path);
-            let read = if ready(&path) { self.read(&path, part, known) } else { known.cloned() };
+            let read = if ready(&path) && !unbound.contains(&path) {
+                self.read(&path, part, known)
+            } else {
+                known.cloned()
+            };
             let Some((stamp, read)) = read else { continue };
             let entry = entries.entry(name.to_owned()).or_default();
             match &read {
@@ -219,6 +229,12 @@ pub fn plugin_file(path: &Path) -> Option<(&str, Part)> {
     valid_name(name).then_some((name, part))
 }
 
+/// The component that a binding file or a signature belongs to.
+fn component_of(path: &Path) -> PathBuf {
+    let is_signature = path.extension().is_some_and(|ending| ending == "minisig");
+    path.with_extension(if is_signature { "" } else { "wasm" })
+}
+
 /// What looks like a plugin and has a name that no plugin can have: reported, since cargo itself writes `_`, and
 /// other systems `.WASM`.
 fn misnamed(path: &Path) -> Option<String> {
@@ -321,6 +337,23 @@ mod tests {
         assert_eq!(seal(&mut folder, "a"), Seal::Text("signed again".into()));
         fs::remove_file(dir.path().join("a.wasm.minisig")).unwrap();
         assert_eq!(seal(&mut folder, "a"), Seal::None);
+    }
+
+    #[test]
+    fn a_component_waits_for_the_binding_that_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let toml = dir.path().join("a.toml");
+        fs::write(&toml, "topics = [").unwrap();
+        fs::write(dir.path().join("a.wasm"), "x").unwrap();
+        let mut folder = Folder::new(dir.path(), 100);
+        assert!(folder.scan(|path| path != toml).unwrap().is_empty());
+        let entry = &folder.scan(|_| true).unwrap()["a"];
+        assert!(entry.wasm.is_some() && entry.toml.is_some());
+        let signature = dir.path().join("b.wasm.minisig");
+        fs::write(&signature, "signed").unwrap();
+        fs::write(dir.path().join("b.wasm"), "x").unwrap();
+        assert!(!folder.scan(|path| path != signature).unwrap().contains_key("b"));
+        assert!(folder.scan(|_| true).unwrap().contains_key("b"));
     }
 
     #[test]
