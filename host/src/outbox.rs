@@ -12,7 +12,7 @@ mod queue;
 mod webhook;
 
 pub use post::{Post, RefusedPost};
-pub use queue::Queue;
+pub use queue::{Grants, Queue};
 pub use webhook::{WebhookError, WebhookInfo, Webhooks};
 
 use std::sync::Arc;

@@ -3,10 +3,12 @@
 //! [`process`] reads as the product's sentence: authorize, filter, transform, re-authorize. Nothing of it is
 //! visible to anybody until the caller commits what it returns.
 
+mod instances;
 mod stages;
 mod stop;
 mod transform;
 
+pub use instances::TENANTS;
 pub use stages::{AuthStage, Stage, Stages};
 pub use stop::Stop;
 
@@ -63,8 +65,10 @@ pub fn ask(
 ) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
-    let answer =
-        stage.call(clock, |instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    let tenant = || Some(&*principal.tenant);
+    let answer = stage.call(clock, tenant, |instance| {
+        instance.authorize(&principal.packed, &principal.claims, action, topic)
+    });
     match answer {
         Ok(Permission::Allow) => Ok(true),
         Ok(Permission::Deny(reason)) => {
@@ -80,7 +84,7 @@ pub fn ask(
 fn filter(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<(), Stop> {
     for stage in stages.filters_of(&message.topic) {
         pass.check_time()?;
-        match stage.call(&pass.clock, |instance| instance.check(message)) {
+        match stage.call(&pass.clock, || message.tenant(), |instance| instance.check(message)) {
             Ok(Verdict::Keep) => {}
             Ok(Verdict::Drop(reason)) => return Err(Stop::Filtered(reason)),
             Ok(Verdict::Refuse(refusal)) => return Err(Stop::Refused(refusal)),

@@ -135,6 +135,12 @@ impl Grant {
     }
 }
 
+impl fmt::Display for Grant {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.uri.fmt(out)
+    }
+}
+
 impl FromStr for Grant {
     type Err = EndpointError;
 

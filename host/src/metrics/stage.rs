@@ -41,10 +41,12 @@ pub enum End {
     Timeout,
     /// The plugin said that it failed.
     Error,
+    /// The guest trapped for want of memory.
+    Memory,
 }
 
 /// In the order of the enum: an end's number is its place here.
-const ENDS: [(End, &str); 13] = [
+const ENDS: [(End, &str); 14] = [
     (End::Keep, "keep"),
     (End::Drop, "drop"),
     (End::Refuse, "refuse"),
@@ -58,12 +60,13 @@ const ENDS: [(End, &str); 13] = [
     (End::Trap, "trap"),
     (End::Timeout, "timeout"),
     (End::Error, "error"),
+    (End::Memory, "memory"),
 ];
 
 impl End {
     /// Whether the plugin failed, as opposed to having said something.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Trap | Self::Timeout | Self::Error)
+        matches!(self, Self::Trap | Self::Timeout | Self::Error | Self::Memory)
     }
 }
 

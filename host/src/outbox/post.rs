@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use crate::config::{Endpoint, EndpointError, Grant, post_header};
+use crate::config::{Endpoint, EndpointError, post_header};
 
 /// Most headers that a plugin may give.
 const HEADERS: usize = 32;
@@ -51,11 +51,11 @@ impl Post {
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         key: &str,
         body: Vec<u8>,
-        grants: &[Grant],
+        granted: impl FnOnce(&Endpoint) -> bool,
     ) -> Result<Self, RefusedPost> {
         let shown = || url.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect::<String>();
         let endpoint: Endpoint = url.parse().map_err(|error| RefusedPost::Endpoint(shown(), error))?;
-        if !is_granted(&endpoint, grants) {
+        if !granted(&endpoint) {
             return Err(RefusedPost::NotGranted(endpoint.destination()));
         }
         let mut checked = HeaderMap::new();
@@ -125,11 +125,6 @@ impl fmt::Debug for Post {
     }
 }
 
-/// Whether one of the grants covers it.
-pub(super) fn is_granted(endpoint: &Endpoint, grants: &[Grant]) -> bool {
-    grants.iter().any(|grant| grant.covers(endpoint))
-}
-
 fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -155,10 +150,11 @@ fn text<'b>(rest: &mut &'b [u8]) -> Option<&'b str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Grant;
 
     fn check(url: &str, headers: &[(&str, &str)], key: &str, body: usize) -> Result<Post, RefusedPost> {
-        let grants = ["http://a/x".parse().unwrap()];
-        Post::check(url, headers.iter().copied(), key, vec![0; body], &grants)
+        let grant: Grant = "http://a/x".parse().unwrap();
+        Post::check(url, headers.iter().copied(), key, vec![0; body], |endpoint| grant.covers(endpoint))
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stop;
-use crate::metrics::{End, Metrics, StageMetrics};
+use super::instances::Isolated;
+use crate::metrics::{End, Limit, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
@@ -16,6 +17,8 @@ pub struct Stage {
     /// The binding.
     pub binding: Arc<Binding>,
     instance: Option<Instance>,
+    /// None: the instance serves everybody.
+    isolated: Option<Box<Isolated>>,
     metrics: StageMetrics,
 }
 
@@ -151,7 +154,8 @@ impl Stage {
     pub fn new(binding: &Arc<Binding>, metrics: &Metrics) -> Self {
         let metrics = metrics.stage(binding.kind().as_str(), binding.name(), &binding.shared.version);
         // A binding without a waiting instance makes one at its first message, and says what went wrong.
-        Self { binding: Arc::clone(binding), instance: binding.instance().ok(), metrics }
+        let isolated = Isolated::new(binding.spec.isolation);
+        Self { binding: Arc::clone(binding), instance: binding.instance().ok(), isolated, metrics }
     }
 
     /// Binding name.
@@ -161,11 +165,16 @@ impl Stage {
 
     /// Calls the plugin; once more, on a fresh instance, after a failure that may be the instance's own.
     /// `clock` is the end of the call before, and becomes the end of this one: one look at the time per call.
-    pub fn call<T: Counted>(
+    /// `tenant`, for whom it is, is only asked where it makes a difference.
+    pub fn call<'t, T: Counted>(
         &mut self,
         clock: &Cell<Instant>,
+        tenant: impl FnOnce() -> Option<&'t str>,
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
+        if let Some(isolated) = &mut self.isolated {
+            isolated.turn_to(tenant(), &mut self.instance, || self.binding.instance())?;
+        }
         match self.call_once(clock, &mut call) {
             Err(error) if error.worth_a_retry() => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
@@ -191,7 +200,9 @@ impl Stage {
         }
         let end = answer.as_ref().map_or_else(End::from, Counted::end);
         let now = Instant::now();
-        self.metrics.ended(end, now.duration_since(clock.replace(now)));
+        let took = now.duration_since(clock.replace(now));
+        self.metrics.ended(end, took);
+        self.binding.shared.used.took(Limit::Deadline, took);
         answer
     }
 

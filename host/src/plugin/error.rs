@@ -140,6 +140,16 @@ pub enum CallError {
     /// Ran over its deadline; the instance is gone.
     #[error("took longer than {0} ms")]
     Timeout(u128),
+    /// Trapped after more memory, or a larger table, had been refused; the instance is gone.
+    #[error("ran out of memory: asked for {asked}, limit {limit} (plugin.{key})")]
+    Memory {
+        /// Bytes of memory or elements of tables in all.
+        asked: usize,
+        /// So many are accepted.
+        limit: usize,
+        /// The limit's name.
+        key: &'static str,
+    },
     /// Returned more or other than it may; counts as a trap.
     #[error("returned what it may not: {0}")]
     Output(String),
@@ -160,6 +170,7 @@ impl CallError {
         match self {
             Self::Trap(_) => "trap",
             Self::Timeout(_) => "timeout",
+            Self::Memory { .. } => "memory",
             Self::Output(_) => "output",
             Self::Unavailable(_) | Self::Internal(_) => "error",
             Self::Instantiate(_) => "instantiate",
@@ -168,7 +179,7 @@ impl CallError {
 
     /// Whether a fresh instance may do better with the same message.
     pub fn worth_a_retry(&self) -> bool {
-        matches!(self, Self::Trap(_) | Self::Output(_) | Self::Unavailable(_))
+        matches!(self, Self::Trap(_) | Self::Memory { .. } | Self::Output(_) | Self::Unavailable(_))
     }
 }
 
@@ -176,6 +187,7 @@ impl From<&CallError> for End {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Timeout(_) => Self::Timeout,
+            CallError::Memory { .. } => Self::Memory,
             CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
             CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
         }

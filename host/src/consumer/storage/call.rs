@@ -6,7 +6,7 @@ use super::super::effects::Effects;
 use super::super::placed::for_plugin;
 use super::{BATCH, Failed, Writer};
 use crate::message::{Message, Stored};
-use crate::metrics::End;
+use crate::metrics::{End, Limit};
 use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
 use crate::plugin::{Binding, CallError};
 
@@ -91,7 +91,9 @@ impl Writer {
             Ok(Err(_)) => End::Error,
             Err(error) => End::from(error),
         };
-        live.metrics.ended(end, started.elapsed());
+        let took = started.elapsed();
+        live.metrics.ended(end, took);
+        binding.shared.used.took(Limit::StoreDeadline, took);
         answer
     }
 
@@ -109,5 +111,5 @@ impl Writer {
 }
 
 fn is_trap(error: &CallError) -> bool {
-    matches!(error, CallError::Trap(_) | CallError::Output(_))
+    matches!(error, CallError::Trap(_) | CallError::Memory { .. } | CallError::Output(_))
 }

@@ -10,6 +10,7 @@ use wasmtime::component::Linker;
 
 use super::interface;
 use crate::message::now_us;
+use crate::metrics::{Limit, PluginUse};
 use crate::plugin::binding::Secrets;
 use crate::plugin::contract::{Attribute, LogLevel};
 use crate::plugin::guest::Guest;
@@ -25,6 +26,7 @@ pub struct LogGate {
     secrets: Arc<Secrets>,
     window: Mutex<Window>,
     dropped: AtomicU64,
+    used: Arc<PluginUse>,
 }
 
 #[derive(Debug, Default)]
@@ -36,8 +38,8 @@ struct Window {
 
 impl LogGate {
     /// A gate for one binding.
-    pub fn new(per_second: u32, secrets: Arc<Secrets>) -> Self {
-        Self { per_second, secrets, window: Mutex::default(), dropped: AtomicU64::new(0) }
+    pub fn new(per_second: u32, secrets: Arc<Secrets>, used: Arc<PluginUse>) -> Self {
+        Self { per_second, secrets, window: Mutex::default(), dropped: AtomicU64::new(0), used }
     }
 
     /// Some(dropped since the last line that passed): write it. None: do not.
@@ -52,9 +54,11 @@ impl LogGate {
         }
         if window.lines >= self.per_second {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.used.hit(Limit::LogLinesPerS);
             return None;
         }
         window.lines += 1;
+        self.used.note(Limit::LogLinesPerS, window.lines.into());
         text.clone_into(&mut window.last);
         Some(self.dropped.swap(0, Ordering::Relaxed))
     }
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_chatty_plugin_is_cut_off_and_counted() {
-        let gate = LogGate::new(2, Arc::default());
+        let gate = LogGate::new(2, Arc::default(), Arc::default());
         let passed = (0..5).filter(|n| gate.pass(&format!("line {n}")).is_some()).count();
         assert!((2..=4).contains(&passed), "two a second, even when the second changes in between");
         assert_eq!(gate.dropped.load(Ordering::Relaxed), 5 - passed as u64);

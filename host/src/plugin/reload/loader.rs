@@ -11,14 +11,16 @@ use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 use super::super::binding::{Mode, Policy, Secrets, Spec};
 use super::super::component::{self, Loaded};
 use super::super::folder::{File, Folder};
+use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
-use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::super::{Binding, Chain, Engine, Grants, Instance, Kind, LoadError, PluginInfo, Problem};
 use super::ledger::Ledger;
-use super::wanted::{Wanted, limits, wanted};
+use super::wanted::{Wanted, check_isolation, check_size, limits, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
+use crate::metrics::{Granted, Limit};
 
 /// What is live, what failed, and what the next scan is compared with.
 pub struct Loader {
@@ -74,6 +76,8 @@ impl Loader {
         });
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
+        let known = |name: &str| wanted.contains_key(name) || self.live.contains_key(name);
+        self.options.metrics.retain_plugins(known);
         let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
         for (stem, error) in broken {
             self.fail(&stem, None, None, error);
@@ -162,8 +166,10 @@ impl Loader {
                     plugin = name,
                     version = %binding.shared.version,
                     kind = %binding.kind(),
+                    grants = %Grants::from(&spec),
                     "plugin loaded"
                 );
+                self.options.metrics.show_plugin_use(name, &binding.shared.used);
                 self.failed.remove(name);
                 self.live.insert(name.to_owned(), Live { stem, digest: file.digest, binding });
                 true
@@ -209,9 +215,7 @@ impl Loader {
             return Err(LoadError::Binding(Problem { file, line: None, message }));
         }
         let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
-        if file.bytes.len() > limits.file_bytes {
-            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
-        }
+        check_size(file, &limits)?;
         let engine = self.engine.with_stack(limits.stack_bytes)?;
         let fits = |live: &&Live| {
             let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
@@ -224,6 +228,7 @@ impl Loader {
             None => Loaded::new(&engine, &file.bytes, spec)?,
         };
         let kind = loaded.kind;
+        check_isolation(spec, kind)?;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {
             return Err(LoadError::Binding(Problem {
@@ -246,16 +251,29 @@ impl Loader {
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
         let version: Arc<str> = component::version(&loaded.digest).into();
+        let state = self.state(stem, &spec.name, kind, limits.state_bytes)?;
+        let held = match &state {
+            StateAccess::Space(space) => space.held(),
+            StateAccess::Storage(_) => Arc::default(),
+        };
+        let used = self.options.metrics.plugin_use(&spec.name, &limits, held);
+        used.note(Limit::FileBytes, file.bytes.len() as u64);
+        let ungranted = Arc::new(Ungranted::new(spec, Arc::clone(&used)));
+        for import in &*loaded.ungranted {
+            ungranted.lets_pass(Granted::Imports, import);
+        }
         let shared = Shared {
             binding: spec.name.as_str().into(),
             version: Arc::clone(&version),
             kind,
-            state: self.state(stem, &spec.name, kind, limits.state_bytes)?,
+            state,
             realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets), Arc::clone(&used))),
             limits,
             secrets,
+            used,
+            ungranted,
         };
         let binding = Binding {
             spec: spec.clone(),
