@@ -57,6 +57,11 @@ impl Endpoint {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
+
+    /// The address, if it names one instead of a host.
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
 }
 
 impl FromStr for Endpoint {

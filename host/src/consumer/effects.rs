@@ -3,7 +3,7 @@
 
 use crate::config::Endpoint;
 use crate::metrics::Granted;
-use crate::outbox::{Post, RefusedPost};
+use crate::outbox::{Outbox, Post, RefusedPost};
 use crate::plugin::Binding;
 use crate::plugin::contract::Write as Written;
 use crate::store::Write;
@@ -19,7 +19,11 @@ pub(super) struct Effects {
 
 impl Effects {
     /// Err: one of the posts may not or cannot be sent, so nothing of the batch counts.
-    pub(super) fn check(written: Vec<Written>, binding: &Binding) -> Result<Self, RefusedPost> {
+    pub(super) fn check(
+        written: Vec<Written>,
+        binding: &Binding,
+        outbox: &Outbox,
+    ) -> Result<Self, RefusedPost> {
         let mut effects = Self::default();
         for write in written {
             match write {
@@ -32,7 +36,8 @@ impl Effects {
                     let headers = post.headers.iter().map(|header| (&*header.name, &*header.value));
                     let granted = |endpoint: &Endpoint| {
                         binding.spec.post.iter().any(|grant| grant.covers(endpoint))
-                            || binding.shared.ungranted.lets_pass(Granted::Post, &endpoint.destination())
+                            || (binding.shared.ungranted.lets_pass(Granted::Post, &endpoint.destination())
+                                && outbox.may_reach(endpoint))
                     };
                     let post = Post::check(&post.url, headers, &post.key, post.body, granted)?;
                     effects.posts.push(post);

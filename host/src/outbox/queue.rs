@@ -67,12 +67,6 @@ pub struct Numbered {
     writes: Vec<Write>,
 }
 
-impl Grants {
-    fn cover(&self, endpoint: &Endpoint) -> bool {
-        self.elsewhere || self.to.iter().any(|grant| grant.covers(endpoint))
-    }
-}
-
 impl Numbered {
     /// What commits them, together with whatever they belong to.
     pub fn take_writes(&mut self) -> Vec<Write> {
@@ -232,6 +226,12 @@ impl Inner {
         next
     }
 
+    fn may_send(&self, endpoint: &Endpoint) -> bool {
+        let grants = self.grants.load();
+        grants.to.iter().any(|grant| grant.covers(endpoint))
+            || (grants.elsewhere && self.outbox.may_reach(endpoint))
+    }
+
     /// Sends one post, or sets it aside, and removes it. None: stopped, it stays.
     async fn send(self: &Arc<Self>, waiter: Waiter) -> Option<()> {
         let number = waiter.number;
@@ -240,7 +240,7 @@ impl Inner {
             let letter = Letter { body: blob.into(), ..Letter::default() };
             return self.give_up(number, letter, "it cannot be read from the store".into()).await;
         };
-        let delivered = if self.grants.load().cover(&post.endpoint) {
+        let delivered = if self.may_send(&post.endpoint) {
             let sender = Sender {
                 outbox: &self.outbox,
                 name: &self.name,

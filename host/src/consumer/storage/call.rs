@@ -7,6 +7,7 @@ use super::super::placed::for_plugin;
 use super::{BATCH, Failed, Writer};
 use crate::message::{Message, Stored};
 use crate::metrics::{End, Limit};
+use crate::outbox::RefusedPost;
 use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
 use crate::plugin::{Binding, CallError};
 
@@ -19,7 +20,7 @@ impl Writer {
         while !left.is_empty() {
             tries += 1;
             match self.call(binding, &left) {
-                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
+                Ok(Ok(written)) => match self.check(binding, written) {
                     Ok(effects) => {
                         self.size = BATCH;
                         return Ok(Some(effects));
@@ -60,6 +61,10 @@ impl Writer {
             }
         }
         Ok(Some(Effects::default()))
+    }
+
+    fn check(&self, binding: &Binding, written: Vec<Written>) -> Result<Effects, RefusedPost> {
+        Effects::check(self.without_posts(written), binding, &self.consumers.outbox)
     }
 
     /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.

@@ -1,9 +1,11 @@
 //! The calls of each kind. Every one begins a call in the binding's transaction and ends it: an answer keeps
 //! its writes for the pass, a failure takes them back.
 
+use std::borrow::Cow;
+
 use super::super::contract::{
-    AnswerOut, CredentialIn, Decision, Failure, MessageIn, Permission, QueryError, QuestionIn, StoreFailure,
-    TransformOutcome, Verdict, Write,
+    AnswerOut, BadMessage, CredentialIn, Decision, Failure, MessageIn, Permission, QueryError, QuestionIn,
+    StoreFailure, TransformOutcome, Verdict, Write,
 };
 use super::output::{self, Output};
 use super::{CallError, Functions, Instance};
@@ -11,15 +13,6 @@ use crate::message::Message;
 use crate::metrics::Limit;
 
 const WRONG_KIND: CallError = CallError::Internal(String::new());
-
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Unavailable(text) => Self::Unavailable(text),
-            Failure::Internal(text) => Self::Internal(text),
-        }
-    }
-}
 
 impl Instance {
     /// `filter.check`.
@@ -82,14 +75,24 @@ impl Instance {
     pub fn store(&mut self, batch: &[MessageIn<'_>]) -> Result<Result<Vec<Write>, StoreFailure>, CallError> {
         let Functions::Storage { store, .. } = self.functions else { return Err(WRONG_KIND) };
         let (answer,) = self.call(Limit::StoreDeadline, |guest| store.call(guest, (batch,)))?;
-        self.sized(answer)
+        Ok(self.sized(answer)?.map_err(|failure| match failure {
+            StoreFailure::Unprocessable(bad) => {
+                StoreFailure::Unprocessable(BadMessage { reason: self.redacted(bad.reason), ..bad })
+            }
+            StoreFailure::Unavailable(text) => StoreFailure::Unavailable(self.redacted(text)),
+            StoreFailure::Internal(text) => StoreFailure::Internal(self.redacted(text)),
+        }))
     }
 
     /// `storage.query`.
     pub fn query(&mut self, question: QuestionIn<'_>) -> Result<Result<AnswerOut, QueryError>, CallError> {
         let Functions::Storage { query, .. } = self.functions else { return Err(WRONG_KIND) };
         let (answer,) = self.call(Limit::StoreDeadline, |store| query.call(store, (question,)))?;
-        self.sized(answer)
+        Ok(self.sized(answer)?.map_err(|error| match error {
+            QueryError::Unavailable(text) => QueryError::Unavailable(self.redacted(text)),
+            QueryError::Internal(text) => QueryError::Internal(self.redacted(text)),
+            other => other,
+        }))
     }
 
     fn begin(&mut self) {
@@ -99,7 +102,10 @@ impl Instance {
     fn end<T: Output>(&mut self, answer: Result<T, Failure>) -> Result<T, CallError> {
         self.sized(answer)?.map_err(|failure| {
             self.store.data_mut().transaction.discard_call();
-            failure.into()
+            match failure {
+                Failure::Unavailable(text) => CallError::Unavailable(self.redacted(text)),
+                Failure::Internal(text) => CallError::Internal(self.redacted(text)),
+            }
         })
     }
 
@@ -112,10 +118,21 @@ impl Instance {
         }
     }
 
+    /// What a plugin says of its failure goes to logs and dead letters.
+    fn redacted(&self, text: String) -> String {
+        match self.store.data().shared.secrets.redact(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(redacted) => redacted,
+        }
+    }
+
     /// A guest that returns what it may not is treated as one that trapped.
     fn spoilt(&mut self, error: CallError) -> CallError {
         self.store.data_mut().transaction.discard_call();
         self.dead = true;
-        error
+        match error {
+            CallError::Output(text) => CallError::Output(self.redacted(text)),
+            other => other,
+        }
     }
 }
