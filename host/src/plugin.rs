@@ -13,6 +13,7 @@ pub mod engine;
 mod error;
 pub mod folder;
 mod grants;
+pub mod health;
 pub mod guest;
 pub mod imports;
 mod info;
@@ -20,6 +21,7 @@ pub mod instance;
 pub mod kind;
 pub mod reload;
 pub mod space;
+mod spares;
 pub mod stock;
 
 pub use binding::Policy;

@@ -9,6 +9,8 @@ use super::Stop;
 use super::instances::Isolated;
 use crate::metrics::{End, Limit, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
+use crate::plugin::guest::StateAccess;
+use crate::plugin::space::Transaction;
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
 
@@ -19,13 +21,15 @@ pub struct Stage {
     instance: Option<Instance>,
     /// None: the instance serves everybody.
     isolated: Option<Box<Isolated>>,
+    /// What a pass has read and written in an instance that died without a successor.
+    stranded: Transaction,
     metrics: StageMetrics,
 }
 
 /// One place in the auth order.
 pub enum AuthStage {
     /// A plugin.
-    Live(Stage),
+    Live(Box<Stage>),
     /// A plugin was here and vanished: refuse.
     Closed,
 }
@@ -54,7 +58,7 @@ impl Stages {
         let mut kept: HashMap<*const Binding, Stage> = HashMap::new();
         let old = std::mem::take(self);
         let live = old.auth.into_iter().filter_map(|stage| match stage {
-            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Live(stage) => Some(*stage),
             AuthStage::Closed => None,
         });
         for stage in live.chain(old.filters).chain(old.transforms) {
@@ -64,7 +68,7 @@ impl Stages {
             kept.remove(&Arc::as_ptr(binding)).unwrap_or_else(|| Stage::new(binding, metrics))
         };
         let auth = chain.auth.iter().map(|slot| match slot {
-            AuthSlot::Live(binding) => AuthStage::Live(stage(binding)),
+            AuthSlot::Live(binding) => AuthStage::Live(Box::new(stage(binding))),
             AuthSlot::Closed { .. } => AuthStage::Closed,
         });
         self.auth = auth.collect();
@@ -85,23 +89,21 @@ impl Stages {
     /// The auth stage of this name.
     pub fn auth_of(&mut self, name: &str) -> Option<&mut Stage> {
         self.auth.iter_mut().find_map(|stage| match stage {
-            AuthStage::Live(stage) if &**stage.name() == name => Some(stage),
+            AuthStage::Live(stage) if &**stage.name() == name => Some(&mut **stage),
             _ => None,
         })
     }
 
-    /// A message that a missing filter or transform should have seen goes no further.
+    /// What becomes of a message that a missing filter or transform should have seen: its policy says it.
     pub fn check_complete(&self, topic: &str) -> Result<(), Stop> {
         let missing =
             self.closed.iter().find(|closed| closed.topics.iter().any(|pattern| pattern.matches(topic)));
-        missing.map_or(Ok(()), |closed| {
-            Err(Stop::Failed {
-                plugin: Arc::clone(&closed.name),
-                version: "".into(),
-                reason: "it was live and does not load".into(),
-                disconnect: false,
-            })
-        })
+        let Some(Closed { name, policy, .. }) = missing else { return Ok(()) };
+        let error = CallError::Skipped("it was live and does not load".into());
+        match policy {
+            Policy::Pass => Ok(()),
+            policy => Err(stop(Arc::clone(name), "".into(), &error, *policy)),
+        }
     }
 
     /// Filters whose topics match.
@@ -113,13 +115,15 @@ impl Stages {
     pub fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for stage in self.all() {
-            let Some(instance) = &mut stage.instance else { continue };
-            let guest = instance.guest();
-            if guest.transaction.touched()
-                && let crate::plugin::guest::StateAccess::Space(space) = &guest.shared.state
+            let transaction = match &mut stage.instance {
+                Some(instance) => &mut instance.guest().transaction,
+                None => &mut stage.stranded,
+            };
+            if transaction.touched()
+                && let StateAccess::Space(space) = &stage.binding.shared.state
             {
                 let space = Arc::clone(space);
-                effects.push(Effect { space, transaction: std::mem::take(&mut guest.transaction) });
+                effects.push(Effect { space, transaction: std::mem::take(transaction) });
             }
         }
         effects
@@ -128,15 +132,16 @@ impl Stages {
     /// Forgets what the pass has read and written.
     pub fn clear(&mut self) {
         for stage in self.all() {
-            if let Some(instance) = &mut stage.instance {
-                instance.guest().transaction.clear();
+            match &mut stage.instance {
+                Some(instance) => instance.guest().transaction.clear(),
+                None => stage.stranded.clear(),
             }
         }
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Stage> {
         let auth = self.auth.iter_mut().filter_map(|stage| match stage {
-            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Live(stage) => Some(&mut **stage),
             AuthStage::Closed => None,
         });
         auth.chain(&mut self.filters).chain(&mut self.transforms)
@@ -154,8 +159,13 @@ impl Stage {
     pub fn new(binding: &Arc<Binding>, metrics: &Metrics) -> Self {
         let metrics = metrics.stage(binding.kind().as_str(), binding.name(), &binding.shared.version);
         // A binding without a waiting instance makes one at its first message, and says what went wrong.
-        let isolated = Isolated::new(binding.spec.isolation);
-        Self { binding: Arc::clone(binding), instance: binding.instance().ok(), isolated, metrics }
+        Self {
+            binding: Arc::clone(binding),
+            instance: binding.spare().ok(),
+            isolated: Isolated::new(binding.spec.isolation),
+            stranded: Transaction::default(),
+            metrics,
+        }
     }
 
     /// Binding name.
@@ -163,7 +173,8 @@ impl Stage {
         self.binding.name()
     }
 
-    /// Calls the plugin; once more, on a fresh instance, after a failure that may be the instance's own.
+    /// Calls the plugin, unless its breaker is open; once more, on a fresh instance, after a failure that may be the
+    /// instance's own.
     /// `clock` is the end of the call before, and becomes the end of this one: one look at the time per call.
     /// `tenant`, for whom it is, is only asked where it makes a difference.
     pub fn call<'t, T: Counted>(
@@ -172,30 +183,46 @@ impl Stage {
         tenant: impl FnOnce() -> Option<&'t str>,
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        if let Some(isolated) = &mut self.isolated {
-            isolated.turn_to(tenant(), &mut self.instance, || self.binding.instance())?;
-        }
-        match self.call_once(clock, &mut call) {
+        let whom = self.isolated.is_some().then(tenant);
+        match self.call_once(clock, whom, &mut call) {
             Err(error) if error.worth_a_retry() => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
-                tracing::warn!(%plugin, %version, %error, "plugin call failed, tried once more");
-                self.call_once(clock, &mut call)
+                tracing::debug!(%plugin, %version, %error, "plugin call failed, tried once more");
+                self.call_once(clock, None, &mut call)
             }
             answer => answer,
         }
     }
 
+    /// `whom`: the instance must be one that may serve this tenant.
     fn call_once<T: Counted>(
         &mut self,
         clock: &Cell<Instant>,
+        whom: Option<Option<&str>>,
         call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let instance = match &mut self.instance {
-            Some(instance) => instance,
-            none => none.insert(self.binding.instance()?),
-        };
-        let answer = call(instance);
-        if instance.is_dead() {
+        let answer = self.binding.health.check().and_then(|()| {
+            if let (Some(tenant), Some(isolated)) = (whom, &mut self.isolated) {
+                isolated.turn_to(tenant, &mut self.instance, || self.binding.fresh())?;
+                if let Some(instance) = self.instance.as_mut().filter(|_| self.stranded.touched()) {
+                    instance.guest().transaction = std::mem::take(&mut self.stranded);
+                }
+            }
+            let instance = match &mut self.instance {
+                Some(instance) => instance,
+                none => {
+                    let fresh = none.insert(self.binding.spare()?);
+                    fresh.guest().transaction = std::mem::take(&mut self.stranded);
+                    fresh
+                }
+            };
+            call(instance)
+        });
+        match &answer {
+            Ok(_) => self.binding.health.answered(),
+            Err(error) => self.binding.failed(error),
+        }
+        if self.instance.as_ref().is_some_and(Instance::is_dead) {
             self.replace();
         }
         let end = answer.as_ref().map_or_else(End::from, Counted::end);
@@ -211,9 +238,12 @@ impl Stage {
         let Some(mut dead) = self.instance.take() else { return };
         let mut transaction = std::mem::take(&mut dead.guest().transaction);
         transaction.discard_call();
-        if let Ok(mut fresh) = self.binding.instance() {
-            fresh.guest().transaction = transaction;
-            self.instance = Some(fresh);
+        match self.binding.spare() {
+            Ok(mut fresh) => {
+                fresh.guest().transaction = transaction;
+                self.instance = Some(fresh);
+            }
+            Err(_) => self.stranded = transaction,
         }
     }
 
@@ -221,8 +251,7 @@ impl Stage {
     pub fn apply_policy(&self, error: CallError) -> Result<(), Stop> {
         match self.binding.policy {
             Policy::Pass => {
-                let (plugin, version) = (self.name(), &self.binding.shared.version);
-                tracing::warn!(%plugin, %version, %error, "plugin failed, message passed on (on-error = pass)");
+                self.binding.complain(&error, "message passed on (on-error = pass)");
                 Ok(())
             }
             policy => Err(self.failed(error, policy)),
@@ -232,17 +261,22 @@ impl Stage {
     /// The stop that a failure leads to.
     pub fn failed(&self, error: CallError, policy: Policy) -> Stop {
         let (plugin, version) = (Arc::clone(self.name()), Arc::clone(&self.binding.shared.version));
-        tracing::warn!(%plugin, %version, cause = error.cause(), %error, ?policy, "plugin failed");
-        match policy {
-            Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
-            Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
-            Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
-                plugin,
-                version,
-                reason: error.to_string(),
-                disconnect: policy == Policy::Disconnect,
-            },
-        }
+        self.binding.complain(&error, policy.as_str());
+        stop(plugin, version, &error, policy)
+    }
+}
+
+/// What a failure leads to, for a policy that lets nothing through.
+fn stop(plugin: Arc<str>, version: Arc<str>, error: &CallError, policy: Policy) -> Stop {
+    match policy {
+        Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
+        Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
+        Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
+            plugin,
+            version,
+            reason: error.to_string(),
+            disconnect: policy == Policy::Disconnect,
+        },
     }
 }
 

@@ -140,16 +140,6 @@ pub enum CallError {
     /// Ran over its deadline; the instance is gone.
     #[error("took longer than {0} ms")]
     Timeout(u128),
-    /// Trapped after more memory, or a larger table, had been refused; the instance is gone.
-    #[error("ran out of memory: asked for {asked}, limit {limit} (plugin.{key})")]
-    Memory {
-        /// Bytes of memory or elements of tables in all.
-        asked: usize,
-        /// So many are accepted.
-        limit: usize,
-        /// The limit's name.
-        key: &'static str,
-    },
     /// Returned more or other than it may; counts as a trap.
     #[error("returned what it may not: {0}")]
     Output(String),
@@ -159,9 +149,15 @@ pub enum CallError {
     /// `err(internal)`.
     #[error("internal: {0}")]
     Internal(String),
-    /// No instance could be made.
-    #[error("cannot be instantiated: {0}")]
-    Instantiate(Arc<str>),
+    /// More memory, or a larger table, than it may have; the instance is gone.
+    #[error("ran out of memory: {0}")]
+    Memory(Arc<str>),
+    /// The engine failed, not the plugin.
+    #[error("the engine failed: {0}")]
+    Engine(Arc<str>),
+    /// It was not called, since it failed too often.
+    #[error("{0}")]
+    Skipped(String),
 }
 
 impl CallError {
@@ -170,16 +166,17 @@ impl CallError {
         match self {
             Self::Trap(_) => "trap",
             Self::Timeout(_) => "timeout",
-            Self::Memory { .. } => "memory",
             Self::Output(_) => "output",
             Self::Unavailable(_) | Self::Internal(_) => "error",
-            Self::Instantiate(_) => "instantiate",
+            Self::Memory(_) => "memory",
+            Self::Engine(_) => "engine",
+            Self::Skipped(_) => "skipped",
         }
     }
 
     /// Whether a fresh instance may do better with the same message.
     pub fn worth_a_retry(&self) -> bool {
-        matches!(self, Self::Trap(_) | Self::Memory { .. } | Self::Output(_) | Self::Unavailable(_))
+        matches!(self, Self::Trap(_) | Self::Memory(_) | Self::Output(_) | Self::Unavailable(_))
     }
 }
 
@@ -187,9 +184,11 @@ impl From<&CallError> for End {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Timeout(_) => Self::Timeout,
-            CallError::Memory { .. } => Self::Memory,
             CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
-            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
+            CallError::Trap(_) | CallError::Output(_) => Self::Trap,
+            CallError::Memory(_) => Self::Memory,
+            CallError::Engine(_) => Self::Engine,
+            CallError::Skipped(_) => Self::Skipped,
         }
     }
 }

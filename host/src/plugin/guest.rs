@@ -120,6 +120,13 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Handles of `wasi:io`.
+    pub(super) fn handles(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }

@@ -1,14 +1,15 @@
 //! One live instance of a binding: a store of its own, typed functions, a deadline for every call.
 
 mod calls;
+mod failure;
 mod output;
 
 use std::time::{Duration, Instant};
 
+use wasmtime::Store;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc,
 };
-use wasmtime::{Store, Trap};
 
 use super::component::Loaded;
 use super::contract::{
@@ -18,9 +19,7 @@ use super::contract::{
 use super::guest::{Guest, Shared};
 use super::{CallError, Engine, Kind, LoadError};
 use crate::metrics::Limit;
-
-/// In wasmtime's words: what is copied from the guest is over its limit.
-const FUEL_IS_OUT: &str = "fuel allocated for hostcalls has been exhausted";
+use failure::call_error;
 
 /// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
 pub struct Instance {
@@ -124,7 +123,7 @@ impl Instance {
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
         if self.dead {
-            return Err(CallError::Instantiate("the instance has trapped".into()));
+            return Err(CallError::Engine("the instance has trapped".into()));
         }
         let guest = self.store.data_mut();
         guest.console.clear();
@@ -144,36 +143,6 @@ fn deadline(store: &Store<Guest>, limit: Limit) -> Duration {
         Limit::StoreDeadline => limits.store_deadline,
         _ => limits.deadline,
     }
-}
-
-/// What a guest's end means, with its own panic text where it wrote one.
-fn call_error(store: &Store<Guest>, error: &wasmtime::Error, limit: Limit) -> CallError {
-    let guest = store.data();
-    let Shared { used, limits, secrets, .. } = &guest.shared;
-    let trap = error.downcast_ref::<Trap>();
-    if matches!(trap, Some(Trap::Interrupt)) {
-        used.hit(limit);
-        return CallError::Timeout(deadline(store, limit).as_millis());
-    }
-    if let Some(refused) = guest.limiter.refused() {
-        return refused;
-    }
-    let root = error.root_cause().to_string();
-    let root = if matches!(trap, Some(Trap::StackOverflow)) {
-        used.hit(Limit::StackBytes);
-        format!("{root}: more than {} bytes (plugin.stack_bytes)", limits.stack_bytes)
-    } else if root.contains(FUEL_IS_OUT) {
-        used.hit(Limit::HostcallBytes);
-        format!(
-            "copied more than {} bytes to the host at once (plugin.hostcall_bytes)",
-            limits.hostcall_bytes
-        )
-    } else {
-        root
-    };
-    let said = guest.console.take_tail();
-    let text = if said.is_empty() { root } else { format!("{root}: {said}") };
-    CallError::Trap(secrets.redact(&text).into())
 }
 
 fn functions(

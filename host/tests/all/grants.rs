@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Reach, Setup, eventually};
+use crate::harness::{Reach, Setup, eventually, wasm};
 use crate::outbox::receiver::Receiver;
 use crate::outbox::{quick, until_metric};
 
@@ -41,6 +41,14 @@ async fn an_import_is_refused_granted_or_counted() {
         "plugin-failed",
         "there is no such function"
     );
+
+    // Sockets bring resources and functions that wait: they are there in name only.
+    let sockets = router.folders.plugins().join("caller.toml");
+    std::fs::write(sockets, "plugin = \"wrong-import\"\ntopics = [\"call\"]\ncount-only = true\n").unwrap();
+    router.folders.replace("wrong-import.wasm", &wasm("wrong-import"));
+    router.until_plugin("caller", |plugin| plugin["state"] == "active").await;
+    let call = json!({"action": "publish", "topic": "call", "text": "127.0.0.1:1"});
+    assert_eq!(client.ask(call).await["outcome"], "plugin-failed");
     router.stop().await;
 }
 

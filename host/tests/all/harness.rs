@@ -296,6 +296,17 @@ impl Reach {
         self.until_plugin(name, |plugin| plugin["state"] == "active" && plugin["version"] == *version).await;
     }
 
+    /// Calls of a binding that ended so.
+    pub async fn calls(&self, plugin: &str, end: &str) -> u64 {
+        let text = self.admin("GET", "/metrics", "").await.text;
+        let (plugin, end) = (format!("plugin=\"{plugin}\""), format!("end=\"{end}\""));
+        let is_it =
+            |line: &&str| line.contains("plugin_calls") && line.contains(&plugin) && line.contains(&end);
+        text.lines().find(is_it).map_or(0, |line| {
+            line.rsplit_once(' ').and_then(|(_, count)| count.parse().ok()).expect("a count")
+        })
+    }
+
     /// The sum of all samples of a counter.
     pub async fn metric(&self, name: &str) -> f64 {
         self.sample(name, &[]).await

@@ -26,6 +26,7 @@ mod outbox;
 mod permissions;
 mod places;
 mod plugin_limits;
+mod policies;
 mod presence;
 mod rebuild;
 mod request;

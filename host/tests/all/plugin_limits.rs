@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Router, Setup};
+use crate::harness::{Client, Router, Setup, eventually};
 
 /// A guest under one limit, as the binding of this name and for the topic of this name.
 fn limited(name: &str, limit: &str) -> String {
@@ -20,16 +20,16 @@ async fn used(router: &Router, plugin: &str, limit: &str) -> f64 {
     router.sample("weir_plugin_limit_used", &[("plugin", plugin), ("limit", limit)]).await
 }
 
-/// The reason of the newest dead letter.
-async fn letter(router: &Router) -> String {
-    let letters = router.admin("GET", "/v1/dead", "").await.json;
-    letters["dead"][0]["reason"].as_str().unwrap_or_default().to_owned()
-}
-
+/// The message becomes a dead letter, for this reason.
 async fn refused(router: &Router, client: &mut Client, topic: &str, data: Value, said: &str) {
     let answer = client.publish(topic, data).await;
     assert_eq!(answer["outcome"], "dead-lettered", "{topic}: {answer}");
-    let reason = letter(router).await;
+    let newest = async || {
+        let letters = router.admin("GET", "/v1/dead", "").await.json;
+        letters["dead"].as_array()?.iter().find(|letter| letter["topic"] == topic).cloned()
+    };
+    let letter = eventually("the dead letter", newest).await;
+    let reason = letter["reason"].as_str().unwrap();
     assert!(reason.contains(said), "{topic}: {said:?} in {reason:?}");
 }
 
@@ -37,7 +37,7 @@ async fn refused(router: &Router, client: &mut Client, topic: &str, data: Value,
 async fn a_call_over_a_limit_fails_in_its_name_and_is_counted() {
     let cases = [
         ("memory", "memory_bytes = '8MiB'", "allocate", "limit 8388608 (plugin.memory_bytes)", 2.0),
-        ("stack", "stack_bytes = '128KiB'", "recurse", "more than 131072 bytes (plugin.stack_bytes)", 2.0),
+        ("stack", "stack_bytes = '32KiB'", "recurse", "more than 32768 bytes (plugin.stack_bytes)", 2.0),
         ("hostcall", "hostcall_bytes = '1MiB'", "flood", "more than 1048576 bytes to the host", 2.0),
         ("output", "output_bytes = '1MiB'", "flood", "6291456 bytes: at most 1048576 are accepted", 2.0),
         ("time", "deadline = '30ms'", "loop", "took longer than 30 ms", 1.0),
@@ -48,7 +48,9 @@ async fn a_call_over_a_limit_fails_in_its_name_and_is_counted() {
     let mut client = router.client("writer").await;
     for ((name, _, what, said, times), key) in cases.into_iter().zip(keys) {
         refused(&router, &mut client, name, json!(what), said).await;
-        assert_eq!(hits(&router, name, key).await, times, "{name}");
+        // An allocator may ask again, for less.
+        let hits_of_it = hits(&router, name, key).await;
+        assert!(hits_of_it == times || (name == "memory" && hits_of_it > times), "{name}: {hits_of_it}");
         assert_eq!(client.publish(name, json!("fine")).await["outcome"], "accepted", "after {what}");
         for other in keys.into_iter().filter(|other| *other != key && *other != "deadline") {
             assert_eq!(hits(&router, name, other).await, 0.0, "{name} {other}");
@@ -182,10 +184,7 @@ async fn no_limit_of_a_binding_goes_over_the_operators_ceiling() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_waits_inside_the_host_is_stopped_as_one_that_loops() {
-    let waits = "on-error = \"dead-letter\"\n[limits]\ndeadline = '50ms'\n";
-    let router = Setup::open().guest("waits").binding("waits", waits).start().await;
-    let mut client = router.client("writer").await;
-    for (way, ends) in [
+    let ways = [
         ("sleep", "plugins cannot wait"),
         ("clock", "plugins cannot wait"),
         ("poll", "plugins cannot wait"),
@@ -201,10 +200,15 @@ async fn a_guest_that_waits_inside_the_host_is_stopped_as_one_that_loops() {
         ("blocking flush", "took longer"),
         ("blocking zeroes", "took longer"),
         ("blocking splice", "took longer"),
-        ("yield", "took longer"),
-    ] {
-        refused(&router, &mut client, "t", json!(way), ends).await;
-        assert_eq!(client.publish("t", json!("fine")).await["outcome"], "accepted", "after {way}");
+    ];
+    // Each in a binding of its own: the second missed deadline within a while would open a breaker.
+    let name = |way: &str| way.replace(' ', "-");
+    let bindings: String = ways.iter().map(|(way, _)| limited(&name(way), "deadline = '50ms'")).collect();
+    let router = Setup::open().guest("waits").binding("waits", &bindings).start().await;
+    let mut client = router.client("writer").await;
+    for (way, ends) in ways {
+        refused(&router, &mut client, &name(way), json!(way), ends).await;
+        assert_eq!(client.publish(&name(way), json!("fine")).await["outcome"], "accepted", "after {way}");
     }
     router.stop().await;
 }

@@ -1,13 +1,13 @@
 //! Memory and tables of a guest's store: granted up to their limits, the use noted, refusals remembered for the
 //! error of the call that fails of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
 use crate::config::PluginLimits;
 use crate::metrics::{Limit, PluginUse};
-use crate::plugin::CallError;
 
 /// Core instances of a component: its own, WASI's adapter, shims.
 const INSTANCES: usize = 64;
@@ -21,7 +21,23 @@ pub struct Limiter {
     memory: Meter,
     table: Meter,
     used: Arc<PluginUse>,
-    refused: Option<CallError>,
+    refused: Option<Refused>,
+}
+
+/// What a guest did not get.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// Bytes of memory, or elements of tables, in all.
+    asked: usize,
+    most: usize,
+    limit: Limit,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, most, limit } = self;
+        write!(out, "asked for {asked}, limit {most} (plugin.{})", limit.as_str())
+    }
 }
 
 struct Meter {
@@ -48,8 +64,8 @@ impl Limiter {
     }
 
     /// What was refused since the call began.
-    pub fn refused(&self) -> Option<CallError> {
-        self.refused.clone()
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 }
 
@@ -68,7 +84,7 @@ impl Meter {
 fn grow(
     meter: &mut Meter,
     used: &PluginUse,
-    refused: &mut Option<CallError>,
+    refused: &mut Option<Refused>,
     current: usize,
     desired: usize,
     maximum: Option<usize>,
@@ -84,7 +100,7 @@ fn grow(
         }
         Err(asked) => {
             used.hit(meter.limit);
-            *refused = Some(CallError::Memory { asked, limit: meter.most, key: meter.limit.as_str() });
+            *refused = Some(Refused { asked, most: meter.most, limit: meter.limit });
             false
         }
     }

@@ -38,12 +38,23 @@ struct Window {
 
 impl LogGate {
     /// A gate for one binding.
-    pub fn new(per_second: u32, secrets: Arc<Secrets>, used: Arc<PluginUse>) -> Self {
-        Self { per_second, secrets, window: Mutex::default(), dropped: AtomicU64::new(0), used }
+    pub fn new(per_second: u32, secrets: Arc<Secrets>) -> Self {
+        Self {
+            per_second,
+            secrets,
+            window: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            used: Arc::default(),
+        }
+    }
+
+    /// Its use is noted there.
+    pub fn noted(self, used: &Arc<PluginUse>) -> Self {
+        Self { used: Arc::clone(used), ..self }
     }
 
     /// Some(dropped since the last line that passed): write it. None: do not.
-    fn pass(&self, text: &str) -> Option<u64> {
+    pub fn pass(&self, text: &str) -> Option<u64> {
         let second = now_us() / 1_000_000;
         let mut window = self.window.lock();
         if window.second != second {
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_chatty_plugin_is_cut_off_and_counted() {
-        let gate = LogGate::new(2, Arc::default(), Arc::default());
+        let gate = LogGate::new(2, Arc::default());
         let passed = (0..5).filter(|n| gate.pass(&format!("line {n}")).is_some()).count();
         assert!((2..=4).contains(&passed), "two a second, even when the second changes in between");
         assert_eq!(gate.dropped.load(Ordering::Relaxed), 5 - passed as u64);

@@ -60,7 +60,7 @@ fn rehearse(engine: &Engine, config: &Config, wanted: Wanted) -> Result<(), Load
         state: StateAccess::Space(Arc::new(space)),
         realms: spec.accounts.clone().into(),
         accounts: None,
-        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets), Arc::clone(&used))),
+        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
         limits,
         secrets,
         ungranted: Arc::new(Ungranted::new(&spec, Arc::clone(&used))),

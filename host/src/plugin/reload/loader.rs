@@ -5,16 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
 use super::super::binding::{Mode, Policy, Secrets, Spec};
+use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component::{self, Loaded};
 use super::super::folder::{File, Folder};
 use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
+use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
+use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Chain, Engine, Grants, Instance, Kind, LoadError, PluginInfo, Problem};
 use super::ledger::Ledger;
 use super::wanted::{Wanted, check_isolation, check_size, limits, wanted};
@@ -34,6 +37,8 @@ pub struct Loader {
     ledger: Ledger,
     /// Versions that the last swap took out: their counters go with the next one.
     retired: Vec<(String, Arc<str>)>,
+    /// Where bindings order instances.
+    orders: Orders,
     run: u64,
 }
 
@@ -60,7 +65,8 @@ impl Loader {
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, run: now_us() })
+        let orders = Orders::start()?;
+        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, orders, run: now_us() })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -269,7 +275,7 @@ impl Loader {
             state,
             realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets), Arc::clone(&used))),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
             limits,
             secrets,
             used,
@@ -282,7 +288,11 @@ impl Loader {
             loaded_us: now_us(),
             engine,
             context: self.context(stem, &spec.name, &loaded.digest, false),
+            health: Health::new(spec.budget),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            orders: self.orders.clone(),
             ready: Mutex::default(),
+            arrived: Condvar::new(),
             loaded,
             shared,
         };
@@ -300,8 +310,8 @@ impl Loader {
         instance.self_test(&binding.loaded)?;
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
-            Kind::Auth => self.options.shards + 1,
-            Kind::Filter | Kind::Transform => self.options.shards,
+            Kind::Auth => self.options.shards + 1 + SPARES,
+            Kind::Filter | Kind::Transform => self.options.shards + SPARES,
             // One that stores and one that answers queries.
             Kind::Storage => 2,
         };
