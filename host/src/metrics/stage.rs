@@ -70,6 +70,11 @@ const ENDS: [(End, &str); 16] = [
 ];
 
 impl End {
+    /// The word in metrics; a closed set.
+    pub fn as_str(self) -> &'static str {
+        ENDS.get(self as usize).map_or("", |(_, word)| word)
+    }
+
     /// Whether the plugin failed, as opposed to having said something.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Trap | Self::Timeout | Self::Error | Self::Memory | Self::Engine | Self::Skipped)

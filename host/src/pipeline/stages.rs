@@ -94,16 +94,18 @@ impl Stages {
         })
     }
 
-    /// What becomes of a message that a missing filter or transform should have seen: its policy says it.
-    pub fn check_complete(&self, topic: &str) -> Result<(), Stop> {
-        let missing =
-            self.closed.iter().find(|closed| closed.topics.iter().any(|pattern| pattern.matches(topic)));
-        let Some(Closed { name, policy, .. }) = missing else { return Ok(()) };
-        let error = CallError::Skipped("it was live and does not load".into());
-        match policy {
-            Policy::Pass => Ok(()),
-            policy => Err(stop(Arc::clone(name), "".into(), &error, *policy)),
+    /// What becomes of a message that missing filters or transforms should have seen: their policies say it, each of
+    /// them, as far as the message comes. `missing` is told of each.
+    pub fn check_complete(&self, topic: &str, missing: impl Fn(&Closed, &CallError)) -> Result<(), Stop> {
+        let meets = |closed: &&Closed| closed.topics.iter().any(|pattern| pattern.matches(topic));
+        for closed in self.closed.iter().filter(meets) {
+            let error = CallError::Skipped("it was live and does not load".into());
+            missing(closed, &error);
+            if closed.policy != Policy::Pass {
+                return Err(stop(Arc::clone(&closed.name), "".into(), &error, closed.policy));
+            }
         }
+        Ok(())
     }
 
     /// Filters whose topics match.

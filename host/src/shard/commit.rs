@@ -28,12 +28,14 @@ impl Shard {
         authority: (u64, u64),
     ) {
         let began = Instant::now();
+        let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
         let pass = Pass {
             session,
             authority,
             most_messages: self.context.pass_messages,
             deadline: began + self.context.pass_deadline,
             clock: Cell::new(began),
+            recorder: recorder.as_deref(),
         };
         let sequencer = Arc::clone(&self.context.sequencer);
         let mut reply = Some(reply);
@@ -43,10 +45,17 @@ impl Shard {
             match self.attempt(&pass, &message, level, alone.is_some(), &mut reply) {
                 Ok(None) => return,
                 Ok(Some(outcome)) => return answer(reply, outcome),
-                Err(Conflict) => self.stages.clear(),
+                Err(Conflict) => self.run_again(&pass),
             }
         }
         answer(reply, Outcome::TimedOut);
+    }
+
+    fn run_again(&mut self, pass: &Pass<'_>) {
+        self.stages.clear();
+        if let Some(recorder) = pass.recorder {
+            recorder.run_again();
+        }
     }
 
     /// Runs the pass once. Ok(None): the reply has been handed on and will be answered.

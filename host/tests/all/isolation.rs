@@ -140,6 +140,7 @@ fn an_instance_of_a_tenant_has_seen_no_message_of_another() {
             most_messages: 10,
             deadline: now + Duration::from_secs(60),
             clock: Cell::new(now),
+            recorder: None,
         };
         match process(&mut stages, &pass, message(tenant)) {
             Err(Stop::Filtered(reason)) => reason,
