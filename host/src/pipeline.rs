@@ -4,12 +4,14 @@
 //! visible to anybody until the caller commits what it returns.
 
 pub mod explain;
+mod instances;
 mod stages;
 mod stop;
 pub mod trace;
 mod transform;
 
 pub use explain::Recorder;
+pub use instances::TENANTS;
 pub use stages::{AuthStage, Stage, Stages};
 pub use stop::{By, Stop};
 
@@ -75,8 +77,10 @@ pub fn ask(
 ) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
-    let answer =
-        stage.call(clock, |instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    let tenant = || Some(&*principal.tenant);
+    let answer = stage.call(clock, tenant, |instance| {
+        instance.authorize(&principal.packed, &principal.claims, action, topic)
+    });
     heard(stage, &answer);
     match answer {
         Ok(Permission::Allow) => Ok(true),

@@ -48,6 +48,8 @@ impl PluginView for OnePlugin {
             topics: vec!["#".into()],
             state: PluginState::Active,
             reason: None,
+            notes: Vec::new(),
+            grants: crate::plugin::Grants::default(),
             loaded_us: None,
             calls: 3,
             failures: 0,
