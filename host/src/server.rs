@@ -189,6 +189,7 @@ impl Parts {
         };
         let plugins = Arc::new(Plugins::start(PluginsOptions {
             folder: config.plugins.clone(),
+            versions: config.data.join("versions"),
             cache: Some(compiled_folder(config)?),
             limits: config.plugin.clone(),
             ceiling: config.plugin_ceiling.clone(),

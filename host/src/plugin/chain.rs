@@ -8,6 +8,7 @@ use weir_contract::topic::Pattern;
 use super::binding::{Policy, Spec};
 use super::component::Loaded;
 use super::guest::{Shared, StateAccess};
+use super::report::Report;
 use super::{CallError, Engine, Instance, Kind, LoadError};
 use crate::store::StorageSpace;
 
@@ -28,6 +29,8 @@ pub struct Binding {
     pub(super) engine: Engine,
     /// Packed fields 0x20-0x25, for `init`.
     pub(super) context: Vec<u8>,
+    /// How a shard says that it fails too often.
+    pub report: Arc<Report>,
     /// Instances made off the message path, for the shards to take.
     pub(super) ready: Mutex<Vec<Instance>>,
 }
@@ -75,6 +78,7 @@ impl Binding {
             loaded_us: self.loaded_us,
             engine: self.engine.clone(),
             context: self.context.clone(),
+            report: Arc::clone(&self.report),
             ready: Mutex::new(ready),
         })
     }

@@ -86,6 +86,18 @@ pub enum LoadError {
     /// `selftest` said no.
     #[error("self-test failed: {0}")]
     SelfTest(String),
+    /// A sample message of the binding.
+    #[error("sample message {number} (topic {topic:?}): expected {expected}, got {came}")]
+    Sample {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// Its topic.
+        topic: String,
+        /// What the file expects.
+        expected: &'static str,
+        /// What the plugin made of it.
+        came: String,
+    },
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
@@ -115,6 +127,7 @@ impl LoadError {
             Self::Types(_) => "instantiate",
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
+            Self::Sample { .. } => "sample",
             Self::Binding(_) | Self::Secret(_) => "binding",
             Self::State(_) => "state",
         }

@@ -37,4 +37,5 @@ mod swap;
 mod tidy;
 mod timeseries;
 mod transactions;
+mod versions;
 mod webhooks;

@@ -8,6 +8,7 @@ use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem, component::Loaded};
+use super::samples;
 use super::wanted::{Wanted, limits, wanted};
 use crate::config::Config;
 
@@ -59,7 +60,9 @@ fn rehearse(engine: &Engine, config: &Config, wanted: Wanted) -> Result<(), Load
         secrets,
     };
     let _clock = engine.running();
-    Instance::new(engine, &loaded, shared, &filled, &[1])?.self_test(&loaded)
+    let mut instance = Instance::new(engine, &loaded, shared, &filled, &[1])?;
+    instance.self_test(&loaded)?;
+    samples::run(&mut instance, &spec, loaded.kind)
 }
 
 fn problem(config: &Config, file: &str, error: LoadError) -> Problem {
