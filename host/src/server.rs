@@ -231,6 +231,7 @@ impl Parts {
         let context = ShardContext {
             chain: Arc::clone(chain),
             engine: plugins.engine().clone(),
+            fence: Arc::clone(plugins.fence()),
             sequencer: Arc::clone(&sequencer),
             router: Arc::clone(&router),
             consumers: Arc::clone(&consumers),

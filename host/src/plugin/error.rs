@@ -98,6 +98,9 @@ pub enum LoadError {
         /// What the plugin made of it.
         came: String,
     },
+    /// The state that is there is of another schema, and cannot be made this version's.
+    #[error("{0}")]
+    Migration(String),
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
@@ -130,6 +133,7 @@ impl LoadError {
             Self::Sample { .. } => "sample",
             Self::Binding(_) | Self::Secret(_) => "binding",
             Self::State(_) => "state",
+            Self::Migration(_) => "migration",
         }
     }
 }

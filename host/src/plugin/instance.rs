@@ -20,6 +20,7 @@ use super::{CallError, Engine, Kind, LoadError};
 /// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
 pub struct Instance {
     store: Store<Guest>,
+    instance: WasmInstance,
     functions: Functions,
     dead: bool,
 }
@@ -64,7 +65,7 @@ impl Instance {
         let functions = functions(&mut store, &instance, loaded)?;
         let init: TypedFunc<_, (Result<(), ConfigError>,)> =
             typed::<(&str, &[u8]), _>(&mut store, &instance, &loaded.exports.init)?;
-        let mut made = Self { store, functions, dead: false };
+        let mut made = Self { store, instance, functions, dead: false };
         let answer =
             made.call(deadline, |store| init.call(store, (config, context))).map_err(LoadError::Init)?;
         made.store.data_mut().transaction.clear();
@@ -84,17 +85,46 @@ impl Instance {
     pub fn self_test(&mut self, loaded: &Loaded) -> Result<(), LoadError> {
         let Some(index) = &loaded.exports.selftest else { return Ok(()) };
         let deadline = self.store.data().shared.limits.init_deadline;
-        let instance = loaded
-            .pre
-            .instantiate(&mut self.store)
-            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &instance, index)?;
+        let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &self.instance, index)?;
         self.store.data_mut().may_write = false;
         match self.call(deadline, |store| run.call(store, ())).map_err(LoadError::Init)?.0 {
             Ok(()) => Ok(()),
             Err(reason) => {
                 let reason = self.store.data().shared.secrets.redact(&reason).into_owned();
                 Err(LoadError::SelfTest(reason))
+            }
+        }
+    }
+
+    /// The number of what the component keeps in `state`, asked before `init`; 0 if it says none.
+    pub fn schema(engine: &Engine, loaded: &Loaded, shared: Shared) -> Result<u32, LoadError> {
+        let Some((schema, _)) = &loaded.exports.migration else { return Ok(0) };
+        let deadline = shared.limits.init_deadline;
+        let mut store = Guest::store(engine, shared);
+        store.set_epoch_deadline(Engine::ticks(deadline));
+        let failed = |store: &Store<Guest>, error| LoadError::Init(call_error(store, &error, deadline));
+        let instance = loaded.pre.instantiate(&mut store).map_err(|error| failed(&store, error))?;
+        let schema: TypedFunc<(), (u32,)> = typed(&mut store, &instance, schema)?;
+        let (number,) = schema.call(&mut store, ()).map_err(|error| failed(&store, error))?;
+        Ok(number)
+    }
+
+    /// Runs `migration.migrate`, on a trial instance whose state is a copy that nobody else touches.
+    pub fn migrate(&mut self, loaded: &Loaded, stored: u32, deadline: Duration) -> Result<(), String> {
+        let Some((_, migrate)) = &loaded.exports.migration else {
+            return Err("it has no `migration`".into());
+        };
+        let run: TypedFunc<(u32,), (Result<(), Failure>,)> =
+            typed(&mut self.store, &self.instance, migrate).map_err(|error| error.to_string())?;
+        let guest = self.store.data_mut();
+        (guest.may_write, guest.direct) = (true, true);
+        let answer = self.call(deadline, |store| run.call(store, (stored,)));
+        self.store.data_mut().direct = false;
+        match answer.map_err(|error| error.to_string())?.0 {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                let failure = super::CallError::from(failure).to_string();
+                Err(self.store.data().shared.secrets.redact(&failure).into_owned())
             }
         }
     }

@@ -7,7 +7,9 @@ mod deeds;
 mod ledger;
 mod load;
 mod loader;
+mod migrate;
 mod samples;
+mod schema;
 mod settling;
 mod status;
 mod versions;
@@ -28,7 +30,7 @@ use notify::{RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Chain, Deed, Engine, Kind, LoadError, PluginInfo, PluginView, Refused};
+use super::{Chain, Deed, Engine, Fence, Kind, LoadError, PluginInfo, PluginView, Refused};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
 use crate::metrics::Metrics;
@@ -71,6 +73,7 @@ pub struct Plugins {
     wake: SyncSender<Wake>,
     metrics: Arc<Metrics>,
     engine: Engine,
+    fence: Arc<Fence>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,7 +102,8 @@ impl Plugins {
         let waker = wake.clone();
         // A full queue loses nothing: the rescan looks at the reports as well.
         let report = Arc::new(move || drop(waker.try_send(Wake::OverBudget)));
-        let mut loader = Loader::new(options, engine.clone(), report)?;
+        let fence = Arc::<Fence>::default();
+        let mut loader = Loader::new(options, engine.clone(), Arc::clone(&fence), report)?;
         loader.reload(&chain, &status, |_| true)?;
         changed.send_replace(chain.load().generation);
         let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
@@ -110,7 +114,7 @@ impl Plugins {
                 drop(watcher);
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
-        Ok(Self { chain, changes, status, wake, metrics, engine, thread: Mutex::new(Some(thread)) })
+        Ok(Self { chain, changes, status, wake, metrics, engine, fence, thread: Mutex::new(Some(thread)) })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -121,6 +125,11 @@ impl Plugins {
     /// The generation, whenever it changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
+    }
+
+    /// Where a pass waits whose state is being migrated.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
     }
 
     /// The engine.

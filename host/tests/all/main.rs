@@ -19,6 +19,7 @@ mod keys;
 mod levels;
 mod limits;
 mod logs;
+mod migration;
 mod misbehaviour;
 mod outbox;
 mod permissions;

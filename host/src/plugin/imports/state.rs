@@ -6,7 +6,7 @@ use wasmtime::component::Linker;
 use super::interface;
 use crate::plugin::contract::{Pair, StateError};
 use crate::plugin::guest::{Guest, StateAccess};
-use crate::plugin::space::{StateFault, Value};
+use crate::plugin::space::{Space, StateFault, Transaction, Value};
 use crate::store::StoreError;
 
 impl From<StateFault> for StateError {
@@ -60,6 +60,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) => {
                 let value = self.transaction.get(space, key)?;
+                settle(self.direct, &mut self.transaction, space);
                 Ok(value.map(|value| value.bytes.to_vec()))
             }
             StateAccess::Storage(space) => Ok(space.get(key)?.map(|pair| pair.value)),
@@ -68,7 +69,11 @@ impl Guest {
 
     fn set(&mut self, key: Vec<u8>, value: Option<Value>) -> Result<(), StateError> {
         match &self.shared.state {
-            StateAccess::Space(space) if self.may_write => Ok(self.transaction.set(space, key, value)?),
+            StateAccess::Space(space) if self.may_write => {
+                self.transaction.set(space, key, value)?;
+                settle(self.direct, &mut self.transaction, space);
+                Ok(())
+            }
             _ => Err(StateError::ReadOnly),
         }
     }
@@ -76,7 +81,9 @@ impl Guest {
     fn increment(&mut self, key: Vec<u8>, delta: i64) -> Result<i64, StateError> {
         match &self.shared.state {
             StateAccess::Space(space) if self.may_write => {
-                Ok(self.transaction.increment(space, key, delta)?)
+                let now = self.transaction.increment(space, key, delta)?;
+                settle(self.direct, &mut self.transaction, space);
+                Ok(now)
             }
             _ => Err(StateError::ReadOnly),
         }
@@ -87,6 +94,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) => {
                 let found = self.transaction.scan(space, start, end, reverse, limit);
+                settle(self.direct, &mut self.transaction, space);
                 let pair = |(key, value): (Vec<u8>, Value)| Pair {
                     key,
                     value: value.bytes.to_vec(),
@@ -102,5 +110,13 @@ impl Guest {
                     .collect())
             }
         }
+    }
+}
+
+/// Nothing is put off, nor remembered, where nobody else reads or writes.
+fn settle(direct: bool, transaction: &mut Transaction, space: &Space) {
+    if direct {
+        let changes = std::mem::take(transaction).into_changes(true);
+        space.lock().apply(changes);
     }
 }

@@ -1,8 +1,13 @@
 //! What one binding of the folder leads to: nothing new, a version that goes live, or one that does not.
 
+use std::sync::Arc;
+
 use super::super::binding::{Secrets, Spec};
+use super::super::guest::StateAccess;
 use super::super::{LoadError, component};
+use super::load::Draft;
 use super::loader::{Failed, Live, Loader};
+use super::migrate::Migrating;
 use super::versions::{Event, HistoryLine, Pair};
 use super::wanted::Wanted;
 use crate::message::now_us;
@@ -57,9 +62,14 @@ impl Loader {
         if self.failed.get(name).is_some_and(known_bad) {
             return;
         }
-        match self.load_live(&wanted, secrets) {
-            Ok(live) => {
-                self.put_live(name, live);
+        match self.draft(&wanted, secrets, is_kept) {
+            Ok(Draft { plan: Some(plan), binding, entry, leaves }) => {
+                let draft = Draft { binding, entry, leaves, plan: None };
+                let name = name.to_owned();
+                self.migrating.push(Migrating { name, wanted, digest, secrets: tried_with, draft, plan });
+            }
+            Ok(draft) => {
+                self.put_live(name, draft.live(wanted.stem.clone(), digest));
                 if !is_kept {
                     self.note_live(name, &wanted, digest);
                 }
@@ -74,24 +84,36 @@ impl Loader {
     }
 
     /// Takes a version through every step but the swap.
-    pub(super) fn load_live(&mut self, wanted: &Wanted, secrets: Secrets) -> Result<Live, LoadError> {
+    pub(super) fn draft(
+        &mut self,
+        wanted: &Wanted,
+        secrets: Secrets,
+        is_kept: bool,
+    ) -> Result<Draft, LoadError> {
         let Wanted { stem, spec, file, .. } = wanted;
         let file = file.as_ref().map_err(LoadError::clone)?;
-        let binding = self.load(stem, spec, file, secrets)?;
-        Ok(Live { stem: stem.clone(), digest: file.digest, binding, note: None })
+        self.load(stem, spec, file, secrets, is_kept)
     }
 
     /// Puts a version in place for the next swap.
-    pub(super) fn put_live(&mut self, name: &str, live: Live) {
+    pub(super) fn put_live(&mut self, name: &str, mut live: Live) {
         let (version, kind) = (&live.binding.shared.version, live.binding.kind());
         tracing::info!(plugin = name, %version, %kind, "plugin loaded");
+        if let Some((key, entry)) = live.entry.take()
+            && let Err(error) = self.schemas.put(&key, entry)
+        {
+            tracing::error!(plugin = name, %error, "the schema of the plugin's state cannot be kept");
+        }
+        if let StateAccess::Space(space) = &live.binding.shared.state {
+            self.spaces.insert(space.name.to_string(), Arc::clone(space));
+        }
         self.failed.remove(name);
         self.live.insert(name.to_owned(), live);
         self.changed = true;
     }
 
     /// Remembers what went live, with all that is needed to go back to it.
-    fn note_live(&mut self, name: &str, wanted: &Wanted, digest: [u8; 32]) {
+    pub(super) fn note_live(&mut self, name: &str, wanted: &Wanted, digest: [u8; 32]) {
         let Some(live) = self.live.get(name) else { return };
         let pair = Pair::of(wanted, digest);
         let mut record = self.versions.get(name).cloned().unwrap_or_default();

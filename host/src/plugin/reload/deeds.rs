@@ -100,18 +100,22 @@ impl Loader {
         let (now, reason) = (now_us(), why.to_owned());
         let mut after = record;
         after.went_back(target.number, avoided, Back { from: from.clone(), time_us: now, reason }, now);
-        let live = self.load_live(&wanted, secrets);
-        let live = live.map_err(|error| failed(format!("{}: {error}", error.stage())))?;
+        let draft = self.draft(&wanted, secrets, true);
+        let draft = draft.map_err(|error| failed(format!("{}: {error}", error.stage())))?;
+        let restored = match draft.leaves {
+            Some(_) => "; its state is that of before the migration: what was written since is lost",
+            None => "",
+        };
         let quarantined = after.quarantine.iter().map(Pair::version).collect();
         match by {
             By::Operator => self.versions.save(name, after)?,
             // What fails too often goes, whether that can be remembered or not.
             By::Budget => self.versions.save_or_tell(name, after),
         }
-        self.put_live(name, live);
-        self.note_back(name, &target, &from, by, why, quarantined);
+        self.put_live(name, draft.live(wanted.stem, target.pair.digest));
+        self.note_back(name, &target, &from, by, &format!("{why}{restored}"), quarantined);
         Ok(format!(
-            "version {version} (number {}) serves again in place of {from}, with the binding that it had",
+            "version {version} (number {}) serves again in place of {from}, with the binding that it had{restored}",
             target.number
         ))
     }

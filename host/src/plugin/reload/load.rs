@@ -12,11 +12,32 @@ use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::report::Report;
 use super::super::space::{Space, Value};
-use super::super::{Binding, Instance, Kind, LoadError, Problem};
+use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
 use super::loader::{Live, Loader};
+use super::migrate::{self, Plan};
 use super::samples;
+use super::schema::Entry;
 use super::wanted::limits;
 use crate::message::now_us;
+
+/// A version that could go live.
+pub(super) struct Draft {
+    pub binding: Arc<Binding>,
+    /// What its state will be, if that is news.
+    pub entry: Option<(String, Entry)>,
+    /// The space that it leaves, for the one of before the migration.
+    pub leaves: Option<Arc<Space>>,
+    /// Its state must be migrated first: it has no instances yet.
+    pub plan: Option<Plan>,
+}
+
+/// What becomes of the state with a version.
+#[derive(Default)]
+struct State {
+    entry: Option<(String, Entry)>,
+    leaves: Option<Arc<Space>>,
+    plan: Option<Plan>,
+}
 
 impl Loader {
     /// Takes a version through every step but the swap. Nothing that serves is touched.
@@ -26,7 +47,8 @@ impl Loader {
         spec: &Spec,
         file: &File,
         secrets: Secrets,
-    ) -> Result<Arc<Binding>, LoadError> {
+        is_kept: bool,
+    ) -> Result<Draft, LoadError> {
         if spec.mode != Mode::Live {
             let message = "mode = \"shadow\" is not served by this version".into();
             let file = self.folder.path().join(format!("{stem}.toml"));
@@ -69,10 +91,9 @@ impl Loader {
         }
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
-        let version: Arc<str> = component::version(&loaded.digest).into();
-        let shared = Shared {
+        let mut shared = Shared {
             binding: spec.name.as_str().into(),
-            version: Arc::clone(&version),
+            version: component::version(&loaded.digest).into(),
             kind,
             state: self.state(stem, &spec.name, kind, limits.state_bytes)?,
             realms: spec.accounts.clone().into(),
@@ -81,6 +102,7 @@ impl Loader {
             limits,
             secrets,
         };
+        let State { entry, leaves, plan } = self.state_for(stem, &engine, &loaded, &mut shared, is_kept)?;
         let binding = Binding {
             spec: spec.clone(),
             config,
@@ -93,9 +115,56 @@ impl Loader {
             loaded,
             shared,
         };
-        self.rehearse(stem, &binding)?;
+        match &plan {
+            Some(plan) => self.rehearse_migration(stem, &binding, plan)?,
+            None => self.rehearse(stem, &binding)?,
+        }
         self.ledger.note(stem, spec, kind)?;
-        Ok(Arc::new(binding))
+        Ok(Draft { binding: Arc::new(binding), entry, leaves, plan })
+    }
+
+    /// Which state a version works on: that which is there, a migrated copy, or that of before the migration.
+    fn state_for(
+        &self,
+        stem: &str,
+        engine: &Engine,
+        loaded: &Loaded,
+        shared: &mut Shared,
+        is_kept: bool,
+    ) -> Result<State, LoadError> {
+        let StateAccess::Space(space) = shared.state.clone() else {
+            return match loaded.exports.migration {
+                Some(_) => Err(LoadError::Migration(
+                    "a storage plugin has no `migration`: it is rebuilt from the log".into(),
+                )),
+                None => Ok(State::default()),
+            };
+        };
+        let _clock = self.engine.running();
+        let schema = Instance::schema(engine, loaded, shared.clone())?;
+        let key = format!("{stem}.{}", shared.binding);
+        let stored = self.schemas.get(&key);
+        let is_new =
+            !self.schemas.knows(&key) && space.bytes() == 0 && !self.live.contains_key(&*shared.binding);
+        if stored.schema == schema {
+            return Ok(State::default());
+        }
+        if is_new {
+            let entry = Some((key, Entry { schema, ..stored }));
+            return Ok(State { entry, ..State::default() });
+        }
+        if is_kept && let Some(restored) = migrate::kept(&stored, schema)? {
+            shared.state = StateAccess::Space(self.space(&restored.space, space.quota())?);
+            return Ok(State { entry: Some((key, restored)), leaves: Some(space), plan: None });
+        }
+        if loaded.exports.migration.is_none() {
+            let why = "and this version, which has no `migration`, knows none";
+            return Err(LoadError::Migration(format!("its state has schema {}, {why}", stored.schema)));
+        }
+        let plan = Plan { from: Arc::clone(&space), stored: stored.schema, schema };
+        let copy = stored.migrated(schema, 0).space;
+        shared.state = StateAccess::Space(Arc::new(Space::new(copy.as_str().into(), space.quota(), [])));
+        Ok(State { plan: Some(plan), ..State::default() })
     }
 
     /// A trial instance first, then those that the shards will take: `init` never runs on a shard.
@@ -106,6 +175,11 @@ impl Loader {
         let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
         instance.self_test(&binding.loaded)?;
         samples::run(&mut instance, &binding.spec, binding.kind())?;
+        self.fill_ready(binding)
+    }
+
+    /// Instances for whoever will call them.
+    pub(super) fn fill_ready(&self, binding: &Binding) -> Result<(), LoadError> {
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
             Kind::Auth => self.options.shards + 1,
@@ -128,25 +202,32 @@ impl Loader {
         quota: usize,
     ) -> Result<StateAccess, LoadError> {
         let name = format!("{stem}.{binding}");
-        let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
         if kind == Kind::Storage {
-            let space = self.options.store.storage_space(&name).map_err(unreadable)?;
+            let space = self.options.store.storage_space(&name);
+            let space = space.map_err(|error| LoadError::State(error.to_string()))?;
             return Ok(StateAccess::Storage(Arc::new(space)));
         }
+        let name = self.schemas.get(&name).space;
         if let Some(space) = self.spaces.get(&name) {
             space.set_quota(quota);
             return Ok(StateAccess::Space(Arc::clone(space)));
         }
-        let kept = self.options.store.load_space(&name).map_err(unreadable)?;
-        let pairs = kept
-            .into_iter()
-            .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
-        let space = Arc::new(Space::new(name.as_str().into(), quota, pairs));
+        let space = self.space(&name, quota)?;
         self.spaces.insert(name, Arc::clone(&space));
         Ok(StateAccess::Space(space))
     }
 
-    fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
+    /// A space as the store has it.
+    fn space(&self, name: &str, quota: usize) -> Result<Arc<Space>, LoadError> {
+        let kept = self.options.store.load_space(name);
+        let kept = kept.map_err(|error| LoadError::State(error.to_string()))?;
+        let pairs = kept
+            .into_iter()
+            .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
+        Ok(Arc::new(Space::new(name.into(), quota, pairs)))
+    }
+
+    pub(super) fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
         let mut blob = Vec::new();
         put_text(&mut blob, tag::PLUGIN, stem);
         put_text(&mut blob, tag::BINDING, binding);

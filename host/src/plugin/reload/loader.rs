@@ -10,8 +10,10 @@ use parking_lot::Mutex;
 use super::super::binding::Spec;
 use super::super::folder::Folder;
 use super::super::space::Space;
-use super::super::{Binding, Chain, Engine, LoadError, PluginInfo};
+use super::super::{Binding, Chain, Engine, Fence, LoadError, PluginInfo};
 use super::ledger::Ledger;
+use super::migrate::Migrating;
+use super::schema::{Entry, Schemas};
 use super::versions::Versions;
 use super::wanted::{Wanted, wanted};
 use super::{PluginsOptions, status};
@@ -29,6 +31,12 @@ pub struct Loader {
     pub(super) ledger: Ledger,
     /// What they were, and what became of it.
     pub(super) versions: Versions,
+    /// What their state is.
+    pub(super) schemas: Schemas,
+    /// Versions whose state must be migrated before the next swap.
+    pub(super) migrating: Vec<Migrating>,
+    /// Where passes wait meanwhile.
+    pub(super) fence: Arc<Fence>,
     /// What the folder asked for when it was last read.
     pub(super) asked: BTreeMap<String, Wanted>,
     /// Something of `live` has changed since the last swap.
@@ -47,6 +55,10 @@ pub(super) struct Live {
     pub binding: Arc<Binding>,
     /// What the list says of it, if anything.
     pub note: Option<String>,
+    /// What its state is from now on, by the state's key.
+    pub entry: Option<(String, Entry)>,
+    /// The space that goes with the version before.
+    pub leaves: Option<Arc<Space>>,
 }
 
 /// A version that did not go live. It is not tried again until the file or its binding changes.
@@ -63,11 +75,13 @@ impl Loader {
     pub fn new(
         options: PluginsOptions,
         engine: Engine,
+        fence: Arc<Fence>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
         let versions = Versions::open(&options.store, &options.versions)?;
+        let schemas = Schemas::open(&options.store)?;
         Ok(Self {
             options,
             engine,
@@ -77,6 +91,9 @@ impl Loader {
             spaces: HashMap::new(),
             ledger,
             versions,
+            schemas,
+            migrating: Vec::new(),
+            fence,
             asked: BTreeMap::new(),
             changed: false,
             retired: Vec::new(),
@@ -92,7 +109,15 @@ impl Loader {
         status: &Mutex<BTreeMap<String, PluginInfo>>,
         settled: impl Fn(&Path) -> bool,
     ) -> Result<(), LoadError> {
-        let entries = self.folder.scan(settled)?;
+        let entries = match self.folder.scan(settled) {
+            Ok(entries) => entries,
+            Err(error) => {
+                // What the operator did goes live all the same.
+                let asked = self.asked.keys().cloned().collect();
+                self.swap(chain, status, &asked);
+                return Err(error);
+            }
+        };
         let (wanted, broken) = wanted(self.folder.path(), &entries, |name| {
             self.live.get(name).map(|live| live.stem.as_str()).or_else(|| self.ledger.stem(name))
         });
@@ -112,6 +137,8 @@ impl Loader {
         }
         self.react_to_budgets();
         self.let_go(&asked);
+        self.schemas.tend(&self.options.store, now_us());
+        self.migrate_all();
         self.swap(chain, status, &asked);
         Ok(())
     }
@@ -152,9 +179,20 @@ impl Loader {
             self.options.metrics.plugin_swaps.inc();
             self.retire(&old);
             tracing::info!(generation = next.generation, plugins = bindings.len(), "plugin chain is live");
+            self.seal_what_is_left();
             chain.store(Arc::new(next));
         }
+        self.fence.lower();
         *status.lock() = status::list(self, &closed);
+    }
+
+    /// Passes that began before the swap must not commit to what the versions before have left: they begin again.
+    fn seal_what_is_left(&mut self) {
+        for left in self.live.values_mut().filter_map(|live| live.leaves.take()) {
+            self.fence.raise();
+            drop(left.seal());
+            self.spaces.remove(&*left.name);
+        }
     }
 
     /// Shards may still be counting calls of what has just gone, so its counters stay until the next swap.
