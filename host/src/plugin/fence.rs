@@ -56,7 +56,9 @@ mod tests {
         let waiting: Vec<_> =
             waiting.into_iter().map(|fence| std::thread::spawn(move || fence.wait())).collect();
         fence.lower();
-        waiting.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+        for thread in waiting {
+            thread.join().unwrap();
+        }
         assert!(!fence.wait());
     }
 }

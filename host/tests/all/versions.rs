@@ -62,7 +62,7 @@ async fn until_reason(reach: &Reach, part: &str) -> Value {
 /// Waits until the stamp is this one.
 async fn until_stamp(client: &mut Client, wanted: &str) {
     let client = tokio::sync::Mutex::new(client);
-    let look = async || (stamp(&mut *client.lock().await).await == wanted).then_some(());
+    let look = async || (stamp(&mut client.lock().await).await == wanted).then_some(());
     eventually(&format!("the stamp is {wanted}"), look).await;
 }
 
