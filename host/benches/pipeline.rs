@@ -97,6 +97,7 @@ fn measure(count: usize) -> f64 {
                 most_messages: limits.pass_messages,
                 deadline: began + Duration::from_millis(250),
                 clock: Cell::new(began),
+                recorder: None,
             };
             let out = process(&mut stages, &pass, message.clone()).expect("passes");
             assert_eq!(std::hint::black_box(out).len(), 1);

@@ -17,6 +17,7 @@
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
 //! | `GET /v1/retained`, `DELETE /v1/retained?topic=TOPIC` | retained messages |
 //! | `GET /v1/dead`, `GET /v1/dead/ID`, `DELETE /v1/dead/ID`, `DELETE /v1/dead` | dead letters |
+//! | `GET /v1/trace?pattern=PATTERN` | every stage of messages as they pass, live, as lines of JSON |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -30,6 +31,7 @@ mod logs;
 mod rebuild;
 mod retained;
 mod token;
+mod trace;
 mod views;
 
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
@@ -41,6 +43,7 @@ pub use logs::{
 };
 pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};
+pub use trace::TraceLine;
 pub use views::SubscriptionInfo;
 
 use std::sync::Arc;
@@ -53,6 +56,7 @@ use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
 use crate::dead_letters::DeadLetters;
 use crate::metrics::{Metrics, Readiness};
+use crate::pipeline::trace::Traces;
 use crate::plugin::PluginView;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
@@ -80,6 +84,8 @@ pub struct AdminState {
     pub logs: Logs,
     /// What was set aside.
     pub dead_letters: Arc<DeadLetters>,
+    /// Who watches messages on their way.
+    pub traces: Arc<Traces>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
@@ -112,6 +118,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/retained", get(retained::list).delete(retained::delete))
         .route("/v1/dead", get(dead::list).delete(dead::delete_all))
         .route("/v1/dead/{id}", get(dead::show).delete(dead::delete))
+        .route("/v1/trace", get(trace::trace))
         .route("/v1/connections", get(views::connections))
         .route("/v1/subscriptions", get(views::subscriptions))
         .fallback(answer::not_found)

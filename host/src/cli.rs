@@ -25,6 +25,7 @@ mod socket;
 mod subscribe;
 mod subscription;
 mod table;
+mod trace;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ enum Verb {
     /// Show and delete the dead letters of a running server: what plugins, posts and readers could not handle
     #[command(subcommand)]
     Dead(dead::Verb),
+    /// Watch messages of a running server on their way: every plugin that they meet, and what becomes of them
+    Trace(trace::Args),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -109,6 +112,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Log(verb) => operate(log::run(&verb)),
         Verb::Retained(verb) => operate(retained::run(&verb)),
         Verb::Dead(verb) => operate(dead::run(&verb)),
+        Verb::Trace(args) => operate(trace::run(&args)),
         Verb::Connection(verb) => operate(connection::run(&verb)),
         Verb::Subscription(verb) => operate(subscription::run(&verb)),
     }

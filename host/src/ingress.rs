@@ -5,6 +5,7 @@
 mod admission;
 mod command;
 mod consume;
+mod explain;
 mod history;
 mod login;
 mod presence;
@@ -15,6 +16,7 @@ mod request;
 mod waiting;
 
 pub use crate::router::{Present, PresentMember};
+pub use crate::shard::{Explained, WouldBe};
 pub use command::{
     Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribe,
     Subscribed,
@@ -40,6 +42,7 @@ use crate::consumer::Consumers;
 use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
+use crate::pipeline::trace::Traces;
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
@@ -78,6 +81,8 @@ pub struct IngressParts {
     pub consumers: Arc<Consumers>,
     /// Durable consumers.
     pub durable: Arc<Registry>,
+    /// Who watches messages on their way.
+    pub traces: Arc<Traces>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Limits of sizes and rates.
@@ -125,15 +130,17 @@ impl Ingress {
     /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
     /// answered exactly once, from any thread, maybe before this returns.
     pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
-        let reply = self.reply(session, responder);
+        let reply = self.reply(session, &publish, responder);
         if let Err(outcome) = request::check(&publish) {
             return reply.answer(outcome);
         }
         self.enqueue(session, publish, reply).await;
     }
 
-    fn reply(&self, session: &Session, responder: Responder) -> Reply {
-        Reply { responder, metrics: self.gateway(session.gateway), arrived: Instant::now() }
+    fn reply(&self, session: &Session, publish: &Publish, responder: Responder) -> Reply {
+        let (from, gateway) = (&session.principal.name, session.gateway);
+        let trace = self.0.parts.traces.begin(&publish.topic, &publish.payload, from, gateway);
+        Reply { responder, metrics: self.gateway(gateway), arrived: Instant::now(), trace }
     }
 
     /// Admits, and hands over to the shard. A reply goes to whoever waits for it, and no further.

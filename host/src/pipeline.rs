@@ -3,10 +3,13 @@
 //! [`process`] reads as the product's sentence: authorize, filter, transform, re-authorize. Nothing of it is
 //! visible to anybody until the caller commits what it returns.
 
+pub mod explain;
 mod stages;
 mod stop;
+pub mod trace;
 mod transform;
 
+pub use explain::Recorder;
 pub use stages::{AuthStage, Stage, Stages};
 pub use stop::Stop;
 
@@ -14,8 +17,8 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use crate::message::Message;
-use crate::plugin::Policy;
 use crate::plugin::contract::{Permission, Verdict};
+use crate::plugin::{CallError, Policy};
 use crate::session::Session;
 
 /// What the calls of one pass share.
@@ -30,22 +33,30 @@ pub struct Pass<'a> {
     pub deadline: Instant,
     /// When its last call ended; at first, when it began.
     pub clock: Cell<Instant>,
+    /// Notes every step, if somebody wants to know.
+    pub recorder: Option<&'a Recorder>,
 }
 
 /// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
 pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
-    authorize(stages, pass, &message.topic)?;
-    stages.check_complete(&message.topic)?;
+    authorize(stages, pass, explain::AUTH, &message.topic)?;
+    stages.check_complete(&message.topic, |closed, why| pass.missing(&message, closed, why))?;
     filter(stages, pass, &message)?;
     transform::apply(stages, pass, message)
 }
 
 /// Whether the session's principal may publish there; remembered per session and topic.
-fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), Stop> {
+fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str) -> Result<(), Stop> {
     let allowed = match pass.session.may_publish(pass.authority, topic) {
-        Some(allowed) => allowed,
+        Some(allowed) => {
+            pass.known(at, topic, &pass.session.principal.binding, allowed, "remembered");
+            allowed
+        }
         None => {
-            let allowed = ask(stages, pass.session, &pass.clock, "publish", topic)?;
+            let began = pass.begin();
+            let allowed = ask(stages, pass.session, &pass.clock, "publish", topic, |stage, answer| {
+                pass.asked(at, topic, stage, answer, began);
+            })?;
             pass.session.remember_publish(pass.authority, topic, allowed);
             allowed
         }
@@ -53,18 +64,20 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, topic: &str) -> Result<(), St
     if allowed { Ok(()) } else { Err(Stop::Denied(format!("not allowed to publish to {topic:?}"))) }
 }
 
-/// Asks the binding that let the session in; no such binding = no.
+/// Asks the binding that let the session in; no such binding = no. `heard` gets its answer as it was.
 pub fn ask(
     stages: &mut Stages,
     session: &Session,
     clock: &Cell<Instant>,
     action: &'static str,
     topic: &str,
+    heard: impl FnOnce(&Stage, &Result<Permission, CallError>),
 ) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
     let answer =
         stage.call(clock, |instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    heard(stage, &answer);
     match answer {
         Ok(Permission::Allow) => Ok(true),
         Ok(Permission::Deny(reason)) => {
@@ -80,7 +93,7 @@ pub fn ask(
 fn filter(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<(), Stop> {
     for stage in stages.filters_of(&message.topic) {
         pass.check_time()?;
-        match stage.call(&pass.clock, |instance| instance.check(message)) {
+        match pass.call(stage, message, |instance| instance.check(message)) {
             Ok(Verdict::Keep) => {}
             Ok(Verdict::Drop(reason)) => return Err(Stop::Filtered(reason)),
             Ok(Verdict::Refuse(refusal)) => return Err(Stop::Refused(refusal)),

@@ -15,6 +15,7 @@ mod error;
 mod fence;
 pub mod folder;
 mod grants;
+pub mod health;
 pub mod guest;
 pub mod imports;
 mod info;
@@ -23,6 +24,7 @@ pub mod kind;
 pub mod reload;
 mod report;
 pub mod space;
+mod spares;
 pub mod stock;
 
 pub use binding::Policy;

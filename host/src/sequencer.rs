@@ -82,6 +82,11 @@ impl Sequencer {
         self.lanes.iter().position(|lane| lane.topics.iter().any(|pattern| pattern.matches(topic)))
     }
 
+    /// The name of the log that a topic belongs to.
+    pub fn log_name(&self, topic: &str) -> Option<Arc<str>> {
+        self.lanes.get(self.log_of(topic)?).map(|lane| Arc::clone(&lane.name))
+    }
+
     /// Commits a pass whose messages were all accepted: state, log and routing together.
     pub fn accept(
         &self,

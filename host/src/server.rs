@@ -24,6 +24,7 @@ use crate::gateway::{listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
+use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
 use crate::retained::{self, Retained};
 use crate::router::Router;
@@ -97,6 +98,7 @@ pub async fn run(
         logs: Logs::new(router.store.clone(), &config.logs),
         sequencer: Arc::clone(&router.sequencer),
         dead_letters: Arc::clone(&router.dead_letters),
+        traces: Arc::clone(&router.traces),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -118,7 +120,10 @@ pub async fn run(
     unready.abort();
     ingress.end_replays().await;
     drop(ingress);
+    let traces = Arc::clone(&router.traces);
     let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
+    // After the last message has been answered.
+    traces.stop();
     closing.cancel();
     background.end().await;
     drop(admin.await);
@@ -161,6 +166,7 @@ struct Parts {
     webhooks: Webhooks,
     sequencer: Arc<Sequencer>,
     dead_letters: Arc<DeadLetters>,
+    traces: Arc<Traces>,
     ingress: Ingress,
     threads: Vec<JoinHandle<()>>,
 }
@@ -260,6 +266,7 @@ impl Parts {
         let (login, thread) = Login::start(login, config.limits.clone())
             .map_err(|error| system("starting the authenticator", error))?;
         threads.push(thread);
+        let traces = Arc::<Traces>::default();
         let ingress = Ingress::new(IngressParts {
             shards: queues,
             login,
@@ -270,6 +277,7 @@ impl Parts {
             store: store.clone(),
             consumers: Arc::clone(&consumers),
             durable: Arc::clone(&durable),
+            traces: Arc::clone(&traces),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),
         });
@@ -284,6 +292,7 @@ impl Parts {
             webhooks,
             sequencer,
             dead_letters,
+            traces,
             ingress,
             threads,
         })

@@ -2,6 +2,7 @@
 //! its bounded queue in order, runs each publish through the pipeline, commits it and answers.
 
 mod commit;
+mod explain;
 mod recheck;
 mod reply;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use explain::{Explained, WouldBe};
 pub use reply::Reply;
 
 use arc_swap::ArcSwap;
@@ -47,6 +49,19 @@ pub enum Command {
         level: Level,
         /// Gets the outcome.
         reply: Reply,
+        /// Its share of the queue's bytes.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Say what would become of a message.
+    Explain {
+        /// Who asks.
+        session: Arc<Session>,
+        /// Stamped and admitted.
+        message: Message,
+        /// The steps show payloads.
+        payloads: bool,
+        /// What it would become; Err: the session may not know.
+        answer: oneshot::Sender<Result<Explained, Outcome>>,
         /// Its share of the queue's bytes.
         permit: OwnedSemaphorePermit,
     },
@@ -178,6 +193,10 @@ impl Shard {
                 self.publish(&session, message, level, reply);
                 drop(permit);
             }
+            Command::Explain { session, message, payloads, answer, permit } => {
+                drop(answer.send(self.explain(&session, message, payloads)));
+                drop(permit);
+            }
             Command::Subscribe { session, wanted, answer } => {
                 let allowed = self.may_subscribe(&session, wanted.pattern.as_str(), wanted.presence);
                 let result = allowed.and_then(|()| {
@@ -206,7 +225,7 @@ impl Shard {
     /// Asks the session's auth plugin; its state changes are a transaction of their own.
     fn authorize(&mut self, session: &Session, action: &'static str, topic: &str) -> Result<(), Outcome> {
         let clock = Cell::new(Instant::now());
-        let answer = pipeline::ask(&mut self.stages, session, &clock, action, topic);
+        let answer = pipeline::ask(&mut self.stages, session, &clock, action, topic, |_, _| {});
         self.commit_alone();
         match answer {
             Ok(true) => Ok(()),

@@ -138,6 +138,9 @@ pub enum Action {
     Presence,
     /// Ask a storage plugin about a pattern.
     Query,
+    /// Learn what every plugin says of a message to a topic, without publishing it. It shows what plugins do:
+    /// for those who look after them.
+    Explain,
     /// Something that this version does not know: deny it.
     Other,
 }
@@ -151,6 +154,7 @@ impl Action {
             "history" => Self::History,
             "presence" => Self::Presence,
             "query" => Self::Query,
+            "explain" => Self::Explain,
             _ => Self::Other,
         }
     }

@@ -56,14 +56,14 @@ impl Scopes {
     }
 
     /// Whether an action on a topic (publish) or a pattern (all others) is within the scopes. An action that
-    /// is not known is not.
+    /// is not known is not; nor is `explain`, which shows more than a scope says.
     pub fn allows(&self, action: Action, topic: &str) -> bool {
         match action {
             Action::Publish => self.publish.iter().any(|rule| rule.covers(topic)),
             Action::Subscribe | Action::History | Action::Presence | Action::Query => {
                 self.subscribe.iter().any(|rule| rule.covers(topic))
             }
-            Action::Other => false,
+            Action::Explain | Action::Other => false,
         }
     }
 }
@@ -87,6 +87,7 @@ mod tests {
         assert!(!scopes.allows(Action::Publish, "main/dev-8/up"));
         assert!(scopes.allows(Action::Subscribe, "news/today") && scopes.allows(Action::History, "news/+"));
         assert!(!scopes.allows(Action::Subscribe, "news/#") && !scopes.allows(Action::Other, "news/today"));
+        assert!(!scopes.allows(Action::Explain, "main/dev-7/up"));
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn state() -> AdminState {
         accounts: Arc::new(Accounts::open(Box::<Memory>::default()).unwrap()),
         sessions: Arc::default(),
         metrics: Arc::default(),
+        traces: Arc::default(),
         plugins: Arc::new(OnePlugin),
         rebuilds: Arc::new(OneRebuild),
         consumers: Arc::new(NoConsumer),

@@ -99,7 +99,7 @@ impl Columns {
 }
 
 /// `08:00:00.123Z`
-fn time_of_day(us: u64) -> String {
+pub(super) fn time_of_day(us: u64) -> String {
     let text = weir_contract::time::rfc3339(us);
     let of_day = text.split_once('T').map_or("", |(_, time)| time);
     format!("{}Z", of_day.get(..12).unwrap_or(of_day))

@@ -56,6 +56,7 @@ impl Consumers {
             idle.retain_mut(|instance| instance.guest().shared.is_same(&binding.shared));
             idle.pop()
         };
+        binding.health.check().map_err(Unanswered::Failed)?;
         let mut instance = match waiting {
             Some(instance) => instance,
             None => binding.instance().map_err(Unanswered::Failed)?,
@@ -65,6 +66,10 @@ impl Consumers {
         let _clock = binding.engine().running();
         let answer = instance.query(question);
         stage.ended(ended(&answer), started.elapsed());
+        match &answer {
+            Ok(_) => binding.health.answered(),
+            Err(error) => binding.failed(error),
+        }
         let answer = answer.map_err(Unanswered::Failed)?;
         keep(&mut idle.lock(), instance);
         match answer {

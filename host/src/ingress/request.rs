@@ -55,7 +55,8 @@ impl Ingress {
         let ticket = self.0.waiting.ticket(session)?;
         publish.reply_to = Some(ticket.topic());
         let (responder, outcome) = Responder::channel();
-        self.enqueue(session, publish, self.reply(session, responder)).await;
+        let reply = self.reply(session, &publish, responder);
+        self.enqueue(session, publish, reply).await;
         Ok(Asked { ticket, outcome, timeout, deadline })
     }
 }

@@ -41,10 +41,16 @@ pub enum End {
     Timeout,
     /// The plugin said that it failed.
     Error,
+    /// It asked for more memory than it may have, and trapped.
+    Memory,
+    /// The engine failed: no fault of the plugin's.
+    Engine,
+    /// It was not called, since it had failed too often.
+    Skipped,
 }
 
 /// In the order of the enum: an end's number is its place here.
-const ENDS: [(End, &str); 13] = [
+const ENDS: [(End, &str); 16] = [
     (End::Keep, "keep"),
     (End::Drop, "drop"),
     (End::Refuse, "refuse"),
@@ -58,12 +64,20 @@ const ENDS: [(End, &str); 13] = [
     (End::Trap, "trap"),
     (End::Timeout, "timeout"),
     (End::Error, "error"),
+    (End::Memory, "memory"),
+    (End::Engine, "engine"),
+    (End::Skipped, "skipped"),
 ];
 
 impl End {
+    /// The word in metrics; a closed set.
+    pub fn as_str(self) -> &'static str {
+        ENDS.get(self as usize).map_or("", |(_, word)| word)
+    }
+
     /// Whether the plugin failed, as opposed to having said something.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Trap | Self::Timeout | Self::Error)
+        matches!(self, Self::Trap | Self::Timeout | Self::Error | Self::Memory | Self::Engine | Self::Skipped)
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::Stop;
 use crate::metrics::{End, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
+use crate::plugin::guest::StateAccess;
+use crate::plugin::space::Transaction;
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
 
@@ -16,13 +18,15 @@ pub struct Stage {
     /// The binding.
     pub binding: Arc<Binding>,
     instance: Option<Instance>,
+    /// What a pass has read and written in an instance that died without a successor.
+    stranded: Transaction,
     metrics: StageMetrics,
 }
 
 /// One place in the auth order.
 pub enum AuthStage {
     /// A plugin.
-    Live(Stage),
+    Live(Box<Stage>),
     /// A plugin was here and vanished: refuse.
     Closed,
 }
@@ -51,7 +55,7 @@ impl Stages {
         let mut kept: HashMap<*const Binding, Stage> = HashMap::new();
         let old = std::mem::take(self);
         let live = old.auth.into_iter().filter_map(|stage| match stage {
-            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Live(stage) => Some(*stage),
             AuthStage::Closed => None,
         });
         for stage in live.chain(old.filters).chain(old.transforms) {
@@ -61,7 +65,7 @@ impl Stages {
             kept.remove(&Arc::as_ptr(binding)).unwrap_or_else(|| Stage::new(binding, metrics))
         };
         let auth = chain.auth.iter().map(|slot| match slot {
-            AuthSlot::Live(binding) => AuthStage::Live(stage(binding)),
+            AuthSlot::Live(binding) => AuthStage::Live(Box::new(stage(binding))),
             AuthSlot::Closed { .. } => AuthStage::Closed,
         });
         self.auth = auth.collect();
@@ -82,23 +86,23 @@ impl Stages {
     /// The auth stage of this name.
     pub fn auth_of(&mut self, name: &str) -> Option<&mut Stage> {
         self.auth.iter_mut().find_map(|stage| match stage {
-            AuthStage::Live(stage) if &**stage.name() == name => Some(stage),
+            AuthStage::Live(stage) if &**stage.name() == name => Some(&mut **stage),
             _ => None,
         })
     }
 
-    /// A message that a missing filter or transform should have seen goes no further.
-    pub fn check_complete(&self, topic: &str) -> Result<(), Stop> {
-        let missing =
-            self.closed.iter().find(|closed| closed.topics.iter().any(|pattern| pattern.matches(topic)));
-        missing.map_or(Ok(()), |closed| {
-            Err(Stop::Failed {
-                plugin: Arc::clone(&closed.name),
-                version: "".into(),
-                reason: "it was live and does not load".into(),
-                disconnect: false,
-            })
-        })
+    /// What becomes of a message that missing filters or transforms should have seen: their policies say it, each of
+    /// them, as far as the message comes. `missing` is told of each.
+    pub fn check_complete(&self, topic: &str, missing: impl Fn(&Closed, &CallError)) -> Result<(), Stop> {
+        let meets = |closed: &&Closed| closed.topics.iter().any(|pattern| pattern.matches(topic));
+        for closed in self.closed.iter().filter(meets) {
+            let error = CallError::Skipped("it was live and does not load".into());
+            missing(closed, &error);
+            if closed.policy != Policy::Pass {
+                return Err(stop(Arc::clone(&closed.name), "".into(), &error, closed.policy));
+            }
+        }
+        Ok(())
     }
 
     /// Filters whose topics match.
@@ -110,13 +114,15 @@ impl Stages {
     pub fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for stage in self.all() {
-            let Some(instance) = &mut stage.instance else { continue };
-            let guest = instance.guest();
-            if guest.transaction.touched()
-                && let crate::plugin::guest::StateAccess::Space(space) = &guest.shared.state
+            let transaction = match &mut stage.instance {
+                Some(instance) => &mut instance.guest().transaction,
+                None => &mut stage.stranded,
+            };
+            if transaction.touched()
+                && let StateAccess::Space(space) = &stage.binding.shared.state
             {
                 let space = Arc::clone(space);
-                effects.push(Effect { space, transaction: std::mem::take(&mut guest.transaction) });
+                effects.push(Effect { space, transaction: std::mem::take(transaction) });
             }
         }
         effects
@@ -125,15 +131,16 @@ impl Stages {
     /// Forgets what the pass has read and written.
     pub fn clear(&mut self) {
         for stage in self.all() {
-            if let Some(instance) = &mut stage.instance {
-                instance.guest().transaction.clear();
+            match &mut stage.instance {
+                Some(instance) => instance.guest().transaction.clear(),
+                None => stage.stranded.clear(),
             }
         }
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Stage> {
         let auth = self.auth.iter_mut().filter_map(|stage| match stage {
-            AuthStage::Live(stage) => Some(stage),
+            AuthStage::Live(stage) => Some(&mut **stage),
             AuthStage::Closed => None,
         });
         auth.chain(&mut self.filters).chain(&mut self.transforms)
@@ -151,7 +158,12 @@ impl Stage {
     pub fn new(binding: &Arc<Binding>, metrics: &Metrics) -> Self {
         let metrics = metrics.stage(binding.kind().as_str(), binding.name(), &binding.shared.version);
         // A binding without a waiting instance makes one at its first message, and says what went wrong.
-        Self { binding: Arc::clone(binding), instance: binding.instance().ok(), metrics }
+        Self {
+            binding: Arc::clone(binding),
+            instance: binding.spare().ok(),
+            stranded: Transaction::default(),
+            metrics,
+        }
     }
 
     /// Binding name.
@@ -159,7 +171,8 @@ impl Stage {
         self.binding.name()
     }
 
-    /// Calls the plugin; once more, on a fresh instance, after a failure that may be the instance's own.
+    /// Calls the plugin, unless its breaker is open; once more, on a fresh instance, after a failure that may be the
+    /// instance's own.
     /// `clock` is the end of the call before, and becomes the end of this one: one look at the time per call.
     pub fn call<T: Counted>(
         &mut self,
@@ -169,7 +182,7 @@ impl Stage {
         match self.call_once(clock, &mut call) {
             Err(error) if error.worth_a_retry() => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
-                tracing::warn!(%plugin, %version, %error, "plugin call failed, tried once more");
+                tracing::debug!(%plugin, %version, %error, "plugin call failed, tried once more");
                 self.call_once(clock, &mut call)
             }
             answer => answer,
@@ -181,12 +194,22 @@ impl Stage {
         clock: &Cell<Instant>,
         call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let instance = match &mut self.instance {
-            Some(instance) => instance,
-            none => none.insert(self.binding.instance()?),
-        };
-        let answer = call(instance);
-        if instance.is_dead() {
+        let answer = self.binding.health.check().and_then(|()| {
+            let instance = match &mut self.instance {
+                Some(instance) => instance,
+                none => {
+                    let fresh = none.insert(self.binding.spare()?);
+                    fresh.guest().transaction = std::mem::take(&mut self.stranded);
+                    fresh
+                }
+            };
+            call(instance)
+        });
+        match &answer {
+            Ok(_) => self.binding.health.answered(),
+            Err(error) => self.binding.failed(error),
+        }
+        if self.instance.as_ref().is_some_and(Instance::is_dead) {
             self.replace();
         }
         let end = answer.as_ref().map_or_else(End::from, Counted::end);
@@ -200,9 +223,12 @@ impl Stage {
         let Some(mut dead) = self.instance.take() else { return };
         let mut transaction = std::mem::take(&mut dead.guest().transaction);
         transaction.discard_call();
-        if let Ok(mut fresh) = self.binding.instance() {
-            fresh.guest().transaction = transaction;
-            self.instance = Some(fresh);
+        match self.binding.spare() {
+            Ok(mut fresh) => {
+                fresh.guest().transaction = transaction;
+                self.instance = Some(fresh);
+            }
+            Err(_) => self.stranded = transaction,
         }
     }
 
@@ -210,8 +236,7 @@ impl Stage {
     pub fn apply_policy(&self, error: CallError) -> Result<(), Stop> {
         match self.binding.policy {
             Policy::Pass => {
-                let (plugin, version) = (self.name(), &self.binding.shared.version);
-                tracing::warn!(%plugin, %version, %error, "plugin failed, message passed on (on-error = pass)");
+                self.binding.complain(&error, "message passed on (on-error = pass)");
                 Ok(())
             }
             policy => Err(self.failed(error, policy)),
@@ -221,17 +246,22 @@ impl Stage {
     /// The stop that a failure leads to.
     pub fn failed(&self, error: CallError, policy: Policy) -> Stop {
         let (plugin, version) = (Arc::clone(self.name()), Arc::clone(&self.binding.shared.version));
-        tracing::warn!(%plugin, %version, cause = error.cause(), %error, ?policy, "plugin failed");
-        match policy {
-            Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
-            Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
-            Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
-                plugin,
-                version,
-                reason: error.to_string(),
-                disconnect: policy == Policy::Disconnect,
-            },
-        }
+        self.binding.complain(&error, policy.as_str());
+        stop(plugin, version, &error, policy)
+    }
+}
+
+/// What a failure leads to, for a policy that lets nothing through.
+fn stop(plugin: Arc<str>, version: Arc<str>, error: &CallError, policy: Policy) -> Stop {
+    match policy {
+        Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
+        Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
+        Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
+            plugin,
+            version,
+            reason: error.to_string(),
+            disconnect: policy == Policy::Disconnect,
+        },
     }
 }
 

@@ -72,6 +72,6 @@ impl Stop {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     crate::plugin::imports::logging::cut(text, REASON_BYTES).to_owned()
 }

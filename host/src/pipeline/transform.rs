@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_contract::packed::{self, put, tag};
 
+use super::explain::REAUTHORIZE;
 use super::{Pass, Stages, Stop, authorize};
 use crate::message::Message;
 use crate::plugin::contract::{MessageOut, TransformOutcome};
@@ -28,7 +29,7 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
             continue;
         };
         pass.check_time()?;
-        let outcome = match stage.call(&pass.clock, |instance| instance.apply(&message)) {
+        let outcome = match pass.call(stage, &message, |instance| instance.apply(&message)) {
             Ok(outcome) => outcome,
             Err(error) => {
                 stage.apply_policy(error)?;
@@ -36,14 +37,17 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
             }
         };
         let became = became(message, outcome)?;
+        pass.left(became.iter().map(|emitted| &emitted.message));
         if done.len() + waiting.len() + became.len() > pass.most_messages {
             return Err(Stop::TooMany(pass.most_messages));
         }
         let emit = Arc::clone(&stage.binding);
         for message in became.iter().filter(|emitted| emitted.new_topic) {
             let topic = &message.message.topic;
-            if !emit.spec.may_emit(topic) {
-                authorize(stages, pass, topic)?;
+            if emit.spec.may_emit(topic) {
+                pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
+            } else {
+                authorize(stages, pass, REAUTHORIZE, topic)?;
             }
         }
         waiting.extend(became.into_iter().rev().map(|e| Waiting { message: e.message, next: at + 1 }));

@@ -9,14 +9,14 @@ pub use secret::{Secret, Secrets};
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use weir_contract::topic::Pattern;
 
 use super::Kind;
 use crate::config::{Grant, LimitsTable};
 
 /// What happens to a message when the plugin fails (not when it says no).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// The publisher is told `plugin-failed`.
@@ -32,6 +32,17 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The word in binding files and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::DeadLetter => "dead-letter",
+            Self::Disconnect => "disconnect",
+        }
+    }
+
     /// Safe for the kind: an auth or filter that fails lets nothing through.
     pub fn default_for(kind: Kind) -> Self {
         match kind {

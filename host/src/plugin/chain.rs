@@ -1,16 +1,23 @@
 //! The immutable, ordered snapshot of all bindings. A message uses one chain from end to end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use weir_contract::topic::Pattern;
 
-use super::binding::{Policy, Spec};
+use super::binding::{Budget, Policy, Spec};
 use super::component::Loaded;
 use super::guest::{Shared, StateAccess};
+use super::health::Health;
+use super::imports::logging::LogGate;
 use super::report::Report;
+use super::spares::{Orders, SPARES};
 use super::{CallError, Engine, Instance, Kind, LoadError};
 use crate::store::StorageSpace;
+
+/// Lines a second about the failures of one binding.
+pub(super) const COMPLAINTS_PER_S: u32 = 10;
 
 /// One binding with its compiled component: makes instances.
 pub struct Binding {
@@ -31,8 +38,16 @@ pub struct Binding {
     pub(super) context: Vec<u8>,
     /// How a shard says that it fails too often.
     pub report: Arc<Report>,
+    /// How it does.
+    pub health: Health,
+    /// Rate limit of log lines about its failures.
+    pub(super) complaints: LogGate,
+    /// Where more instances are ordered.
+    pub(super) orders: Orders,
     /// Instances made off the message path, for the shards to take.
     pub(super) ready: Mutex<Vec<Instance>>,
+    /// Told when one more is ready.
+    pub(super) arrived: Condvar,
 }
 
 impl Binding {
@@ -51,15 +66,73 @@ impl Binding {
         &self.engine
     }
 
-    /// A fresh instance: one that waits, or a new one.
+    /// A fresh instance: one that waits, or a new one. For threads that may wait for `init`.
     pub fn instance(&self) -> Result<Instance, CallError> {
         let waiting = self.ready.lock().pop();
         match waiting {
             Some(instance) => Ok(instance),
             None => self.make().map_err(|error| match error {
                 LoadError::Init(call) => call,
-                other => CallError::Instantiate(other.to_string().into()),
+                other => CallError::Engine(other.to_string().into()),
             }),
+        }
+    }
+
+    /// A fresh instance that was made elsewhere. Waits at most one deadline, and not at all for a binding that loses
+    /// its instances faster than it may.
+    pub fn spare(self: &Arc<Self>) -> Result<Instance, CallError> {
+        let mut ready = self.ready.lock();
+        if ready.len() <= SPARES {
+            self.orders.order(self);
+        }
+        let until = Instant::now() + self.shared.limits.deadline;
+        loop {
+            if let Some(instance) = ready.pop() {
+                return Ok(instance);
+            }
+            if !self.health.is_renewed() || self.arrived.wait_until(&mut ready, until).timed_out() {
+                let why = "no instance is ready: it loses them faster than they are made".to_owned();
+                return ready.pop().ok_or(CallError::Skipped(why));
+            }
+        }
+    }
+
+    /// Whether fewer instances wait than should.
+    pub(super) fn spares_missing(&self) -> bool {
+        self.ready.lock().len() < SPARES
+    }
+
+    /// One more instance waits.
+    pub(super) fn keep_ready(&self, instance: Instance) {
+        self.ready.lock().push(instance);
+        self.arrived.notify_one();
+    }
+
+    /// A line of the router's log about a failure: some a second, for a plugin may fail at every message.
+    pub fn complain(&self, error: &CallError, policy: &str) {
+        let text = error.to_string();
+        if let Some(left_out) = self.complaints.pass(&text) {
+            let (plugin, version) = (self.name(), &self.shared.version);
+            tracing::warn!(%plugin, %version, cause = error.cause(), error = text, policy, left_out, "plugin failed");
+        }
+    }
+
+    /// A call failed, or was not made.
+    pub fn failed(&self, error: &CallError) {
+        let (plugin, version) = (self.name(), &self.shared.version);
+        match error {
+            CallError::Skipped(_) => return,
+            // It is well enough to say so.
+            CallError::Unavailable(_) | CallError::Internal(_) => self.health.answered(),
+            _ => {}
+        }
+        if self.health.failed(error) {
+            let Budget { failures, window } = self.spec.budget;
+            tracing::error!(%plugin, %version, failures, window_s = window.as_secs(), "over its error budget");
+            self.report.over_budget(format!(
+                "more than {failures} failures within {} s after it went live, the last one: {error}",
+                window.as_secs()
+            ));
         }
     }
 
@@ -79,6 +152,10 @@ impl Binding {
             engine: self.engine.clone(),
             context: self.context.clone(),
             report: Arc::clone(&self.report),
+            health: Health::new(self.spec.budget),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            orders: self.orders.clone(),
+            arrived: Condvar::new(),
             ready: Mutex::new(ready),
         })
     }
@@ -128,7 +205,7 @@ pub struct Chain {
     pub transforms: Vec<Arc<Binding>>,
     /// Consumers of the log; they have no order.
     pub storages: Vec<Arc<Binding>>,
-    /// Filters and transforms that were live and do not load: messages of their topics are refused.
+    /// Filters and transforms that were live and do not load: their policies decide on the messages of their topics.
     pub closed: Vec<Closed>,
 }
 
@@ -143,6 +220,8 @@ pub struct Closed {
     pub order: i64,
     /// Whose messages it got.
     pub topics: Vec<Pattern>,
+    /// What becomes of them.
+    pub policy: Policy,
 }
 
 impl Chain {

@@ -166,9 +166,15 @@ pub enum CallError {
     /// `err(internal)`.
     #[error("internal: {0}")]
     Internal(String),
-    /// No instance could be made.
-    #[error("cannot be instantiated: {0}")]
-    Instantiate(Arc<str>),
+    /// More memory than it may have; the instance is gone.
+    #[error("ran out of memory: {0}")]
+    Memory(Arc<str>),
+    /// The engine failed, not the plugin.
+    #[error("the engine failed: {0}")]
+    Engine(Arc<str>),
+    /// It was not called, since it failed too often.
+    #[error("{0}")]
+    Skipped(String),
 }
 
 impl CallError {
@@ -179,13 +185,15 @@ impl CallError {
             Self::Timeout(_) => "timeout",
             Self::Output(_) => "output",
             Self::Unavailable(_) | Self::Internal(_) => "error",
-            Self::Instantiate(_) => "instantiate",
+            Self::Memory(_) => "memory",
+            Self::Engine(_) => "engine",
+            Self::Skipped(_) => "skipped",
         }
     }
 
     /// Whether a fresh instance may do better with the same message.
     pub fn worth_a_retry(&self) -> bool {
-        matches!(self, Self::Trap(_) | Self::Output(_) | Self::Unavailable(_))
+        matches!(self, Self::Trap(_) | Self::Memory(_) | Self::Output(_) | Self::Unavailable(_))
     }
 }
 
@@ -194,7 +202,10 @@ impl From<&CallError> for End {
         match error {
             CallError::Timeout(_) => Self::Timeout,
             CallError::Unavailable(_) | CallError::Internal(_) => Self::Error,
-            CallError::Trap(_) | CallError::Output(_) | CallError::Instantiate(_) => Self::Trap,
+            CallError::Trap(_) | CallError::Output(_) => Self::Trap,
+            CallError::Memory(_) => Self::Memory,
+            CallError::Engine(_) => Self::Engine,
+            CallError::Skipped(_) => Self::Skipped,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The folder is the truth and events are hints: every reload reads it anew, but files whose size, time and
 //! inode did not change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -65,7 +65,12 @@ impl Folder {
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
         let mut seen = BTreeMap::new();
         let listed = fs::read_dir(&self.path).map_err(|error| read_error(&self.path, &error))?;
-        for path in listed.filter_map(|entry| Some(entry.ok()?.path())) {
+        let listed: Vec<_> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        // A component whose first binding file is still being written waits for it: it would see every topic.
+        let is_written = |path: &Path| !ready(path) && !self.seen.contains_key(path);
+        let unbound: HashSet<_> =
+            listed.iter().filter(|path| is_written(path)).map(|p| p.with_extension("wasm")).collect();
+        for path in listed {
             let Some((name, is_wasm)) = plugin_file(&path) else {
                 if let Some(name) = misnamed(&path) {
                     let entry = Entry { wasm: Some(Err(LoadError::Name(name.clone()))), toml: None };
@@ -74,7 +79,11 @@ impl Folder {
                 continue;
             };
             let known = self.seen.get(&path);
-            let read = if ready(&path) { self.read(&path, is_wasm, known) } else { known.cloned() };
+            let read = if ready(&path) && !unbound.contains(&path) {
+                self.read(&path, is_wasm, known)
+            } else {
+                known.cloned()
+            };
             let Some((stamp, read)) = read else { continue };
             let entry = entries.entry(name.to_owned()).or_default();
             match &read {
@@ -235,6 +244,18 @@ mod tests {
         assert!(reason("my_filter").contains("rename the file"), "{}", reason("my_filter"));
         assert!(reason("loud.WASM").contains("rename the file"), "{}", reason("loud.WASM"));
         assert!(!entries.contains_key(".my_filter"));
+    }
+
+    #[test]
+    fn a_component_waits_for_the_binding_that_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let toml = dir.path().join("a.toml");
+        fs::write(&toml, "topics = [").unwrap();
+        fs::write(dir.path().join("a.wasm"), "x").unwrap();
+        let mut folder = Folder::new(dir.path(), 100);
+        assert!(folder.scan(|path| path != toml).unwrap().is_empty());
+        let entry = &folder.scan(|_| true).unwrap()["a"];
+        assert!(entry.wasm.is_some() && entry.toml.is_some());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc,
 };
-use wasmtime::{Store, Trap};
+use wasmtime::{FrameInfo, Store, Trap, WasmBacktrace};
 
 use super::component::Loaded;
 use super::contract::{
@@ -16,6 +16,9 @@ use super::contract::{
 };
 use super::guest::{Guest, Shared};
 use super::{CallError, Engine, Kind, LoadError};
+
+/// Functions of a backtrace that are told.
+const BACKTRACE: usize = 6;
 
 /// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
 pub struct Instance {
@@ -145,7 +148,7 @@ impl Instance {
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
         if self.dead {
-            return Err(CallError::Instantiate("the instance has trapped".into()));
+            return Err(CallError::Engine("the instance has trapped".into()));
         }
         self.store.data().console.clear();
         self.store.set_epoch_deadline(Engine::ticks(deadline));
@@ -163,8 +166,29 @@ fn call_error(store: &Store<Guest>, error: &wasmtime::Error, deadline: Duration)
     }
     let said = store.data().console.take_tail();
     let root = error.root_cause();
-    let text = if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") };
+    let mut text = if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") };
+    if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
+        text.push_str(&backtrace(trace));
+    }
     CallError::Trap(store.data().shared.secrets.redact(&text).into())
+}
+
+/// The innermost functions, by name, or by number where the component was stripped of names.
+fn backtrace(trace: &WasmBacktrace) -> String {
+    let frames = trace.frames().iter().filter(|frame| !frame.func_name().is_some_and(is_runtime));
+    let name = |frame: &FrameInfo| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    };
+    let names: Vec<_> = frames.take(BACKTRACE).map(name).collect();
+    if names.is_empty() { String::new() } else { format!(" [in {}]", names.join(" < ")) }
+}
+
+/// How a panic gets from its place to its end is of no use to anybody.
+fn is_runtime(name: &str) -> bool {
+    ["rust_panic", "begin_panic", "__rust", "panicking", "abort", "sys_backtrace"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 fn functions(

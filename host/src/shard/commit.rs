@@ -21,12 +21,14 @@ impl Shard {
     /// One publish, from the pipeline to its answer.
     pub(super) fn publish(&mut self, session: &Session, message: Message, level: Level, reply: Reply) {
         let began = Instant::now();
+        let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
         let mut pass = Pass {
             session,
             authority: self.authority,
             most_messages: self.context.pass_messages,
             deadline: began + self.context.pass_deadline,
             clock: Cell::new(began),
+            recorder: recorder.as_deref(),
         };
         let sequencer = Arc::clone(&self.context.sequencer);
         let mut reply = Some(reply);
@@ -37,7 +39,7 @@ impl Shard {
             match self.attempt(&pass, &message, level, alone.is_some(), &mut reply) {
                 Ok(None) => return,
                 Ok(Some(outcome)) => return answer(reply, outcome),
-                Err(Conflict) => self.stages.clear(),
+                Err(Conflict) => self.run_again(&pass),
             }
             drop(alone);
             // The state that it touched may be on its way to a new version: that is nobody's delay.
@@ -52,6 +54,13 @@ impl Shard {
             pass.authority = self.authority;
         }
         answer(reply, Outcome::TimedOut);
+    }
+
+    fn run_again(&mut self, pass: &Pass<'_>) {
+        self.stages.clear();
+        if let Some(recorder) = pass.recorder {
+            recorder.run_again();
+        }
     }
 
     /// Runs the pass once. Ok(None): the reply has been handed on and will be answered.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::consumer::Consumers;
 use crate::message::{Accepted, Level, Outcome, Responder};
 use crate::metrics::GatewayMetrics;
+use crate::pipeline::trace::Trace;
 use crate::store::{OnDurable, StoreError};
 
 /// Who is to be answered, and where the answer is counted.
@@ -18,12 +19,18 @@ pub struct Reply {
     pub metrics: Arc<GatewayMetrics>,
     /// When ingress took the message.
     pub arrived: Instant,
+    /// Somebody watches the message.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Reply {
-    /// Counts and answers.
+    /// Counts, tells who watches, and answers.
     pub fn answer(self, outcome: Outcome) {
-        self.metrics.ended(&outcome, self.arrived.elapsed());
+        let took = self.arrived.elapsed();
+        self.metrics.ended(&outcome, took);
+        if let Some(trace) = self.trace {
+            trace.finish(&outcome, took);
+        }
         self.responder.answer(outcome);
     }
 }

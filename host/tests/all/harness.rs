@@ -4,6 +4,7 @@
 mod child;
 mod client;
 mod events;
+pub mod hostile;
 pub mod http;
 
 pub use child::{Child, weir};
@@ -294,6 +295,17 @@ impl Reach {
     pub async fn until_live(&self, name: &str, guest: &str) {
         let version = version(guest);
         self.until_plugin(name, |plugin| plugin["state"] == "active" && plugin["version"] == *version).await;
+    }
+
+    /// Calls of a binding that ended so.
+    pub async fn calls(&self, plugin: &str, end: &str) -> u64 {
+        let text = self.admin("GET", "/metrics", "").await.text;
+        let (plugin, end) = (format!("plugin=\"{plugin}\""), format!("end=\"{end}\""));
+        let is_it =
+            |line: &&str| line.contains("plugin_calls") && line.contains(&plugin) && line.contains(&end);
+        text.lines().find(is_it).map_or(0, |line| {
+            line.rsplit_once(' ').and_then(|(_, count)| count.parse().ok()).expect("a count")
+        })
     }
 
     /// The sum of all samples of a counter.

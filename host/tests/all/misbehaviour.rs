@@ -3,15 +3,8 @@
 use serde_json::{Value, json};
 use weir::store::{Store, StoreOptions};
 
-use crate::harness::{Client, Router, Setup};
-
-/// The guest `misbehave` under each policy, on a topic of the policy's name.
-const POLICIES: &str = "\
-[[binding]]\nname = \"deny\"\ntopics = [\"deny\"]\non-error = \"deny\"\n
-[[binding]]\nname = \"pass\"\ntopics = [\"pass\"]\non-error = \"pass\"\n
-[[binding]]\nname = \"drop\"\ntopics = [\"drop\"]\non-error = \"drop\"\n
-[[binding]]\nname = \"dead-letter\"\ntopics = [\"dead-letter\"]\non-error = \"dead-letter\"\n
-[[binding]]\nname = \"disconnect\"\ntopics = [\"disconnect\"]\non-error = \"disconnect\"\n";
+use crate::harness::{Client, Router, Setup, eventually};
+use crate::policies::POLICIES;
 
 async fn misbehaving() -> Router {
     Setup::open().guest("misbehave").binding("misbehave", POLICIES).start().await
@@ -21,65 +14,12 @@ async fn publish(client: &mut Client, topic: &str, what: &str) -> Value {
     client.publish(topic, json!(what)).await
 }
 
-/// Calls of a binding that ended so.
-async fn calls(router: &Router, plugin: &str, end: &str) -> u64 {
-    let text = router.admin("GET", "/metrics", "").await.text;
-    let (plugin, end) = (format!("plugin=\"{plugin}\""), format!("end=\"{end}\""));
-    let line = text
-        .lines()
-        .find(|line| line.contains("plugin_calls") && line.contains(&plugin) && line.contains(&end));
-    line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_policy_has_its_outcome() {
-    let router = misbehaving().await;
-    let mut reader = router.client("reader").await;
-    reader.subscribe("#").await;
-    let mut client = router.client("writer").await;
-    for (topic, outcome, ok) in [
-        ("deny", "plugin-failed", false),
-        ("pass", "accepted", true),
-        ("drop", "filtered", true),
-        ("dead-letter", "dead-lettered", false),
-        ("disconnect", "plugin-failed", false),
-    ] {
-        let answer = publish(&mut client, topic, "panic").await;
-        assert_eq!((&answer["outcome"], &answer["ok"]), (&json!(outcome), &json!(ok)), "{topic}: {answer}");
-        if outcome == "plugin-failed" {
-            assert!(answer["reason"].as_str().unwrap().contains(topic), "it names the plugin: {answer}");
-            assert!(
-                !answer.to_string().contains("misbehave panics"),
-                "its words are the operator's: {answer}"
-            );
-        }
-    }
-    let (code, reason) = client.closed().await;
-    assert!(code == 1011 && reason.contains("disconnect"), "{code} {reason}");
-    let mut client = router.client("writer").await;
-    for topic in ["deny", "pass", "drop", "dead-letter", "disconnect"] {
-        assert_eq!(publish(&mut client, topic, "fine").await["outcome"], "accepted", "{topic}");
-    }
-    let heard: Vec<_> =
-        reader.drain().await.iter().map(|m| (m["topic"].clone(), m["data"].clone())).collect();
-    let expected = [
-        ("pass", "panic"),
-        ("deny", "fine"),
-        ("pass", "fine"),
-        ("drop", "fine"),
-        ("dead-letter", "fine"),
-        ("disconnect", "fine"),
-    ];
-    assert_eq!(heard, expected.map(|(topic, data)| (json!(topic), json!(data))));
-    router.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_tried_once_more_and_its_words_are_in_the_dead_letter() {
     let router = misbehaving().await;
     let mut client = router.client("writer").await;
     assert_eq!(publish(&mut client, "dead-letter", "panic").await["outcome"], "dead-lettered");
-    assert_eq!(calls(&router, "dead-letter", "trap").await, 2);
+    assert_eq!(router.calls("dead-letter", "trap").await, 2);
     assert!((router.metric("weir_dead_letters_total").await - 1.0).abs() < 0.1);
     let folders = router.stop().await;
     let store = Store::open(&folders.data(), StoreOptions::default()).unwrap();
@@ -121,7 +61,7 @@ async fn whatever_a_plugin_does_ends_and_the_next_message_goes_through() {
             }
             _ => times,
         };
-        assert_eq!(calls(&router, "deny", end).await, expected, "{what}");
+        assert_eq!(router.calls("deny", end).await, expected, "{what}");
         assert_eq!(publish(&mut client, "deny", "fine").await["outcome"], "accepted", "after {what}");
     }
     // Much talk is no crime; it is cut off on its way to the log.
@@ -152,5 +92,52 @@ async fn a_loop_on_one_shard_holds_up_nobody_on_another() {
     for other in others {
         assert_eq!(other.await.unwrap()["outcome"], "accepted");
     }
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_times_out_twice_is_left_alone_for_a_while_and_then_tried_again() {
+    let router = misbehaving().await;
+    let mut client = router.client("writer").await;
+    for _ in 0..2 {
+        assert_eq!(publish(&mut client, "deny", "loop").await["outcome"], "plugin-failed");
+    }
+    assert_eq!(publish(&mut client, "deny", "fine").await["outcome"], "plugin-failed", "the breaker is open");
+    assert_eq!(router.calls("deny", "skipped").await, 1);
+    // The policy holds for what is not called, and nobody else's breaker is open.
+    assert_eq!(publish(&mut client, "drop", "fine").await["outcome"], "accepted");
+    eventually("the breaker closes", async || {
+        let mut probe = router.client("probe").await;
+        let answer = publish(&mut probe, "deny", "fine").await;
+        Some(()).filter(|()| answer["outcome"] == "accepted")
+    })
+    .await;
+    assert_eq!(router.calls("deny", "timeout").await, 2, "what was not called did not time out");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_traps_at_every_message_gets_new_instances_at_a_bounded_rate() {
+    let router = misbehaving().await;
+    let mut client = router.client("writer").await;
+    let mut poison = 0;
+    while router.calls("deny", "skipped").await == 0 {
+        for _ in 0..10 {
+            assert_eq!(publish(&mut client, "deny", "panic").await["outcome"], "plugin-failed");
+        }
+        poison += 10;
+        assert!(poison < 1_000, "instances have no end");
+        assert_eq!(
+            publish(&mut client, "drop", "fine").await["outcome"],
+            "accepted",
+            "others are not held up"
+        );
+    }
+    eventually("it is called again", async || {
+        let mut probe = router.client("probe").await;
+        let answer = publish(&mut probe, "deny", "fine").await;
+        Some(()).filter(|()| answer["outcome"] == "accepted")
+    })
+    .await;
     router.stop().await;
 }

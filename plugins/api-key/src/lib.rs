@@ -11,6 +11,9 @@
 //! default_origin = "device"    # of accounts that name none: device (the default), page, sensor or service
 //! ```
 //!
+//! A key of the origin `service` may also have messages explained (`explain=true`) to which it may publish: it
+//! then learns what every plugin says of them. Other keys may not.
+//!
 //! When a key is revoked or expires, the router ends the sessions that rest on it.
 
 use weir_plugin::contract::topic;
@@ -80,13 +83,11 @@ impl Auth for ApiKey {
         Ok(Decision::Allow(self.grant(account)?))
     }
 
-    fn authorize(
-        &self,
-        _who: &Session<'_>,
-        claims: &[u8],
-        action: Action,
-        topic: &str,
-    ) -> Result<Permission> {
+    fn authorize(&self, who: &Session<'_>, claims: &[u8], action: Action, topic: &str) -> Result<Permission> {
+        if action == Action::Explain && !who.origin().is_service() {
+            return Ok(Permission::Deny("only keys of the origin `service` may explain".to_owned()));
+        }
+        let action = if action == Action::Explain { Action::Publish } else { action };
         Ok(Permission::allow_if(Scopes::from_claims(claims)?.allows(action, topic)))
     }
 }
@@ -172,6 +173,17 @@ mod tests {
         assert!(!may(Action::Publish, "main/dev/7/up") && !may(Action::Publish, "news/today"));
         assert!(!may(Action::Subscribe, "news/#") && !may(Action::Subscribe, "#"));
         assert!(may(Action::Query, "news/today") && !may(Action::Other, "news/today"));
+    }
+
+    #[test]
+    fn services_may_explain_what_they_may_publish() {
+        let mut host = Host::<ApiKey>::new(json!({})).unwrap();
+        let service = granted(account());
+        assert_eq!(host.authorize(&service, Action::Explain, "main/dev%2F7/up"), Ok(Permission::Allow));
+        let denied = |answer| matches!(answer, Ok(Permission::Deny(_)));
+        assert!(denied(host.authorize(&service, Action::Explain, "news/today")), "it may only read there");
+        let sensor = granted(Account { origin: "sensor".to_owned(), ..account() });
+        assert!(denied(host.authorize(&sensor, Action::Explain, "main/dev%2F7/up")));
     }
 
     #[test]

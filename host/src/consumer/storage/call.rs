@@ -76,9 +76,12 @@ impl Writer {
         batch: &[&Stored],
     ) -> Result<Result<Vec<Written>, StoreFailure>, CallError> {
         let Some(live) = &mut self.live else {
-            return Err(CallError::Instantiate("no instance".into()));
+            return Err(CallError::Engine("no instance".into()));
         };
         if live.instance.is_dead() {
+            if binding.health.may_renew().is_err() {
+                return Err(CallError::Skipped("it loses its instances faster than it may".into()));
+            }
             live.instance = binding.instance()?;
         }
         let messages: Vec<Message> = batch.iter().map(|stored| for_plugin(stored)).collect();
@@ -89,7 +92,10 @@ impl Writer {
         let end = match &answer {
             Ok(Ok(_) | Err(StoreFailure::Unprocessable(_))) => End::Done,
             Ok(Err(_)) => End::Error,
-            Err(error) => End::from(error),
+            Err(error) => {
+                binding.failed(error);
+                End::from(error)
+            }
         };
         live.metrics.ended(end, started.elapsed());
         answer

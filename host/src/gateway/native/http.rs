@@ -1,5 +1,6 @@
 //! The native protocol without a connection: one session per request.
 
+mod explain;
 mod feed;
 mod history;
 mod presence;

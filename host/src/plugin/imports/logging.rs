@@ -41,7 +41,7 @@ impl LogGate {
     }
 
     /// Some(dropped since the last line that passed): write it. None: do not.
-    fn pass(&self, text: &str) -> Option<u64> {
+    pub fn pass(&self, text: &str) -> Option<u64> {
         let second = now_us() / 1_000_000;
         let mut window = self.window.lock();
         if window.second != second {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use weir_contract::topic::Pattern;
 
-use super::super::binding::Spec;
+use super::super::binding::{Policy, Spec};
 use super::super::{Closed, Kind, LoadError};
 use crate::store::Table;
 
@@ -21,6 +21,9 @@ struct Record {
     kind: String,
     order: i64,
     topics: Vec<String>,
+    /// None: the kind's default.
+    #[serde(default)]
+    on_error: Option<Policy>,
 }
 
 /// The bindings that were live once, in memory and in the store.
@@ -50,6 +53,7 @@ impl Ledger {
             stem: stem.to_owned(),
             kind: kind.as_str().to_owned(),
             order: spec.order,
+            on_error: spec.on_error,
             topics: spec.topics.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         };
         if self.records.get(&spec.name) != Some(&record) {
@@ -94,7 +98,9 @@ impl Ledger {
             let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == record.kind)?;
             let topics = record.topics.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
             let stands = kind == Kind::Auth || asked(name, &record.stem);
-            stands.then(|| Closed { name: Arc::from(name.as_str()), kind, order: record.order, topics })
+            let policy = record.on_error.unwrap_or(Policy::default_for(kind));
+            let name = Arc::from(name.as_str());
+            stands.then_some(Closed { name, kind, order: record.order, topics, policy })
         });
         closed.collect()
     }

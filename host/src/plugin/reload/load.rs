@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
 use super::super::binding::{Mode, Policy, Secrets, Spec};
+use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component::{self, Loaded};
 use super::super::folder::File;
 use super::super::guest::{Shared, StateAccess};
+use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::report::Report;
 use super::super::space::{Space, Value};
+use super::super::spares::SPARES;
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
 use super::loader::{Live, Loader};
 use super::migrate::{self, Plan};
@@ -110,8 +113,12 @@ impl Loader {
             loaded_us: now_us(),
             engine,
             context: self.context(stem, &spec.name, &loaded.digest, false),
-            ready: Mutex::default(),
             report: Arc::new(Report::new(self.over_budget_waker())),
+            health: Health::new(spec.budget),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            orders: self.orders.clone(),
+            ready: Mutex::default(),
+            arrived: Condvar::new(),
             loaded,
             shared,
         };
@@ -182,8 +189,8 @@ impl Loader {
     pub(super) fn fill_ready(&self, binding: &Binding) -> Result<(), LoadError> {
         let wanted = match binding.kind() {
             // One more, for the thread that authenticates.
-            Kind::Auth => self.options.shards + 1,
-            Kind::Filter | Kind::Transform => self.options.shards,
+            Kind::Auth => self.options.shards + 1 + SPARES,
+            Kind::Filter | Kind::Transform => self.options.shards + SPARES,
             // One that stores and one that answers queries.
             Kind::Storage => 2,
         };

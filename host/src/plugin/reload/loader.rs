@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::super::binding::Spec;
 use super::super::folder::Folder;
 use super::super::space::Space;
+use super::super::spares::Orders;
 use super::super::{Binding, Chain, Engine, Fence, LoadError, PluginInfo};
 use super::ledger::Ledger;
 use super::migrate::Migrating;
@@ -45,6 +46,8 @@ pub struct Loader {
     retired: Vec<(String, Arc<str>)>,
     /// Wakes the plugins thread, from a shard: must not block.
     wake: Arc<dyn Fn() + Send + Sync>,
+    /// Where bindings order instances.
+    pub(super) orders: Orders,
     pub(super) run: u64,
 }
 
@@ -82,6 +85,7 @@ impl Loader {
         let ledger = Ledger::open(&options.store)?;
         let versions = Versions::open(&options.store, &options.versions)?;
         let schemas = Schemas::open(&options.store)?;
+        let orders = Orders::start()?;
         Ok(Self {
             options,
             engine,
@@ -98,6 +102,7 @@ impl Loader {
             changed: false,
             retired: Vec::new(),
             wake,
+            orders,
             run: now_us(),
         })
     }

@@ -60,9 +60,10 @@ fn shut(closed: &Closed) -> PluginInfo {
         Kind::Auth => {
             format!("its file is gone: everybody who comes here is refused until `weir plugin forget {name}`")
         }
-        _ => {
-            "it does not load: messages of its topics are refused until it does, or its files are gone".into()
-        }
+        _ => format!(
+            "it does not load: on-error = {:?} holds for messages of its topics until it does, or its files are gone",
+            closed.policy.as_str()
+        ),
     };
     let topics = closed.topics.iter().map(|pattern| pattern.as_str().to_owned()).collect();
     let line = absent(name, closed.order, PluginState::Tombstone, reason);
@@ -76,7 +77,7 @@ fn fails(line: &mut PluginInfo, Failed { spec, error, .. }: &Failed) {
     let note = match line.state {
         PluginState::Active => format!(" (version {} serves on)", line.version),
         PluginState::Tombstone => {
-            " (it was live: until it loads again, what it should have seen is refused)".to_owned()
+            " (it was live: until it loads again, its policy holds for what it should have seen)".to_owned()
         }
         _ => String::new(),
     };

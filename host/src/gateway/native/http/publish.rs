@@ -11,7 +11,7 @@ use super::super::keys::{Key, Keys};
 use super::super::message::{self, MESSAGE, Source};
 use super::super::request::Fault;
 use super::super::{answer, fields, router::App};
-use super::{Parameters, bad_request, enter, given, only, parameter, status};
+use super::{Parameters, bad_request, enter, explain, given, only, parameter, status};
 use crate::gateway::visit::Visit;
 use crate::gateway::{body, json, reply};
 use crate::ingress::Publish;
@@ -34,10 +34,16 @@ pub(in super::super) async fn publish(State(app): State<App>, request: Request) 
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
-    match read(&parts.headers, &parameters, &bytes, app.limits.requests_messages) {
-        Ok(Batch::One(publish)) => one(&visit, *publish).await,
-        Ok(Batch::Many(all)) => many(&visit, all).await,
-        Err(refusal) => *refusal,
+    let asked = match explain::asked(&parameters) {
+        Ok(asked) => asked,
+        Err(fault) => return bad_request(&fault),
+    };
+    match (read(&parts.headers, &parameters, &bytes, app.limits.requests_messages), asked) {
+        (Ok(Batch::One(publish)), None) => one(&visit, *publish).await,
+        (Ok(Batch::One(publish)), Some(asked)) => explain::one(&visit, *publish, asked).await,
+        (Ok(Batch::Many(all)), None) => many(&visit, all).await,
+        (Ok(Batch::Many(_)), Some(_)) => bad_request(&explain::several()),
+        (Err(refusal), _) => *refusal,
     }
 }
 
@@ -91,6 +97,8 @@ fn read(
         let publish = raw(headers, parameters, idempotency_key, bytes);
         return publish.map(|one| Batch::One(Box::new(one))).map_err(|fault| Box::new(bad_request(&fault)));
     }
+    // A misspelt `explain` must not publish.
+    only(parameters, &["topic", "explain", "payload"]).map_err(|fault| Box::new(bad_request(&fault)))?;
     let is_array = bytes.trim_ascii_start().first() == Some(&b'[');
     if !is_array {
         let publish = single(idempotency_key, bytes);
@@ -119,7 +127,8 @@ fn raw(
     let content_type =
         content_type.transpose().map_err(|_| Fault::new("`Content-Type` must be UTF-8".into()))?;
     fields::check_content_type(content_type.unwrap_or_default())?;
-    let accepted = ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to"];
+    let accepted =
+        ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to", "explain", "payload"];
     only(parameters, &accepted)?;
     let message_id = same_id(idempotency_key, given(parameters, "message_id"))?;
     Ok(Publish {
