@@ -9,7 +9,7 @@ use weir::metrics::Metrics;
 use weir::plugin::{Deed, PluginView, Plugins, PluginsOptions};
 use weir::store::{Store, StoreOptions};
 
-use crate::harness::{Answer, Client, Folders, Reach, Setup, eventually, version, wasm};
+use crate::harness::{Answer, Client, Folders, Reach, Router, Setup, eventually, version, wasm, weir};
 
 async fn stamp(client: &mut Client) -> Value {
     assert_eq!(client.publish("t", json!(1)).await["outcome"], "accepted");
@@ -62,7 +62,7 @@ async fn until_reason(reach: &Reach, part: &str) -> Value {
 /// Waits until the stamp is this one.
 async fn until_stamp(client: &mut Client, wanted: &str) {
     let client = tokio::sync::Mutex::new(client);
-    let look = async || (stamp(&mut client.lock().await).await == wanted).then_some(());
+    let look = async || (stamp(*client.lock().await).await == wanted).then_some(());
     eventually(&format!("the stamp is {wanted}"), look).await;
 }
 
@@ -281,6 +281,60 @@ async fn a_version_that_fails_its_sample_messages_does_not_go_live() {
     }
     assert_eq!(stamp(&mut both).await, "a");
     router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_version_goes_by_itself_and_the_command_line_tells_of_it() {
+    let text = "topics = [\"t\"]\n[budget]\nfailures = 2\n";
+    let router = Setup::open().guest_as("keep", "guard").binding("guard", text).start().await;
+    let mut both = client(&router).await;
+    assert_eq!(both.publish("t", json!("panic")).await["outcome"], "accepted");
+    both.message().await;
+    router.folders.replace("guard.wasm", &wasm("misbehave"));
+    router.until_live("guard", "misbehave").await;
+    // A failing message is answered by the policy, until the version before is back.
+    let both = tokio::sync::Mutex::new(&mut both);
+    let back = async || {
+        let answer = both.lock().await.publish("t", json!("panic")).await;
+        assert!(answer["outcome"] == "plugin-failed" || answer["outcome"] == "accepted", "{answer}");
+        (answer["outcome"] == "accepted").then_some(())
+    };
+    eventually("the version before is back", back).await;
+    let listed = router.plugin("guard").await;
+    assert_eq!(
+        (&listed["state"], &listed["version"]),
+        (&json!("active"), &json!(version("keep"))),
+        "{listed}"
+    );
+    assert!(
+        says(&listed, "more than 2 failures within 300 s") && says(&listed, "rolled back from"),
+        "{listed}"
+    );
+    assert!((router.metric("weir_plugin_rollbacks_total").await - 1.0).abs() < 0.1);
+
+    let said = plugin(&router, &["history", "guard"]).await;
+    assert!(said.contains("rolled-back") && said.contains("by budget: from"), "{said}");
+    let json: Value = serde_json::from_str(&plugin(&router, &["history", "guard", "--json"]).await).unwrap();
+    assert_eq!(json["history"][0]["binding"], text, "the binding file of a kept version is shown");
+    let said = plugin(&router, &["forget", "guard"]).await;
+    assert!(said.contains("is tried again"), "{said}");
+    let said = plugin(&router, &["rollback", "guard", "--to", "1"]).await;
+    assert!(said.contains(&format!("version {} (number 1) serves again", version("keep"))), "{said}");
+    let said = plugin(&router, &["rollback", "guard", "--to", "7"]).await;
+    assert!(said.contains("no version \"7\" is kept"), "{said}");
+    assert!(plugin(&router, &["disable", "guard"]).await.contains("guard is disabled"));
+    assert!(plugin(&router, &["list"]).await.contains("disabled by the operator at"));
+    assert!(plugin(&router, &["enable", "guard"]).await.contains("guard is enabled"));
+    router.stop().await;
+}
+
+/// What `weir plugin …` says, away from the threads that serve.
+async fn plugin(router: &Router, arguments: &[&str]) -> String {
+    let mut command = weir();
+    let admin = router.admin.to_string();
+    command.arg("plugin").args(arguments).args(["--admin", &admin]).arg("--data").arg(router.folders.data());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
 }
 
 struct NoKeys;
