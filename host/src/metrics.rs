@@ -48,10 +48,11 @@ pub struct Metrics {
     rollbacks: Family<[(&'static str, String); 2], Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
+    dropped: Family<ByName, Counter>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
     /// Messages set aside.
-    pub dead_letters: Counter,
+    pub dead_letters: DeadLetterMetrics,
     /// Requests that wait for their reply.
     pub requests: Gauge,
     /// Durable consumers.
@@ -69,6 +70,15 @@ pub struct LogMetrics {
     pub appended: Counter,
     /// Offsets below this are on disk.
     pub durable: Gauge,
+}
+
+/// Counters of the dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterMetrics {
+    /// Messages set aside.
+    pub kept: Counter,
+    /// Letters that went to make room for newer ones.
+    pub evicted: Counter,
 }
 
 /// What the open connections of a gateway hold.
@@ -99,18 +109,23 @@ impl Metrics {
         let rollbacks = Family::default();
         let back = "Plugins that went back to an older version, by who brought them back";
         registry.register("plugin_rollbacks", back, Family::clone(&rollbacks));
-        let [plugin_swaps, dead_letters] = std::array::from_fn(|_| Counter::default());
+        let dropped = Family::default();
+        let (plugin_swaps, dead_letters) = (Counter::default(), DeadLetterMetrics::default());
         let failures = "Plugin versions that did not go live, by the step that failed";
         registry.register("plugin_load_failures", failures, Family::clone(&loads));
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
         let store_incidents = Gauge::default();
         let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
         registry.register("store_incidents", incidents, store_incidents.clone());
-        registry.register("dead_letters", "Messages set aside", dead_letters.clone());
+        registry.register("dead_letters", "Messages set aside", dead_letters.kept.clone());
+        let evicted = "Dead letters that went to make room for newer ones";
+        registry.register("dead_letters_evicted", evicted, dead_letters.evicted.clone());
         let requests = Gauge::default();
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let lost = "Messages that a log of input did not keep, since its queue was full";
+        registry.register("log_input_dropped", lost, Family::clone(&dropped));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
         let known = Mutex::default();
@@ -125,6 +140,7 @@ impl Metrics {
             rollbacks,
             appended,
             durable,
+            dropped,
             plugin_swaps,
             dead_letters,
             requests,
@@ -175,6 +191,11 @@ impl Metrics {
             appended: self.appended.get_or_create_owned(&labels),
             durable: self.durable.get_or_create_owned(&labels),
         }
+    }
+
+    /// What one log of input did not keep.
+    pub fn input_dropped(&self, log: &str) -> Counter {
+        self.dropped.get_or_create_owned(&[("log", log.to_owned())])
     }
 
     /// What one outbox counts.

@@ -10,6 +10,8 @@ use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
+/// Whoever lists dead letters reads all of them into memory.
+const MAX_DEAD_LETTER_BYTES: usize = 1 << 30;
 /// More threads than any machine that this runs on has cores.
 const MAX_SHARDS: usize = 1_024;
 /// A plugin call that may take longer would hold up its shard for as long.
@@ -122,6 +124,8 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("plugin", "output_messages", plugin.output_messages),
         ("plugin", "pass_messages", plugin.pass_messages),
         ("plugin", "state_bytes", plugin.state_bytes),
+        ("dead_letters", "max_letters", config.dead_letters.max_letters),
+        ("dead_letters", "max_bytes", config.dead_letters.max_bytes),
         ("outbox", "max_posts", config.outbox.max_posts),
         ("outbox", "max_bytes", config.outbox.max_bytes),
         ("outbox", "max_attempts", usize::try_from(config.outbox.max_attempts).unwrap_or(usize::MAX)),
@@ -134,6 +138,11 @@ fn counts(config: &Config) -> Result<(), Problem> {
     if limits.message_bytes > CONTRACT_MESSAGE_BYTES {
         let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
         return Err(Problem::new(&["limits", "message_bytes"], message));
+    }
+    let most = config.dead_letters.max_bytes;
+    if most > MAX_DEAD_LETTER_BYTES {
+        let message = format!("found {most}, expected at most 1GiB (1073741824)");
+        return Err(Problem::new(&["dead_letters", "max_bytes"], message));
     }
     for (table, found) in
         [("plugin", plugin.stack_bytes), ("plugin_ceiling", config.plugin_ceiling.stack_bytes.unwrap_or(0))]
@@ -218,7 +227,9 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
 fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
     let taken = |topic: &String| {
         let covers = |earlier: &&LogRule| parsed(&earlier.topics).any(|pattern| pattern.covers(topic));
-        before.iter().find(covers).map(|earlier| earlier.name.as_str())
+        // Logs of input and the others take nothing from each other.
+        let mut before = before.iter().filter(|earlier| earlier.record_input == rule.record_input);
+        before.find(covers).map(|earlier| earlier.name.as_str())
     };
     let by: Option<Vec<&str>> = rule.topics.iter().map(taken).collect();
     by?.first().copied()
@@ -227,7 +238,8 @@ fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
 fn meets_a_log(webhook: &Webhook, logs: &[LogRule]) -> bool {
     let kept = |pattern: &Pattern| {
         let reserved = is_reserved(pattern.as_str());
-        !reserved && logs.iter().any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
+        let mut kept = logs.iter().filter(|log| !log.record_input);
+        !reserved && kept.any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
     };
     parsed(&webhook.topics).any(|pattern| kept(&pattern))
 }
@@ -258,6 +270,10 @@ fn limits_of(rule: &LogRule, at: &str) -> Result<(), Problem> {
         ("max_bytes", rule.max_bytes == Some(0)),
         ("max_messages", rule.max_messages == Some(0)),
     ];
+    if rule.record_input && rule.max_age.is_none() && rule.max_bytes.is_none() {
+        let message = "a log with record_input needs one of max_age and max_bytes, found \"none\" for both";
+        return Err(Problem::new(&["log", at, "record_input"], message));
+    }
     match zero.iter().find(|(_, zero)| *zero) {
         Some((key, _)) => Err(Problem::new(
             &["log", at, key],

@@ -45,7 +45,12 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// First 12 hex digits of a digest: what lists, logs and metrics call the version.
 pub fn version(digest: &[u8; 32]) -> String {
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..6).unwrap_or_default())
+}
+
+/// Hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Loaded {

@@ -102,6 +102,10 @@ async fn a_migration_that_fails_leaves_the_old_version_and_its_state() {
     let router =
         setup.config(|config| config.plugin.init_deadline = std::time::Duration::from_secs(2)).start().await;
     publish(&router, 5).await;
+    // With no state there is nothing to migrate.
+    router.folders.replace("fresh.toml", b"topics = [\"fresh\"]\n[config]\nfail = \"error\"\n");
+    router.folders.replace("fresh.wasm", &wasm("counter-v2"));
+    router.until_live("fresh", "counter-v2").await;
     for (fail, part) in
         [("error", "not from 0"), ("panic", "the migration panics"), ("endless", "took longer than")]
     {

@@ -1,5 +1,6 @@
 //! Kept versions: what goes back, by hand or by its error budget, what is switched off, and what is remembered of it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -136,7 +137,9 @@ async fn any_kept_version_can_be_named_and_few_are_kept() {
         labelled(&router.folders, &label.to_string());
         until_stamp(&mut both, &format!("a{label}")).await;
     }
-    let names = std::fs::read_dir(router.folders.data().join("versions")).unwrap();
+    let kept = router.folders.data().join("versions");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
+    let names = std::fs::read_dir(kept).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let texts = names.iter().filter(|name| name.ends_with(".toml")).count();
     // Five of the stamp, and the one of `open`.
