@@ -64,11 +64,8 @@ impl Loader {
         let said =
             self.live.iter().filter_map(|(name, live)| Some((name.clone(), live.binding.report.take()?)));
         for (name, why) in said.collect::<Vec<_>>() {
-            match self.roll_back(&name, None, By::Budget, &why) {
-                Ok(done) => {
-                    tracing::error!(plugin = name, reason = why, done, "plugin over its error budget")
-                }
-                Err(stays) => self.note_over_budget(&name, &why, &stays),
+            if let Err(stays) = self.roll_back(&name, None, By::Budget, &why) {
+                self.note_over_budget(&name, &why, &stays);
             }
         }
     }

@@ -142,9 +142,10 @@ impl Loader {
         }
         self.react_to_budgets();
         self.let_go(&asked);
-        self.schemas.tend(&self.options.store, now_us());
         self.migrate_all();
         self.swap(chain, status, &asked);
+        // Only now is nothing written any more to what was left.
+        self.schemas.tend(&self.options.store, now_us());
         Ok(())
     }
 
