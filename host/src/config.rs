@@ -3,6 +3,7 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod compile;
 mod dead_letters;
 mod delivery;
 mod endpoint;
@@ -11,9 +12,11 @@ mod limits;
 mod log;
 mod outbox;
 mod source;
+mod trust;
 pub(crate) mod unit;
 mod validate;
 
+pub use compile::Compile;
 pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
@@ -22,6 +25,7 @@ pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
+pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,6 +58,14 @@ pub struct Config {
     pub limits: Limits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
+    /// How plugins are compiled.
+    pub compile: Compile,
+    /// The program that compiles plugins, by its verb `compile-plugin`; none = the running one. Not for the
+    /// file: it is for those who run the router inside a program of their own.
+    #[serde(skip)]
+    pub compiler: Option<PathBuf>,
+    /// Whose plugins are accepted.
+    pub trust: Trust,
     /// Up to where bindings may set their own; what is left out is [`LimitsTable::ceiling`].
     pub plugin_ceiling: LimitsTable,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
@@ -183,6 +195,9 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
+            compile: Compile::default(),
+            compiler: None,
+            trust: Trust::default(),
             plugin_ceiling: LimitsTable::ceiling(),
             logs: vec![LogRule::default()],
             dead_letters: DeadLetters::default(),

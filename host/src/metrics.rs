@@ -51,6 +51,8 @@ pub struct Metrics {
     dropped: Family<ByName, Counter>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
+    /// Processes that were started to compile a plugin.
+    pub plugin_compilations: Counter,
     /// Messages set aside.
     pub dead_letters: DeadLetterMetrics,
     /// Requests that wait for their reply.
@@ -110,10 +112,13 @@ impl Metrics {
         let back = "Plugins that went back to an older version, by who brought them back";
         registry.register("plugin_rollbacks", back, Family::clone(&rollbacks));
         let dropped = Family::default();
-        let (plugin_swaps, dead_letters) = (Counter::default(), DeadLetterMetrics::default());
+        let [plugin_swaps, plugin_compilations] = std::array::from_fn(|_| Counter::default());
+        let dead_letters = DeadLetterMetrics::default();
         let failures = "Plugin versions that did not go live, by the step that failed";
         registry.register("plugin_load_failures", failures, Family::clone(&loads));
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
+        let compilations = "Plugins that were compiled, since the cache did not have them";
+        registry.register("plugin_compilations", compilations, plugin_compilations.clone());
         let store_incidents = Gauge::default();
         let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
         registry.register("store_incidents", incidents, store_incidents.clone());
@@ -142,6 +147,7 @@ impl Metrics {
             durable,
             dropped,
             plugin_swaps,
+            plugin_compilations,
             dead_letters,
             requests,
             consumers,
@@ -174,7 +180,7 @@ impl Metrics {
         Arc::clone(metrics)
     }
 
-    /// Load failures by step: `read`, `compile`, `imports`, `config`, `init`, `selftest`.
+    /// Load failures by step: one of the stages of `plugin::LoadError::STAGES`.
     pub fn load_failures(&self, step: &'static str) -> Counter {
         self.loads.get_or_create_owned(&[("step", step)])
     }

@@ -200,7 +200,10 @@ impl Parts {
         let plugins = Arc::new(Plugins::start(PluginsOptions {
             folder: config.plugins.clone(),
             versions: config.data.join("versions"),
-            cache: Some(compiled_folder(config)?),
+            cache: Some(config.data.join("compiled")),
+            compiler: config.compiler.clone(),
+            compile: config.compile.clone(),
+            trust: config.trust.clone(),
             limits: config.plugin.clone(),
             ceiling: config.plugin_ceiling.clone(),
             shards,
@@ -321,18 +324,6 @@ impl Parts {
         self.sequencer.retained().follow(true);
         Ok(self.store.close()?)
     }
-}
-
-/// Compiled code: private to the router, since loading it trusts it.
-fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let folder = config.data.join("compiled");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| system("making the folder of compiled plugins", error))?;
-    std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
 }
 
 /// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.

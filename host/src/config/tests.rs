@@ -222,3 +222,17 @@ fn pauses_and_headers_of_posts_are_looked_at() {
     let load = load(&format!("{HOOK}topics = [\"a\"]\nheaders = {{ A = \"env:WEIR_TEST_NONE\" }}\n"));
     assert!(load.unwrap().webhooks[0].headers().unwrap_err().contains("no WEIR_TEST_NONE"));
 }
+
+#[test]
+fn signatures_by_nobody_and_compilers_without_limits_are_refused() {
+    let wanted = "weir.toml:2: trust.require_signatures: no [[trust.key]] stands below it";
+    assert!(refused("[trust]\nrequire_signatures = true\n").starts_with(wanted));
+    let key =
+        "[[trust.key]]\npublic = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\nkinds = []\n";
+    assert!(refused(key).contains("expected at least one of auth, filter, transform, storage"));
+    assert!(refused("[compile]\ncpu = \"0s\"\n").starts_with("weir.toml:2: compile.cpu: found no time"));
+    assert!(
+        refused("[compile]\nmemory_bytes = 0\n").starts_with("weir.toml:2: compile.memory_bytes: found 0")
+    );
+    assert!(refused("[compile]\ndeadline = \"2h\"\n").contains("expected at most 3600s"));
+}

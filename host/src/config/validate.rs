@@ -17,6 +17,8 @@ const MAX_SHARDS: usize = 1_024;
 /// A plugin call that may take longer would hold up its shard for as long.
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
+/// While a plugin is compiled, no other goes live.
+const MAX_COMPILE: Duration = Duration::from_secs(60 * 60);
 /// Guests run on the stacks of threads that have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
 
@@ -56,6 +58,7 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     times(config)?;
     logs(&config.logs)?;
     webhooks(config)?;
+    trust(config)?;
     for (index, rule) in config.delivery.iter().enumerate() {
         patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;
     }
@@ -124,6 +127,8 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("plugin", "output_messages", plugin.output_messages),
         ("plugin", "pass_messages", plugin.pass_messages),
         ("plugin", "state_bytes", plugin.state_bytes),
+        ("compile", "memory_bytes", config.compile.memory_bytes),
+        ("compile", "cache_bytes", config.compile.cache_bytes),
         ("dead_letters", "max_letters", config.dead_letters.max_letters),
         ("dead_letters", "max_bytes", config.dead_letters.max_bytes),
         ("outbox", "max_posts", config.outbox.max_posts),
@@ -171,6 +176,8 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("plugin", "init_deadline", plugin.init_deadline, MAX_DEADLINE),
         ("plugin", "store_deadline", plugin.store_deadline, MAX_DEADLINE),
         ("plugin", "pass_deadline", plugin.pass_deadline, MAX_DEADLINE),
+        ("compile", "cpu", config.compile.cpu, MAX_COMPILE),
+        ("compile", "deadline", config.compile.deadline, MAX_COMPILE),
         ("outbox", "first_pause", config.outbox.first_pause, Duration::MAX),
         ("outbox", "longest_pause", config.outbox.longest_pause, Duration::MAX),
         ("outbox", "connect", config.outbox.connect, Duration::MAX),
@@ -335,6 +342,20 @@ const NAME: &str = "1 to 63 of a-z, 0-9 and `-`, not beginning with `-`";
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+fn trust(config: &Config) -> Result<(), Problem> {
+    if config.trust.require_signatures && config.trust.keys.is_empty() {
+        let message = "no [[trust.key]] stands below it, so no plugin of the folder would ever be accepted";
+        return Err(Problem::new(&["trust", "require_signatures"], message));
+    }
+    for (index, key) in config.trust.keys.iter().enumerate() {
+        if key.kinds.is_empty() {
+            let message = "expected at least one of auth, filter, transform, storage";
+            return Err(Problem::new(&["trust", "key", &index.to_string(), "kinds"], message));
+        }
+    }
+    Ok(())
 }
 
 fn logging(config: &Config) -> Result<(), Problem> {

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod activation;
 mod clients;
 mod consumers;
 mod crash;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir::accounts::{Accounts, Records};
-use weir::config::{LimitsTable, PluginLimits};
+use weir::config::{Compile, LimitsTable, PluginLimits, Trust};
 use weir::metrics::Metrics;
 use weir::plugin::{Deed, PluginView, Plugins, PluginsOptions};
 use weir::store::{Store, StoreOptions};
@@ -358,6 +358,9 @@ fn plugins(folders: &Folders, store: &Store, metrics: &Arc<Metrics>) -> Plugins 
         folder: folders.plugins(),
         versions: folders.data().join("versions"),
         cache: Some(std::fs::canonicalize(folders.data().join("compiled")).unwrap()),
+        compiler: Some(weir().get_program().into()),
+        compile: Compile::default(),
+        trust: Trust::default(),
         limits: PluginLimits::default(),
         ceiling: LimitsTable::ceiling(),
         shards: 1,

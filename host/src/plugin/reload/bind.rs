@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::binding::{Secrets, Spec};
+use super::super::folder::{File, Seal};
 use super::super::guest::StateAccess;
 use super::super::{LoadError, component};
 use super::load::Draft;
@@ -31,7 +32,7 @@ impl Loader {
             Some(live) if self.has_its_secrets(live) => drop(self.failed.remove(name)),
             _ => match self.versions.wanted(&kept) {
                 Ok(wanted) => self.bind_one(name, kept.pair.digest, wanted, true),
-                Err(error) => self.fail(name, Some(kept.pair.digest), kept.pair.spec, error),
+                Err(error) => self.fail(name, None, kept.pair.spec, error),
             },
         }
     }
@@ -46,9 +47,13 @@ impl Loader {
             Ok(secrets) => secrets,
             Err(why) => return self.fail(name, None, Some(wanted.spec), LoadError::Secret(why)),
         };
+        let seal = wanted.file.as_ref().map(|file| file.seal.clone()).unwrap_or(Seal::None);
         let same = |live: &Live| {
             let binding = &live.binding;
-            live.digest == digest && binding.spec == wanted.spec && *binding.shared.secrets == secrets
+            live.digest == digest
+                && live.seal == seal
+                && binding.spec == wanted.spec
+                && *binding.shared.secrets == secrets
         };
         if self.live.get(name).is_some_and(same) {
             self.failed.remove(name);
@@ -57,7 +62,9 @@ impl Loader {
         let tried_with = secrets.digest();
         let known_bad = |failed: &Failed| {
             let same = failed.digest == Some(digest) && failed.spec.as_ref() == Some(&wanted.spec);
-            same && failed.secrets == tried_with
+            // The machine's failures (no process, no room on the disk) may pass.
+            let passing = matches!(failed.error, LoadError::Engine(_));
+            same && failed.seal.as_ref() == Some(&seal) && failed.secrets == tried_with && !passing
         };
         if self.failed.get(name).is_some_and(known_bad) {
             return;
@@ -69,13 +76,13 @@ impl Loader {
                 self.migrating.push(Migrating { name, wanted, digest, secrets: tried_with, draft, plan });
             }
             Ok(draft) => {
-                self.put_live(name, draft.live(wanted.stem.clone(), digest));
+                self.put_live(name, draft.live(&wanted, digest));
                 if !is_kept {
                     self.note_live(name, &wanted, digest);
                 }
             }
             Err(error) => {
-                self.fail(name, Some(digest), Some(wanted.spec), error);
+                self.fail(name, wanted.file.as_ref().ok(), Some(wanted.spec), error);
                 if let Some(failed) = self.failed.get_mut(name) {
                     failed.secrets = tried_with;
                 }
@@ -117,27 +124,24 @@ impl Loader {
         let Some(live) = self.live.get(name) else { return };
         let pair = Pair::of(wanted, digest);
         let mut record = self.versions.get(name).cloned().unwrap_or_default();
-        if !record.went_live(pair.clone(), live.binding.kind().as_str(), now_us()) {
+        let resealed = record.reseal(&pair);
+        if !resealed && !record.went_live(pair.clone(), live.binding.kind().as_str(), now_us()) {
             return;
         }
-        let bytes = wanted.file.as_ref().map(|file| &*file.bytes).unwrap_or_default();
-        if let Err(error) = self.versions.keep(&pair, bytes, &wanted.text) {
+        if let Err(error) = self.versions.keep(&pair, wanted) {
             let version = pair.version();
             tracing::error!(plugin = name, version, error, "a version cannot be kept: no way back to it");
         }
         let line = HistoryLine { number: record.live, ..HistoryLine::new(Event::Live, &pair.version()) };
         self.versions.save_or_tell(name, record);
-        self.versions.history.add(name, line);
+        if !resealed {
+            self.versions.history.add(name, line);
+        }
     }
 
     /// Notes why a version, or a file, is not used. What is live stays so.
-    pub(super) fn fail(
-        &mut self,
-        name: &str,
-        digest: Option<[u8; 32]>,
-        spec: Option<Spec>,
-        error: LoadError,
-    ) {
+    pub(super) fn fail(&mut self, name: &str, file: Option<&File>, spec: Option<Spec>, error: LoadError) {
+        let (digest, seal) = (file.map(|file| file.digest), file.map(|file| file.seal.clone()));
         let (text, stage) = (error.to_string(), error.stage());
         let known = self.failed.get(name);
         if known.is_none_or(|known| known.error.to_string() != text || known.digest != digest) {
@@ -148,7 +152,7 @@ impl Loader {
             let line = HistoryLine::new(Event::Failed, &version).because(&text);
             self.versions.history.add(name, HistoryLine { stage: Some(stage.to_owned()), ..line });
         }
-        self.failed.insert(name.to_owned(), Failed { digest, spec, secrets: [0; 32], error });
+        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, secrets: [0; 32], error });
     }
 
     /// The folder no longer asks for it.

@@ -109,7 +109,7 @@ impl Loader {
             // What fails too often goes, whether that can be remembered or not.
             By::Budget => self.versions.save_or_tell(name, after),
         }
-        self.put_live(name, draft.live(wanted.stem, target.pair.digest));
+        self.put_live(name, draft.live(&wanted, target.pair.digest));
         self.note_back(name, &target, &from, by, &format!("{why}{restored}"), quarantined);
         Ok(format!(
             "version {version} (number {}) serves again in place of {from}, with the binding that it had{restored}",
@@ -130,7 +130,7 @@ impl Loader {
         let asked = self.asked.get(name)?;
         let file = asked.file.as_ref().ok()?;
         let pair = Pair::of(asked, file.digest);
-        if let Err(error) = self.versions.keep(&pair, &file.bytes, &asked.text) {
+        if let Err(error) = self.versions.keep(&pair, asked) {
             tracing::error!(plugin = name, error, "the quarantine of a version may not outlive a restart");
         }
         Some(pair)

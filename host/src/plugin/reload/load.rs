@@ -58,9 +58,6 @@ impl Loader {
             return Err(LoadError::Binding(Problem { file, line: None, message }));
         }
         let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
-        if file.bytes.len() > limits.file_bytes {
-            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
-        }
         let engine = self.engine.with_stack(limits.stack_bytes)?;
         let fits = |live: &&Live| {
             let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
@@ -68,10 +65,8 @@ impl Loader {
                 && stack == limits.stack_bytes
                 && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
         };
-        let loaded = match self.live.values().find(fits) {
-            Some(live) => live.binding.loaded.clone(),
-            None => Loaded::new(&engine, &file.bytes, spec)?,
-        };
+        let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
+        let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {

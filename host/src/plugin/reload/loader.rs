@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::super::activation::Activation;
 use super::super::binding::Spec;
-use super::super::folder::Folder;
+use super::super::folder::{Folder, Seal};
 use super::super::space::Space;
 use super::super::spares::Orders;
 use super::super::{Binding, Chain, Engine, Fence, LoadError, PluginInfo};
@@ -24,6 +25,7 @@ use crate::message::now_us;
 pub struct Loader {
     pub(super) options: PluginsOptions,
     pub(super) engine: Engine,
+    pub(super) activation: Activation,
     pub(super) folder: Folder,
     pub(super) live: BTreeMap<String, Live>,
     pub(super) failed: BTreeMap<String, Failed>,
@@ -55,6 +57,7 @@ pub struct Loader {
 pub(super) struct Live {
     pub stem: String,
     pub digest: [u8; 32],
+    pub seal: Seal,
     pub binding: Arc<Binding>,
     /// What the list says of it, if anything.
     pub note: Option<String>,
@@ -64,9 +67,10 @@ pub(super) struct Live {
     pub leaves: Option<Arc<Space>>,
 }
 
-/// A version that did not go live. It is not tried again until the file or its binding changes.
+/// A version that did not go live. It is not tried again until the file, its signature or its binding changes.
 pub(super) struct Failed {
     pub digest: Option<[u8; 32]>,
+    pub seal: Option<Seal>,
     pub spec: Option<Spec>,
     /// Digest of the secrets that it was tried with.
     pub secrets: [u8; 32],
@@ -78,6 +82,7 @@ impl Loader {
     pub fn new(
         options: PluginsOptions,
         engine: Engine,
+        activation: Activation,
         fence: Arc<Fence>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, LoadError> {
@@ -89,6 +94,7 @@ impl Loader {
         Ok(Self {
             options,
             engine,
+            activation,
             folder,
             live: BTreeMap::new(),
             failed: BTreeMap::new(),

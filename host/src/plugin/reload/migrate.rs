@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::super::folder::Seal;
 use super::super::guest::{Shared, StateAccess};
 use super::super::space::{Change, Space, Value};
 use super::super::{Binding, Instance, LoadError};
@@ -77,12 +78,12 @@ impl Loader {
                     self.spaces.remove(&*plan.from.name);
                     let (schema, stored) = (plan.schema, plan.stored);
                     tracing::info!(plugin = name, stored, schema, "the state of a plugin is migrated");
-                    self.put_live(&name, draft.live(wanted.stem.clone(), digest));
+                    self.put_live(&name, draft.live(&wanted, digest));
                     self.note_live(&name, &wanted, digest);
                 }
                 Err(error) => {
                     plan.from.unseal();
-                    self.fail(&name, Some(digest), Some(wanted.spec), error);
+                    self.fail(&name, wanted.file.as_ref().ok(), Some(wanted.spec), error);
                     if let Some(failed) = self.failed.get_mut(&name) {
                         failed.secrets = secrets;
                     }
@@ -164,9 +165,10 @@ impl Loader {
 
 impl Draft {
     /// As it goes live.
-    pub(super) fn live(self, stem: String, digest: [u8; 32]) -> Live {
+    pub(super) fn live(self, wanted: &Wanted, digest: [u8; 32]) -> Live {
         let Self { binding, entry, leaves, .. } = self;
-        Live { stem, digest, binding, note: None, entry, leaves }
+        let seal = wanted.file.as_ref().map(|file| file.seal.clone()).unwrap_or(Seal::None);
+        Live { stem: wanted.stem.clone(), seal, digest, binding, note: None, entry, leaves }
     }
 }
 

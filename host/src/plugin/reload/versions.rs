@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::LoadError;
-use super::super::binding::Spec;
+use super::super::binding::{Source, Spec};
 use super::super::component;
-use super::super::folder::File;
+use super::super::folder::{File, Seal};
 use super::wanted::Wanted;
 use crate::store::{Store, Table};
 use files::Files;
@@ -103,8 +103,10 @@ impl Versions {
     }
 
     /// Keeps the files of a version.
-    pub fn keep(&self, pair: &Pair, component: &[u8], text: &str) -> Result<(), String> {
-        self.files.keep(pair, component, text).map_err(|error| error.to_string())
+    pub fn keep(&self, pair: &Pair, wanted: &Wanted) -> Result<(), String> {
+        let file = wanted.file.as_ref().map_err(ToString::to_string)?;
+        let kept = self.files.keep(pair, &file.bytes, &wanted.text, seal_text(wanted));
+        kept.map_err(|error| error.to_string())
     }
 
     /// A kept version, as the folder would ask for it.
@@ -116,7 +118,13 @@ impl Versions {
             return Err(LoadError::Read { path: format!("{}.toml", kept.pair.stem).into(), reason });
         };
         let bytes = self.files.component(&kept.pair).map_err(gone)?;
-        let file = File { bytes: bytes.into(), digest: kept.pair.digest };
+        let seal = match (&spec.source, self.files.seal(&kept.pair).map_err(gone)?) {
+            // It was part of the program that kept it, and its digest stands in the store.
+            (Source::Stock(_), _) => Seal::Embedded,
+            (Source::File(_), Some(text)) => Seal::Text(text.into()),
+            (Source::File(_), None) => Seal::None,
+        };
+        let file = File { bytes: bytes.into(), digest: kept.pair.digest, seal };
         Ok(Wanted { stem: kept.pair.stem.clone(), spec, text: text.into(), file: Ok(file) })
     }
 
@@ -161,7 +169,15 @@ impl Pair {
     /// What lies in the folder.
     pub fn of(wanted: &Wanted, digest: [u8; 32]) -> Self {
         let text = component::digest(wanted.text.as_bytes());
-        Self { digest, text, stem: wanted.stem.clone(), spec: Some(wanted.spec.clone()) }
+        let seal = seal_text(wanted).map(|seal| component::digest(seal.as_bytes()));
+        Self { digest, text, seal, stem: wanted.stem.clone(), spec: Some(wanted.spec.clone()) }
+    }
+}
+
+fn seal_text(wanted: &Wanted) -> Option<&str> {
+    match &wanted.file.as_ref().ok()?.seal {
+        Seal::Text(text) => Some(text),
+        Seal::Embedded | Seal::None | Seal::Unreadable(_) => None,
     }
 }
 

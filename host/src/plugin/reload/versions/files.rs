@@ -21,10 +21,21 @@ impl Files {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Keeps both; they are on the disk when it returns.
-    pub fn keep(&self, pair: &Pair, component: &[u8], text: &str) -> io::Result<()> {
+    /// Keeps all of it; it is on the disk when this returns.
+    pub fn keep(&self, pair: &Pair, component: &[u8], text: &str, seal: Option<&str>) -> io::Result<()> {
         self.put(&wasm(pair), component)?;
-        self.put(&toml(pair), text.as_bytes())
+        self.put(&toml(pair), text.as_bytes())?;
+        match seal_name(pair).zip(seal) {
+            Some((name, seal)) => self.put(&name, seal.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// The component's signature, as it was; none if it had none.
+    pub fn seal(&self, pair: &Pair) -> Result<Option<String>, (PathBuf, String)> {
+        let Some((name, digest)) = seal_name(pair).zip(pair.seal) else { return Ok(None) };
+        let bytes = self.read(&name, &digest)?;
+        String::from_utf8(bytes).map(Some).map_err(|_| (self.folder.join(name), "not UTF-8".into()))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -64,7 +75,8 @@ impl Files {
 
     /// Deletes what nobody needs, drafts of a crash too.
     pub fn sweep<'p>(&self, needed: impl Iterator<Item = &'p Pair>) {
-        let needed: BTreeSet<String> = needed.flat_map(|pair| [wasm(pair), toml(pair)]).collect();
+        let needed: BTreeSet<String> =
+            needed.flat_map(|pair| [Some(wasm(pair)), Some(toml(pair)), seal_name(pair)]).flatten().collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_some_and(|name| needed.contains(name))
                 && let Err(error) = fs::remove_file(entry.path())
@@ -84,13 +96,18 @@ fn toml(pair: &Pair) -> String {
     format!("{}.toml", hex::text(&pair.text))
 }
 
+fn seal_name(pair: &Pair) -> Option<String> {
+    Some(format!("{}.minisig", hex::text(pair.seal.as_ref()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pair(component: &[u8], text: &str) -> Pair {
         let (digest, text) = (component::digest(component), component::digest(text.as_bytes()));
-        Pair { digest, text, stem: "x".into(), spec: None }
+        let seal = Some(component::digest(b"signed"));
+        Pair { digest, text, seal, stem: "x".into(), spec: None }
     }
 
     #[test]
@@ -98,17 +115,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = Files::open(&home.path().join("versions")).unwrap();
         let (one, other) = (pair(b"one", "order = 1"), pair(b"other", "order = 1"));
-        files.keep(&one, b"one", "order = 1").unwrap();
-        files.keep(&other, b"other", "order = 1").unwrap();
+        files.keep(&one, b"one", "order = 1", Some("signed")).unwrap();
+        files.keep(&other, b"other", "order = 1", Some("signed")).unwrap();
+        assert_eq!(files.seal(&one).unwrap().as_deref(), Some("signed"));
         assert_eq!(files.component(&one).unwrap(), b"one");
         assert_eq!(files.text(&other).unwrap(), "order = 1");
         fs::write(files.folder.join(wasm(&other)), "altered").unwrap();
         assert!(files.component(&other).unwrap_err().1.contains("digest"));
-        files.keep(&other, b"other", "order = 1").unwrap();
+        files.keep(&other, b"other", "order = 1", None).unwrap();
         assert_eq!(files.component(&other).unwrap(), b"other", "keeping it again mends it");
         fs::write(files.folder.join("cut.wasm.new"), "").unwrap();
         files.sweep([&other].into_iter());
         assert!(files.component(&one).is_err() && files.text(&one).is_ok(), "the text is shared");
-        assert_eq!(fs::read_dir(&files.folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&files.folder).unwrap().count(), 3);
     }
 }

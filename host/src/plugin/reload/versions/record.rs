@@ -19,6 +19,9 @@ pub struct Pair {
     /// SHA-256 of the binding file; that of nothing, if there was none.
     #[serde(with = "hex")]
     pub text: [u8; 32],
+    /// SHA-256 of the component's signature, if it had one.
+    #[serde(default, with = "hex::option")]
+    pub seal: Option<[u8; 32]>,
     /// Stem of the binding file, or of the component without one.
     pub stem: String,
     /// What the text says; none if this router does not understand it any more.
@@ -93,6 +96,15 @@ impl Record {
     /// Whether this must not be tried.
     pub fn is_quarantined(&self, digest: &[u8; 32], spec: &Spec) -> bool {
         self.quarantine.iter().any(|pair| pair.is(digest, spec))
+    }
+
+    /// Notes another signature of the version that serves. False: it is another version, or has the same one.
+    pub fn reseal(&mut self, pair: &Pair) -> bool {
+        let live = self.live;
+        let Some(kept) = self.kept.iter_mut().find(|kept| Some(kept.number) == live) else { return false };
+        let known = &mut kept.pair;
+        let same = known.digest == pair.digest && known.spec == pair.spec && self.back.is_none();
+        same && std::mem::replace(&mut known.seal, pair.seal) != pair.seal
     }
 
     /// Something of the folder went live. Nothing changes if it was live already.
@@ -247,6 +259,22 @@ pub mod hex {
         }
         Ok(digest)
     }
+
+    /// The same, or nothing.
+    pub(super) mod option {
+        use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+        #[derive(serde::Serialize, Deserialize)]
+        struct Digest(#[serde(with = "super")] [u8; 32]);
+
+        pub fn serialize<S: Serializer>(digest: &Option<[u8; 32]>, to: S) -> Result<S::Ok, S::Error> {
+            digest.map(Digest).serialize(to)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Error> {
+            Ok(Option::<Digest>::deserialize(from)?.map(|digest| digest.0))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -256,7 +284,13 @@ mod tests {
     const MINUTE: u64 = 60_000_000;
 
     fn pair(byte: u8) -> Pair {
-        Pair { digest: [byte; 32], text: [0; 32], stem: "x".into(), spec: Some(Spec::bare("x")) }
+        Pair {
+            digest: [byte; 32],
+            text: [0; 32],
+            seal: Some([7; 32]),
+            stem: "x".into(),
+            spec: Some(Spec::bare("x")),
+        }
     }
 
     fn live(record: &mut Record, bytes: &[u8], now_us: u64) {
@@ -338,7 +372,8 @@ mod tests {
         live(&mut record, &[1, 200], 0);
         let text = serde_json::to_string(&record).unwrap();
         let read: Record = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.kept[1].pair.digest, [200; 32]);
+        assert_eq!((read.kept[1].pair.digest, read.kept[1].pair.seal), ([200; 32], Some([7; 32])));
+        assert!(!record.reseal(&pair(200)) && record.reseal(&Pair { seal: None, ..pair(200) }));
         assert!(serde_json::from_str::<Record>(&text.replacen("c8", "zz", 1)).is_err());
     }
 }
