@@ -260,6 +260,8 @@ mod tests {
             (LoadError::Binding(Problem { file: path(), line: None, message: text() }), "binding"),
             (LoadError::Secret(text()), "binding"),
             (LoadError::State(text()), "state"),
+            (LoadError::Migration(text()), "migration"),
+            (LoadError::Sample { number: 1, topic: text(), expected: "keep", came: text() }, "sample"),
             (LoadError::Engine(text()), "engine"),
         ] {
             assert_eq!(error.stage(), stage, "{error:?}");

@@ -198,7 +198,7 @@ async fn a_rollback_that_cannot_be_done_says_why_and_changes_nothing() {
     until_reason(&router, "not a WebAssembly component").await;
     let answer = router.admin("GET", "/v1/plugins/stamp/history", "").await;
     let last = answer.json["history"].as_array().unwrap().last().unwrap();
-    assert_eq!((&last["event"], &last["stage"]), (&json!("failed"), &json!("compile")), "{last}");
+    assert_eq!((&last["event"], &last["stage"]), (&json!("failed"), &json!("format")), "{last}");
     router.stop().await;
 }
 
