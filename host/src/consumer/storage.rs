@@ -89,8 +89,8 @@ pub(super) struct Writer {
     live: Option<Live>,
     queue: Option<Queue>,
     metrics: ConsumerMetrics,
-    /// Messages of the next batch: one, while the message that fails is being found.
-    size: usize,
+    /// Messages that go one at a time, while the one that fails is being found among them.
+    suspects: usize,
     /// What the batch in hand leaves out: offsets, and why.
     aside: Vec<(u64, String)>,
     pause: Duration,
@@ -148,7 +148,7 @@ impl Writer {
             live: None,
             queue: None,
             metrics,
-            size: BATCH,
+            suspects: 0,
             aside: Vec::new(),
             pause: Duration::ZERO,
         }
@@ -279,7 +279,8 @@ impl Writer {
         if from >= end {
             return Ok(false);
         }
-        let mut page = log.read(from, &|topic| binding.spec.takes(topic), self.size, BATCH_BYTES)?;
+        let size = if self.suspects > 0 { 1 } else { BATCH };
+        let mut page = log.read(from, &|topic| binding.spec.takes(topic), size, BATCH_BYTES)?;
         page.next = page.next.min(end);
         page.messages.retain(|stored| stored.place.offset < end);
         let Some(effects) = self.store(binding, &page.messages)? else { return Ok(true) };

@@ -31,7 +31,7 @@ use crate::metrics::Counter;
 /// Between two looks at the process.
 const LOOK: Duration = Duration::from_millis(2);
 /// For so long it is as urgent as messages are: a usual plugin takes 65 ms and should be live soon, also under load.
-const URGENT: Duration = Duration::from_millis(250);
+const URGENT: Duration = Duration::from_secs(1);
 /// Then it gives way to them (0 to 19): with it, others on a busy machine hardly notice (the figure of `child` is 2 ms).
 const NICENESS: i32 = 10;
 /// Bytes kept of what the process says.

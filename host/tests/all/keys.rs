@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{API_KEY, Client, OPEN, Reach, Setup};
+use crate::harness::{API_KEY, Client, OPEN, Reach, Setup, eventually};
 
 async fn refusal(router: &Reach, key: &str) -> u16 {
     match Client::try_connect(router.http, "", &[("x-api-key", key)]).await {
@@ -104,5 +104,33 @@ async fn an_auth_plugin_that_breaks_keeps_the_version_that_works() {
     assert!(listed["reason"].as_str().unwrap().contains("would let everybody in"), "{listed}");
     assert_eq!(session.publish("a", json!(1)).await["outcome"], "accepted");
     assert_eq!((refusal(&router, &key).await, refusal(&router, "nonsense").await), (101, 401));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auth_plugin_that_fails_lets_nobody_in_and_allows_nothing() {
+    let config = "[config]\npresence = false\n";
+    let router = Setup::new().guest("doorman").binding("doorman", config).start().await;
+    let mut client = router.client("device").await;
+    for topic in ["panic", "loop"] {
+        let answer = client.publish(topic, json!(1)).await;
+        assert_eq!(answer["outcome"], "plugin-failed", "{answer}");
+    }
+    let refused = Client::try_connect(router.http, "?client_id=panic", &[]).await.err();
+    assert_eq!(refused, Some(403));
+    assert_eq!(
+        client.publish("fine", json!(1)).await["outcome"],
+        "accepted",
+        "others are let in and allowed"
+    );
+    // The second timeout opens the breaker: then nobody is let in, until it answers again.
+    let refused = Client::try_connect(router.http, "?client_id=loop", &[]).await.err();
+    assert_eq!(refused, Some(403));
+    let refused = Client::try_connect(router.http, "?client_id=device", &[]).await.err();
+    assert_eq!(refused, Some(403), "while the breaker is open nobody passes");
+    eventually("the door opens again", async || {
+        Client::try_connect(router.http, "?client_id=device", &[]).await.ok()
+    })
+    .await;
     router.stop().await;
 }

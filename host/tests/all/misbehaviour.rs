@@ -153,3 +153,25 @@ async fn a_plugin_sees_nothing_of_the_world_outside() {
     assert_eq!(seen, nothing);
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_batch_that_traps_only_the_poison_is_set_aside() {
+    let router = Setup::open().guest("tally").start().await;
+    let mut client = router.client("writer").await;
+    let data = |n: u64| if n % 40 == 20 { json!("poison") } else { json!({"n": n}) };
+    let publish = |n| json!({"action": "publish", "topic": "t", "data": data(n)});
+    assert!(client.send_all((1..=100).map(publish)).await);
+    // It is stored after all that came before it.
+    assert_eq!(client.publish_at("stored", "t", json!({"n": 101})).await["level"], "stored");
+    let stored = client.ask(json!({"action": "query", "plugin": "tally", "topic": "t"})).await;
+    let count = &stored["items"][0];
+    assert_eq!((&count["count"], &count["disorder"]), (&json!(98), &json!(0)), "{stored}");
+    eventually("the dead letters of them", async || {
+        let letters = router.admin("GET", "/v1/dead", "").await.json["dead"].clone();
+        let all = letters.as_array().cloned().unwrap_or_default();
+        let poisoned = all.iter().filter(|l| l["reason"].to_string().contains("tally panics on poison"));
+        (poisoned.count() == 3).then_some(())
+    })
+    .await;
+    router.stop().await;
+}

@@ -331,6 +331,23 @@ async fn a_bad_version_goes_by_itself_and_the_command_line_tells_of_it() {
     router.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_lead_elsewhere_lead_nowhere() {
+    let router = Setup::open().guest("keep").start().await;
+    for name in ["..%2f..%2fkeep", "..%5ckeep", "keep%00", "KEEP", "keep%0aforged", &"x".repeat(300)] {
+        for deed in ["rollback", "disable", "enable"] {
+            let answer = router.admin("POST", &format!("/v1/plugins/{name}/{deed}"), "").await;
+            assert!((400..500).contains(&answer.status), "{deed} {name}: {answer:?}");
+        }
+        let answer = router.admin("DELETE", &format!("/v1/plugins/{name}"), "").await;
+        assert!((400..500).contains(&answer.status), "forget {name}: {answer:?}");
+        let answer = router.admin("GET", &format!("/v1/plugins/{name}/history"), "").await;
+        assert!((400..500).contains(&answer.status), "history of {name}: {answer:?}");
+    }
+    assert_eq!(router.plugin("keep").await["state"], "active");
+    router.stop().await;
+}
+
 /// What `weir plugin …` says, away from the threads that serve.
 async fn plugin(router: &Router, arguments: &[&str]) -> String {
     let mut command = weir();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::effects::Effects;
 use super::super::placed::for_plugin;
-use super::{BATCH, Failed, Writer};
+use super::{Failed, Writer};
 use crate::dead_letters::About;
 use crate::message::{Message, Stored};
 use crate::metrics::{End, Limit};
@@ -24,12 +24,12 @@ impl Writer {
             match self.call(binding, &messages) {
                 Ok(Ok(written)) => match self.check(binding, written) {
                     Ok(effects) => {
-                        self.size = BATCH;
+                        self.suspects = self.suspects.saturating_sub(batch.len());
                         return Ok(Some(effects));
                     }
                     // Of which message is the post? One at a time, until it has been found.
                     Err(_) if left.len() > 1 => {
-                        self.size = 1;
+                        self.suspects = left.len();
                         return Ok(None);
                     }
                     Err(refused) => {
@@ -50,7 +50,7 @@ impl Writer {
                 Ok(Err(StoreFailure::Internal(text))) => return Err(CallError::Internal(text).into()),
                 // Which message is it? One at a time, until it has been found.
                 Err(error) if left.len() > 1 && is_trap(&error) => {
-                    self.size = 1;
+                    self.suspects = left.len();
                     return Ok(None);
                 }
                 Err(error) if tries > 1 && is_trap(&error) => {
@@ -62,6 +62,7 @@ impl Writer {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.suspects = self.suspects.saturating_sub(batch.len());
         Ok(Some(Effects::default()))
     }
 
