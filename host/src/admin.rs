@@ -12,6 +12,7 @@
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
+//! | `GET /v1/plugins/NAME/shadow` | how often a shadow agreed with the live version, and where it did not |
 //! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
@@ -29,6 +30,7 @@ mod keys;
 mod logs;
 mod rebuild;
 mod retained;
+mod shadow;
 mod token;
 mod trace;
 mod views;
@@ -103,6 +105,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(views::forget))
         .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
+        .route("/v1/plugins/{name}/shadow", get(shadow::report))
         .route("/v1/consumers", get(consumers::list))
         .route("/v1/consumers/{id}/reset", post(consumers::reset))
         .route("/v1/consumers/{id}", delete(consumers::delete))

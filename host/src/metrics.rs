@@ -10,6 +10,7 @@ mod gateway;
 mod outbox;
 mod readiness;
 mod retained;
+mod shadow;
 mod stage;
 mod tally;
 mod text;
@@ -20,6 +21,7 @@ pub use outbox::{ConsumerMetrics, OutboxMetrics};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
 pub use retained::RetainedMetrics;
+pub use shadow::ShadowMetrics;
 pub use stage::{End, StageMetrics};
 
 use std::collections::BTreeMap;
@@ -47,6 +49,7 @@ pub struct Metrics {
     loads: Family<Labels<1>, Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
+    shadows: shadow::Shadows,
     /// New versions that went live.
     pub plugin_swaps: Counter,
     /// Messages set aside.
@@ -109,6 +112,7 @@ impl Metrics {
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
+        let shadows = shadow::Shadows::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -120,6 +124,7 @@ impl Metrics {
             loads,
             appended,
             durable,
+            shadows,
             plugin_swaps,
             dead_letters,
             requests,
@@ -143,6 +148,16 @@ impl Metrics {
     /// Drops the series of a version that will not come back, else each reload would leave some behind.
     pub fn forget_stage(&self, plugin: &str, version: &str) {
         self.stages.forget(plugin, version);
+    }
+
+    /// What one shadow counts.
+    pub fn shadow(&self, plugin: &str) -> ShadowMetrics {
+        self.shadows.get(plugin)
+    }
+
+    /// Drops the series of a shadow that is gone.
+    pub fn forget_shadow(&self, plugin: &str) {
+        self.shadows.forget(plugin);
     }
 
     /// What one gateway counts. Resolve it when the gateway is built.

@@ -20,6 +20,7 @@ mod info;
 pub mod instance;
 pub mod kind;
 pub mod reload;
+pub mod shadow;
 pub mod space;
 mod spares;
 pub mod stock;

@@ -100,6 +100,10 @@ impl AdminClient {
         self.get(&format!("{}/rebuild", plugin_path(name)?)).await
     }
 
+    pub(super) async fn plugin_shadow(&self, name: &str) -> Result<serde_json::Value, AdminError> {
+        self.get(&format!("{}/shadow", plugin_path(name)?)).await
+    }
+
     pub(super) async fn reset_consumer(
         &self,
         id: &str,

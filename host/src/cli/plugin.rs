@@ -1,6 +1,7 @@
 //! `weir plugin`: what the bindings of a running server do.
 
 mod rebuild;
+mod shadow;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use super::settings::Place;
 use super::table::{list, table};
 use super::{desk, print};
 use crate::consumer::{RebuildReport, RebuildState};
+use crate::plugin::shadow::ShadowCounts;
 use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,8 @@ pub(super) enum Verb {
     Forget(Forget),
     /// Make the data of a storage plugin anew from the log, while the old data serves; both need room on the disk
     Rebuild(rebuild::Rebuild),
+    /// Show how often a shadow agreed with the live version, and the first messages of which it made something else
+    Shadow(shadow::Shadow),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +65,15 @@ struct Plugin {
     lag: Option<u64>,
     missed: Option<u64>,
     rebuild: Option<RebuildReport>,
+    shadow: Option<Compared>,
+}
+
+/// Of a shadow.
+#[derive(Deserialize)]
+struct Compared {
+    of: String,
+    #[serde(flatten)]
+    counts: ShadowCounts,
 }
 
 pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
@@ -68,6 +81,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::List(args) => show(args).await,
         Verb::Forget(args) => forget(args).await,
         Verb::Rebuild(args) => rebuild::run(args).await,
+        Verb::Shadow(args) => shadow::run(args).await,
     }
 }
 
@@ -84,7 +98,7 @@ async fn show(args: &List) -> anyhow::Result<()> {
     let plugins = Plugins::deserialize(answer)?.plugins;
     let reasons: Vec<String> = plugins
         .iter()
-        .flat_map(|plugin| [reason(plugin), missed(plugin), rebuilt(plugin)].into_iter().flatten())
+        .flat_map(|plugin| [reason(plugin), missed(plugin), rebuilt(plugin), compared(plugin)].into_iter().flatten())
         .collect();
     let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "LAG", "TOPICS"];
     let mut text = table(heading, plugins.into_iter().map(row));
@@ -108,6 +122,15 @@ fn missed(plugin: &Plugin) -> Option<String> {
 fn rebuilt(plugin: &Plugin) -> Option<String> {
     let report = plugin.rebuild.as_ref().filter(|report| report.state == RebuildState::Running)?;
     Some(format!("{}: {}", escape(&plugin.name), rebuild::progress(report)))
+}
+
+fn compared(plugin: &Plugin) -> Option<String> {
+    let Compared { of, counts: ShadowCounts { same, different, failed, skipped } } = plugin.shadow.as_ref()?;
+    let name = escape(&plugin.name);
+    Some(format!(
+        "{name}: shadow of {}: {same} same, {different} different, {failed} failed, {skipped} skipped; `weir plugin shadow {name}` shows more",
+        escape(of)
+    ))
 }
 
 fn row(plugin: Plugin) -> [String; 10] {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::shadow::{ShadowCounts, ShadowReport};
+
 /// Lists the bindings; the admin listener knows plugins only through this.
 pub trait PluginView: Send + Sync {
     /// Every binding, in pipeline order.
@@ -12,6 +14,9 @@ pub trait PluginView: Send + Sync {
 
     /// Lets go of an auth plugin whose file is gone. Err says why not, and what is accepted.
     fn forget(&self, name: &str) -> Result<(), String>;
+
+    /// What came of a shadow so far. None: no shadow of this name runs.
+    fn shadow(&self, name: &str) -> Option<ShadowReport>;
 }
 
 /// One line of `weir plugin list`.
@@ -47,6 +52,21 @@ pub struct PluginInfo {
     /// Storage: offsets that retention took before it had read them, since the router started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
+    /// Of a shadow: how often it agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowLine>,
+}
+
+/// What `weir plugin list` says of a shadow.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShadowLine {
+    /// The live binding.
+    pub of: String,
+    /// Share of its messages.
+    pub share: f64,
+    /// How often it agreed.
+    #[serde(flatten)]
+    pub counts: ShadowCounts,
 }
 
 /// What a binding is doing.
@@ -55,6 +75,10 @@ pub struct PluginInfo {
 pub enum PluginState {
     /// Serving.
     Active,
+    /// Compared with a binding that is.
+    Shadow,
+    /// For the binding that it is to be compared with.
+    Waiting,
     /// Not serving, or serving an older version: `reason` says why.
     Failed,
     /// Switched off by its binding file.
@@ -68,6 +92,8 @@ impl PluginState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Waiting => "waiting",
             Self::Failed => "failed",
             Self::Disabled => "disabled",
             Self::Tombstone => "tombstone",

@@ -1,10 +1,12 @@
 //! From the folder to the chain, at start and at every change: scan, load what is new, keep what is not,
 //! swap everything at once. Any failure keeps the version before it and is shown in the list.
 
+mod candidate;
 mod check;
 mod ledger;
 mod loader;
 mod settling;
+mod shadows;
 mod status;
 mod wanted;
 
@@ -22,6 +24,7 @@ use notify::{RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::shadow::{Shadow, ShadowReport};
 use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
@@ -130,6 +133,10 @@ impl Plugins {
         }
     }
 
+    fn shadow_named(&self, name: &str) -> Option<Arc<Shadow>> {
+        self.chain.load().shadows.iter().find(|shadow| &**shadow.binding.name() == name).cloned()
+    }
+
     /// Stops watching.
     pub fn stop(&self) {
         if let Some(thread) = self.thread.lock().take() {
@@ -146,6 +153,9 @@ impl PluginView for Plugins {
         let mut all: Vec<_> = self.status.lock().values().cloned().collect();
         for info in &mut all {
             (info.calls, info.failures) = self.metrics.plugin_totals(&info.name, &info.version);
+            if let Some(line) = &mut info.shadow {
+                line.counts = self.shadow_named(&info.name).map(|shadow| shadow.counts()).unwrap_or_default();
+            }
             if info.kind == Kind::Storage.as_str() {
                 let consumer = self.metrics.consumer(&info.name);
                 info.lag = u64::try_from(consumer.lag.get()).ok();
@@ -159,6 +169,10 @@ impl PluginView for Plugins {
 
     fn forget(&self, name: &str) -> Result<(), String> {
         self.forget_vanished(name)
+    }
+
+    fn shadow(&self, name: &str) -> Option<ShadowReport> {
+        self.shadow_named(name).map(|shadow| shadow.report())
     }
 }
 

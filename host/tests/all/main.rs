@@ -32,6 +32,7 @@ mod request;
 mod resume;
 mod retained;
 mod retention;
+mod shadow;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;

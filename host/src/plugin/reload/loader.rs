@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
-use super::super::binding::{Mode, Policy, Secrets, Spec};
+use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component::{self, Loaded};
 use super::super::folder::{File, Folder};
@@ -18,7 +18,9 @@ use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
 use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::candidate::Bench;
 use super::ledger::Ledger;
+use super::shadows::{self, Shadows};
 use super::wanted::{Wanted, limits, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
@@ -38,6 +40,10 @@ pub struct Loader {
     /// Where bindings order instances.
     orders: Orders,
     run: u64,
+    /// Where candidates are loaded.
+    bench: Bench,
+    /// Those that run beside what is live.
+    shadows: Shadows,
 }
 
 /// A binding in the chain.
@@ -63,8 +69,30 @@ impl Loader {
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        let orders = Orders::start()?;
-        Ok(Self { options, engine, folder, live, failed, spaces, ledger, retired, orders, run: now_us() })
+        let (orders, run) = (Orders::start()?, now_us());
+        let bench = Bench {
+            engine: engine.clone(),
+            limits: options.limits.clone(),
+            ceiling: options.ceiling.clone(),
+            accounts: Arc::clone(&options.accounts),
+            orders: orders.clone(),
+            run,
+        };
+        let shadows = Shadows::default();
+        Ok(Self {
+            options,
+            engine,
+            folder,
+            live,
+            failed,
+            spaces,
+            ledger,
+            retired,
+            orders,
+            run,
+            bench,
+            shadows,
+        })
     }
 
     /// Reads the folder and swaps the chain if anything changed.
@@ -75,9 +103,10 @@ impl Loader {
         settled: impl Fn(&Path) -> bool,
     ) -> Result<(), LoadError> {
         let entries = self.folder.scan(settled)?;
-        let (wanted, broken) = wanted(self.folder.path(), &entries, |name| {
+        let (mut wanted, broken) = wanted(self.folder.path(), &entries, |name| {
             self.live.get(name).map(|live| live.stem.as_str()).or_else(|| self.ledger.stem(name))
         });
+        let shadows = shadows::take(&mut wanted);
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
         let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
@@ -87,12 +116,14 @@ impl Loader {
         for (name, wanted) in wanted {
             changed |= self.bind(&name, wanted);
         }
+        changed |= self.shadow(shadows);
         let is_live = |name: &str| self.live.contains_key(name);
         let is_asked = |name: &str, stem: &str| asked.contains(name) || asked.contains(stem);
         self.ledger.let_go(is_live, is_asked);
         let closed = self.ledger.closed(is_live, is_asked);
         let bindings: Vec<_> = self.live.values().map(|live| Arc::clone(&live.binding)).collect();
         let mut next = Chain::build(&bindings, &closed);
+        self.shadows.attach(&mut next);
         let old = chain.load();
         let same_auth = next.same_auth(&old);
         if changed || !same_auth || next.closed != old.closed {
@@ -104,7 +135,9 @@ impl Loader {
             chain.store(Arc::new(next));
         }
         let failures = self.failed.iter().map(|(name, f)| (name.as_str(), f.spec.as_ref(), &f.error));
-        *status.lock() = status::list(&bindings, failures, &closed);
+        let mut lines = status::list(&bindings, failures, &closed);
+        self.shadows.list(&mut lines, status::absent);
+        *status.lock() = lines;
         Ok(())
     }
 
@@ -121,6 +154,11 @@ impl Loader {
                 self.retired.push((binding.spec.name.clone(), Arc::clone(version)));
             }
         }
+    }
+
+    fn shadow(&mut self, wanted: BTreeMap<String, Wanted>) -> bool {
+        let live = |name: &str| self.live.get(name).map(|live| &live.binding);
+        self.shadows.adopt(wanted, live, &self.bench, &self.options.metrics)
     }
 
     /// Takes out what the folder no longer asks for. Bindings of a file that cannot be read now stay.
@@ -209,11 +247,6 @@ impl Loader {
         file: &File,
         secrets: Secrets,
     ) -> Result<Arc<Binding>, LoadError> {
-        if spec.mode != Mode::Live {
-            let message = "mode = \"shadow\" is not served by this version".into();
-            let file = self.folder.path().join(format!("{stem}.toml"));
-            return Err(LoadError::Binding(Problem { file, line: None, message }));
-        }
         let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
         if file.bytes.len() > limits.file_bytes {
             return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });

@@ -69,10 +69,11 @@ fn active(binding: &Binding) -> PluginInfo {
         failures: 0,
         lag: None,
         missed: None,
+        shadow: None,
     }
 }
 
-fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginInfo {
+pub fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginInfo {
     PluginInfo {
         name: name.to_owned(),
         file: String::new(),
@@ -87,5 +88,6 @@ fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginI
         failures: 0,
         lag: None,
         missed: None,
+        shadow: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::super::binding::{Source, Spec};
+use super::super::binding::{Mode, Source, Spec};
 use super::super::folder::{Entry, File};
 use super::super::{LoadError, Problem, component, stock};
 use crate::config::{LimitsTable, PluginLimits};
@@ -37,7 +37,13 @@ pub fn wanted<'o>(
             },
         }
     }
-    let used: BTreeSet<_> = specs.iter().map(|(_, spec)| spec.source.clone()).collect();
+    // A shadow of the very component that it is made of does not take that one's place.
+    let is_own = |spec: &Spec| match (&spec.mode, &spec.source) {
+        (Mode::Shadow { of, .. }, Source::File(stem)) => of == stem,
+        _ => false,
+    };
+    let used = specs.iter().filter(|(_, spec)| !is_own(spec)).map(|(_, spec)| spec.source.clone());
+    let used: BTreeSet<_> = used.collect();
     let bare = entries.iter().filter(|(stem, entry)| {
         entry.toml.is_none() && entry.wasm.is_some() && !used.contains(&Source::File((*stem).clone()))
     });

@@ -1,0 +1,135 @@
+//! A version that is tried, not served: through the same steps as one that goes live, over data that are given.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
+
+use super::super::binding::{Policy, Secrets, Spec};
+use super::super::chain::COMPLAINTS_PER_S;
+use super::super::component::{self, Loaded};
+use super::super::folder::File;
+use super::super::guest::{Shared, StateAccess};
+use super::super::health::Health;
+use super::super::imports::logging::LogGate;
+use super::super::spares::{Orders, SPARES};
+use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
+use super::wanted::limits;
+use crate::accounts::Accounts;
+use crate::config::{LimitsTable, PluginLimits};
+use crate::message::now_us;
+
+/// What loading a candidate takes.
+#[derive(Clone)]
+pub(super) struct Bench {
+    pub engine: Engine,
+    pub limits: PluginLimits,
+    pub ceiling: LimitsTable,
+    pub accounts: Arc<Accounts>,
+    pub orders: Orders,
+    /// As in the context of those that serve.
+    pub run: u64,
+}
+
+impl Bench {
+    /// Loads a filter or transform in place of `live`, with its `state`.
+    pub fn load(&self, spec: &Spec, file: &File, secrets: Secrets, live: &Binding) -> Result<Binding, LoadError> {
+        self.load_over(spec, file, secrets, live.shared.state.clone(), Some(live))
+    }
+
+    /// The same over these data, in nobody's place if `live` is none.
+    pub fn load_over(
+        &self,
+        spec: &Spec,
+        file: &File,
+        secrets: Secrets,
+        state: StateAccess,
+        live: Option<&Binding>,
+    ) -> Result<Binding, LoadError> {
+        let limits = limits(spec, &self.limits, &self.ceiling)?;
+        if file.bytes.len() > limits.file_bytes {
+            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
+        }
+        let engine = self.engine.with_stack(limits.stack_bytes)?;
+        let loaded = Loaded::new(&engine, &file.bytes, spec)?;
+        check_kind(spec, loaded.kind, live)?;
+        let secrets = Arc::new(secrets);
+        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+        let shared = Shared {
+            binding: spec.name.as_str().into(),
+            version: component::version(&loaded.digest).into(),
+            kind: loaded.kind,
+            state,
+            realms: spec.accounts.clone().into(),
+            accounts: Some(Arc::clone(&self.accounts)),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
+            limits,
+            secrets,
+        };
+        let binding = Binding {
+            spec: spec.clone(),
+            config,
+            policy: spec.on_error.unwrap_or(Policy::default_for(loaded.kind)),
+            loaded_us: now_us(),
+            engine,
+            context: self.context(spec, &loaded.digest, false),
+            health: Health::new(spec.budget),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            orders: self.orders.clone(),
+            ready: Mutex::default(),
+            arrived: Condvar::new(),
+            loaded,
+            shared,
+        };
+        self.rehearse(&binding)?;
+        Ok(binding)
+    }
+
+    fn rehearse(&self, binding: &Binding) -> Result<(), LoadError> {
+        let _clock = self.engine.running();
+        let trial = self.context(&binding.spec, &binding.loaded.digest, true);
+        let shared = binding.shared.clone();
+        let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
+        instance.self_test(&binding.loaded)?;
+        for _ in 0..=SPARES {
+            let made = binding.make()?;
+            binding.ready.lock().push(made);
+        }
+        Ok(())
+    }
+
+    fn context(&self, spec: &Spec, digest: &[u8], trial: bool) -> Vec<u8> {
+        let mut blob = Vec::new();
+        put_text(&mut blob, tag::PLUGIN, &spec.name);
+        put_text(&mut blob, tag::BINDING, &spec.name);
+        put(&mut blob, tag::DIGEST, digest);
+        put_text(&mut blob, tag::HOST_VERSION, env!("CARGO_PKG_VERSION"));
+        put_u64(&mut blob, tag::RUN, self.run);
+        put_flag(&mut blob, tag::TRIAL, trial);
+        blob
+    }
+}
+
+fn check_kind(spec: &Spec, kind: Kind, live: Option<&Binding>) -> Result<(), LoadError> {
+    let refuse = |message: String| {
+        Err(LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message }))
+    };
+    match kind {
+        Kind::Auth => refuse(
+            "it is an auth plugin: only filters and transforms are tried beside the live version, since who is let in must not be decided twice"
+                .into(),
+        ),
+        Kind::Storage => refuse(format!(
+            "it is a storage plugin, which reads the log at its own pace and is not tried on single messages: bind it under another name, and it fills its data from the log; `weir plugin rebuild {}` later makes the live one's data anew",
+            spec.name
+        )),
+        kind => match live.filter(|live| live.kind() != kind) {
+            Some(live) => refuse(format!(
+                "it is a {kind}, and {} is a {}: they can be compared only if their kind is the same",
+                live.name(),
+                live.kind()
+            )),
+            None => Ok(()),
+        },
+    }
+}
