@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir::accounts::{Accounts, Records};
-use weir::config::PluginLimits;
+use weir::config::{Compile, PluginLimits, Trust};
 use weir::message::{Grant, Message, Principal, now_us};
 use weir::metrics::Metrics;
 use weir::pipeline::{Pass, Stages, process};
@@ -72,6 +72,9 @@ fn measure(count: usize) -> f64 {
     let plugins = Plugins::start(PluginsOptions {
         folder,
         cache: None,
+        compiler: None,
+        compile: Compile::default(),
+        trust: Trust::default(),
         limits: limits.clone(),
         ceiling: weir::config::LimitsTable::ceiling(),
         shards: 1,

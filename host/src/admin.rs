@@ -19,6 +19,7 @@
 //! | `GET /v1/retained`, `DELETE /v1/retained?topic=TOPIC` | retained messages |
 //! | `GET /v1/dead`, `GET /v1/dead/ID`, `DELETE /v1/dead/ID`, `DELETE /v1/dead` | dead letters |
 //! | `GET /v1/trace?pattern=PATTERN` | every stage of messages as they pass, live, as lines of JSON |
+//! | `POST /v1/dead/requeue` | does again what they stand for |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
 mod answer;
@@ -29,6 +30,7 @@ mod health;
 mod keys;
 mod logs;
 mod rebuild;
+mod requeue;
 mod retained;
 mod shadow;
 mod token;
@@ -40,8 +42,9 @@ pub use dead::{DeadInfo, DeadLetter, DeadList};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
 pub use logs::{
     ConsumerInfo, EpochInfo, Export, ExportError, Exported, Import, ImportError, Imported, IncidentInfo,
-    LogInfo, LogList, LogStat, Logs, OtherLog, UnknownLog,
+    LogInfo, LogList, LogStat, Logs, NoImport, OtherLog, UnknownLog,
 };
+pub use requeue::{RequeueAnswer, RequeueRequest, RequeuedInfo};
 pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};
 pub use trace::TraceLine;
@@ -56,6 +59,7 @@ use axum::routing::{delete, get, post};
 use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
 use crate::dead_letters::DeadLetters;
+use crate::ingress::RequeueLetters;
 use crate::metrics::{Metrics, Readiness};
 use crate::pipeline::trace::Traces;
 use crate::plugin::PluginView;
@@ -87,6 +91,8 @@ pub struct AdminState {
     pub dead_letters: Arc<DeadLetters>,
     /// Who watches messages on their way.
     pub traces: Arc<Traces>,
+    /// Does again what was set aside.
+    pub requeue: Arc<dyn RequeueLetters>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
@@ -115,6 +121,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/logs/{name}/import", post(logs::import))
         .route("/v1/retained", get(retained::list).delete(retained::delete))
         .route("/v1/dead", get(dead::list).delete(dead::delete_all))
+        .route("/v1/dead/requeue", post(requeue::requeue))
         .route("/v1/dead/{id}", get(dead::show).delete(dead::delete))
         .route("/v1/trace", get(trace::trace))
         .route("/v1/connections", get(views::connections))

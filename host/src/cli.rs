@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod compile_plugin;
 mod connection;
 mod consumer;
 mod dead;
@@ -82,6 +83,9 @@ enum Verb {
     /// Show the standing subscriptions of a running server
     #[command(subcommand)]
     Subscription(subscription::Verb),
+    /// Compile a plugin for the router that started this process
+    #[command(hide = true)]
+    CompilePlugin(compile_plugin::Args),
 }
 
 /// The program: reads the arguments, does what they say, and answers with the exit code.
@@ -115,6 +119,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Trace(args) => operate(trace::run(&args)),
         Verb::Connection(verb) => operate(connection::run(&verb)),
         Verb::Subscription(verb) => operate(subscription::run(&verb)),
+        Verb::CompilePlugin(args) => Ok(compile_plugin::run(&args)),
     }
 }
 

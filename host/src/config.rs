@@ -3,26 +3,33 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod compile;
+mod dead_letters;
 mod delivery;
 mod endpoint;
 mod error;
 mod limits;
+mod log;
 mod outbox;
 mod source;
+mod trust;
 pub(crate) mod unit;
 mod validate;
 
+pub use compile::Compile;
+pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
 pub use limits::{Limits, LimitsTable, PluginLimits};
+pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use source::Source;
+pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -51,11 +58,21 @@ pub struct Config {
     pub limits: Limits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
+    /// How plugins are compiled.
+    pub compile: Compile,
+    /// The program that compiles plugins, by its verb `compile-plugin`; none = the running one. Not for the
+    /// file: it is for those who run the router inside a program of their own.
+    #[serde(skip)]
+    pub compiler: Option<PathBuf>,
+    /// Whose plugins are accepted.
+    pub trust: Trust,
     /// Up to where bindings may set their own; what is left out is [`LimitsTable::ceiling`].
     pub plugin_ceiling: LimitsTable,
     /// Which messages are kept, and for how long; the first rule that matches a topic wins.
     #[serde(rename = "log")]
     pub logs: Vec<LogRule>,
+    /// How many messages that were set aside are kept.
+    pub dead_letters: DeadLetters,
     /// How posts are sent.
     pub outbox: Outbox,
     /// Messages that are posted to a URL.
@@ -88,29 +105,6 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Names, beside `localhost` and IP addresses, by which the listener may be called.
     pub hosts: Vec<String>,
-}
-
-/// One log: an ordered, retained stream of messages.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogRule {
-    /// `[a-z0-9][a-z0-9-]*`, at most 63 bytes; also the name of its folder.
-    pub name: String,
-    /// Patterns of the topics that it keeps.
-    pub topics: Vec<String>,
-    /// How long messages are kept; none = no such limit. Default 24 h.
-    #[serde(default = "LogRule::default_age", deserialize_with = "unit::optional_duration")]
-    pub max_age: Option<Duration>,
-    /// Bytes on disk; none = no such limit. Default 1 GiB.
-    #[serde(default = "LogRule::default_bytes", deserialize_with = "unit::optional_size")]
-    pub max_bytes: Option<u64>,
-    /// How many messages are kept; none = no such limit. Default none.
-    #[serde(default, deserialize_with = "unit::optional_count")]
-    pub max_messages: Option<u64>,
-    /// Bytes up to which the log grows for consumers that lag, against the limits above; none = without end.
-    /// Default 4 GiB.
-    #[serde(default = "LogRule::default_hold", deserialize_with = "unit::optional_size")]
-    pub hold_max_bytes: Option<u64>,
 }
 
 /// How the router's own log is written, to standard error.
@@ -201,8 +195,12 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
+            compile: Compile::default(),
+            compiler: None,
+            trust: Trust::default(),
             plugin_ceiling: LimitsTable::ceiling(),
             logs: vec![LogRule::default()],
+            dead_letters: DeadLetters::default(),
             outbox: Outbox::default(),
             webhooks: Vec::new(),
             delivery: Vec::new(),
@@ -241,33 +239,6 @@ impl Default for Http {
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: loopback(8081), hosts: Vec::new() }
-    }
-}
-
-impl LogRule {
-    fn default_age() -> Option<Duration> {
-        Some(Duration::from_secs(24 * 60 * 60))
-    }
-
-    fn default_bytes() -> Option<u64> {
-        Some(1 << 30)
-    }
-
-    fn default_hold() -> Option<u64> {
-        Some(4 << 30)
-    }
-}
-
-impl Default for LogRule {
-    fn default() -> Self {
-        Self {
-            name: "default".into(),
-            topics: vec!["#".into()],
-            max_age: Self::default_age(),
-            max_bytes: Self::default_bytes(),
-            max_messages: None,
-            hold_max_bytes: Self::default_hold(),
-        }
     }
 }
 

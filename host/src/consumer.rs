@@ -1,6 +1,7 @@
 //! Durable readers of the logs: one thread per storage binding. It reads what is durable, in log order, and
 //! commits the plugin's writes and posts together with its cursor.
 
+mod again;
 mod effects;
 mod list;
 mod placed;
@@ -9,7 +10,7 @@ mod query;
 mod rebuild;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -24,6 +25,7 @@ use crate::outbox::Outbox;
 use crate::plugin::{Binding, Chain, Instance};
 use crate::sequencer::Sequencer;
 use crate::store::{Cursor, Log, StorageSpace, Store, StoreError};
+pub use again::NotAgain;
 use progress::{Progress, Waiting};
 pub use query::Unanswered;
 pub use rebuild::{Beginning, RebuildRefused, RebuildReport, RebuildState, RebuildView};
@@ -52,6 +54,8 @@ struct Consumer {
     stop: Arc<AtomicBool>,
     idle: Arc<Mutex<Vec<Instance>>>,
     fence: Arc<Fence>,
+    /// What operators want to be done again.
+    again: Arc<Mutex<VecDeque<storage::Task>>>,
     /// The one under way, or the last one.
     rebuild: Option<Rebuild>,
     thread: JoinHandle<()>,

@@ -4,7 +4,7 @@ mod letter;
 
 pub use letter::{About, Letter, Why};
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -12,23 +12,33 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use ulid::Ulid;
 
+use crate::config;
 use crate::message::Message;
-use crate::metrics::{ConsumerMetrics, Counter};
+use crate::metrics::{ConsumerMetrics, DeadLetterMetrics};
 use crate::store::{Cursor, Log, Queue, ReadPage, StateValue, Store, StoreError, SubmitError};
 
 /// The space in the store.
 const SPACE: &str = "$dead-letters";
-/// Letters kept.
-const LETTERS: usize = 10_000;
-/// Their bytes kept: 64 MiB.
-const BYTES: usize = 64 * 1024 * 1024;
-
 /// The dead letters.
 pub struct DeadLetters {
     store: Store,
     space: Arc<str>,
-    counter: Counter,
+    most: config::DeadLetters,
+    metrics: DeadLetterMetrics,
     kept: Mutex<Kept>,
+    claimed: Mutex<HashSet<Ulid>>,
+}
+
+/// While it lives, nobody else requeues the letter.
+pub struct Claim {
+    letters: Arc<DeadLetters>,
+    id: Ulid,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.letters.claimed.lock().remove(&self.id);
+    }
 }
 
 /// A durable reader of a log, where it stands.
@@ -63,21 +73,25 @@ struct Kept {
 
 impl DeadLetters {
     /// Those that the store has kept, and room for more.
-    pub fn open(store: Store, counter: Counter) -> Result<Self, StoreError> {
+    pub fn open(
+        store: Store,
+        most: config::DeadLetters,
+        metrics: DeadLetterMetrics,
+    ) -> Result<Self, StoreError> {
         let mut kept = Kept::default();
         for pair in store.load_space(SPACE)? {
             kept.bytes += pair.value.len();
             kept.letters.push_back((pair.key, pair.value.len()));
         }
-        Ok(Self { store, space: SPACE.into(), counter, kept: Mutex::new(kept) })
+        let (kept, claimed) = (Mutex::new(kept), Mutex::default());
+        Ok(Self { store, space: SPACE.into(), most, metrics, kept, claimed })
     }
 
     /// Sets a message aside. Never waits: on a full or broken store the letter is lost, and that is logged.
-    pub fn keep(&self, message: &Message, plugin: &str, version: &str, reason: &str) {
-        self.counter.inc();
-        let about = About { plugin, version, reason, ..About::default() };
-        if let Err(error) = self.submit(letter::encode(message, &about), |_| {}) {
-            tracing::error!(plugin, %error, "dead letter lost: the store does not take it");
+    pub fn keep(&self, message: &Message, about: &About<'_>) {
+        self.metrics.kept.inc();
+        if let Err(error) = self.submit(letter::encode(message, about), |_| {}) {
+            tracing::error!(plugin = about.plugin, %error, "dead letter lost: the store does not take it");
         }
     }
 
@@ -88,7 +102,7 @@ impl DeadLetters {
             queue.on_durable(Box::new(move |result| drop(done.send(result))));
         })?;
         wait.recv().map_err(|_| SubmitError::Closed)??;
-        self.counter.inc();
+        self.metrics.kept.inc();
         Ok(())
     }
 
@@ -125,7 +139,7 @@ impl DeadLetters {
         let mut kept = self.kept.lock();
         let (mut letters, mut bytes) = (kept.letters.len() + 1, kept.bytes + value.len());
         let too_many = kept.letters.iter().take_while(|(_, size)| {
-            let over = letters > LETTERS || bytes > BYTES;
+            let over = letters > self.most.max_letters || bytes > self.most.max_bytes;
             (letters, bytes) = (letters - 1, bytes.saturating_sub(*size));
             over
         });
@@ -139,13 +153,25 @@ impl DeadLetters {
             also(queue);
         })?;
         kept.letters.drain(..evicted.len());
+        self.metrics.evicted.inc_by(evicted.len() as u64);
         kept.bytes -= evicted.iter().map(|(_, size)| size).sum::<usize>();
         kept.bytes += size;
         kept.letters.push_back((key, size));
         Ok(())
     }
 
-    /// The letters that are on the disk, oldest first: at most 64 MiB. Blocks.
+    /// Lets one requeue have a letter. None: another one has it.
+    pub fn claim(self: &Arc<Self>, id: Ulid) -> Option<Claim> {
+        self.claimed.lock().insert(id).then(|| Claim { letters: Arc::clone(self), id })
+    }
+
+    /// Whether the letter is there still.
+    pub fn has(&self, id: Ulid) -> bool {
+        let is_it = |key: &[u8]| letter::parse_key(key).is_some_and(|(known, _)| known == id);
+        self.kept.lock().letters.iter().any(|(key, _)| is_it(key))
+    }
+
+    /// The letters that are on the disk, oldest first: all of them at once. Blocks.
     pub fn letters(&self) -> Result<Vec<Letter>, StoreError> {
         let pairs = self.store.load_space(SPACE)?;
         let letters: Vec<_> =

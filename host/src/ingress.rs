@@ -13,6 +13,7 @@ mod query;
 mod rate;
 mod replay;
 mod request;
+mod requeue;
 mod waiting;
 
 pub use crate::router::{Present, PresentMember};
@@ -24,11 +25,14 @@ pub use command::{
 pub use consume::refused;
 pub use login::{Login, LoginContext};
 pub use request::{Asked, Unanswered};
+pub use requeue::{RequeueLetters, Requeued};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use weir_contract::topic::Pattern;
 
@@ -39,10 +43,14 @@ use waiting::Waiting;
 use crate::accounts::Accounts;
 use crate::config::Limits;
 use crate::consumer::Consumers;
+use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
 use crate::message::{Outcome, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
+use crate::outbox::Webhooks;
 use crate::pipeline::trace::Traces;
+use crate::plugin::Chain;
+use crate::recorded::Recorder;
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
@@ -77,8 +85,16 @@ pub struct IngressParts {
     pub sequencer: Arc<Sequencer>,
     /// Logs, for history.
     pub store: Store,
-    /// Storage plugins, for queries.
+    /// Storage plugins, for queries and their dead letters.
     pub consumers: Arc<Consumers>,
+    /// Webhooks, for their dead letters.
+    pub webhooks: Webhooks,
+    /// Messages that were set aside.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Keeps messages as they come in, if a log wants that.
+    pub recorder: Option<Recorder>,
+    /// The live chain.
+    pub chain: Arc<ArcSwap<Chain>>,
     /// Durable consumers.
     pub durable: Arc<Registry>,
     /// Who watches messages on their way.
@@ -130,17 +146,17 @@ impl Ingress {
     /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
     /// answered exactly once, from any thread, maybe before this returns.
     pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
-        let reply = self.reply(session, &publish, responder);
+        let reply = self.reply(session, &publish.topic, &publish.payload, responder);
         if let Err(outcome) = request::check(&publish) {
             return reply.answer(outcome);
         }
         self.enqueue(session, publish, reply).await;
     }
 
-    fn reply(&self, session: &Session, publish: &Publish, responder: Responder) -> Reply {
+    fn reply(&self, session: &Session, topic: &str, payload: &Bytes, responder: Responder) -> Reply {
         let (from, gateway) = (&session.principal.name, session.gateway);
-        let trace = self.0.parts.traces.begin(&publish.topic, &publish.payload, from, gateway);
-        Reply { responder, metrics: self.gateway(gateway), arrived: Instant::now(), trace }
+        let trace = self.0.parts.traces.begin(topic, payload, from, gateway);
+        Reply { responder, metrics: self.gateway(gateway), arrived: Instant::now(), trace, requeue: None }
     }
 
     /// Admits, and hands over to the shard. A reply goes to whoever waits for it, and no further.
@@ -152,6 +168,9 @@ impl Ingress {
         };
         if waiting::is_reply(&message.topic) {
             return reply.answer(self.0.waiting.hand_over(message, level));
+        }
+        if let Some(recorder) = &self.0.parts.recorder {
+            recorder.record(&session.principal, &message);
         }
         // Above half full, the log's queue stops its publishers before it refuses anybody.
         let writer = self.0.parts.store.writer();

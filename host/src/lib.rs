@@ -26,6 +26,7 @@ pub mod router;
 pub mod session;
 pub mod retained;
 pub mod dead_letters;
+pub mod recorded;
 pub mod accounts;
 pub mod store;
 pub mod telemetry;

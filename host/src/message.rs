@@ -7,10 +7,12 @@
 mod outcome;
 mod places;
 mod principal;
+mod sender;
 
 pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
 pub use places::{Places, Since};
 pub use principal::{Grant, Principal, PrincipalError};
+pub use sender::Sender;
 
 use std::sync::{Arc, OnceLock};
 

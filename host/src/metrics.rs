@@ -50,10 +50,13 @@ pub struct Metrics {
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
     shadows: shadow::Shadows,
+    dropped: Family<ByName, Counter>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
+    /// Processes that were started to compile a plugin.
+    pub plugin_compilations: Counter,
     /// Messages set aside.
-    pub dead_letters: Counter,
+    pub dead_letters: DeadLetterMetrics,
     /// Requests that wait for their reply.
     pub requests: Gauge,
     /// Durable consumers.
@@ -71,6 +74,15 @@ pub struct LogMetrics {
     pub appended: Counter,
     /// Offsets below this are on disk.
     pub durable: Gauge,
+}
+
+/// Counters of the dead letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterMetrics {
+    /// Messages set aside.
+    pub kept: Counter,
+    /// Letters that went to make room for newer ones.
+    pub evicted: Counter,
 }
 
 /// What the open connections of a gateway hold.
@@ -98,18 +110,26 @@ impl Metrics {
         let families = gateway::Families::register(&mut registry);
         let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
-        let [plugin_swaps, dead_letters] = std::array::from_fn(|_| Counter::default());
+        let dropped = Family::default();
+        let [plugin_swaps, plugin_compilations] = std::array::from_fn(|_| Counter::default());
+        let dead_letters = DeadLetterMetrics::default();
         let failures = "Plugin versions that did not go live, by the step that failed";
         registry.register("plugin_load_failures", failures, Family::clone(&loads));
         registry.register("plugin_swaps", "Plugin versions that went live", plugin_swaps.clone());
+        let compilations = "Plugins that were compiled, since the cache did not have them";
+        registry.register("plugin_compilations", compilations, plugin_compilations.clone());
         let store_incidents = Gauge::default();
         let incidents = "Damage, loss and data set aside since the start; `weir log list` says what";
         registry.register("store_incidents", incidents, store_incidents.clone());
-        registry.register("dead_letters", "Messages set aside", dead_letters.clone());
+        registry.register("dead_letters", "Messages set aside", dead_letters.kept.clone());
+        let evicted = "Dead letters that went to make room for newer ones";
+        registry.register("dead_letters_evicted", evicted, dead_letters.evicted.clone());
         let requests = Gauge::default();
         registry.register("requests_waiting", "Requests that wait for their reply", requests.clone());
         registry.register("log_appended", "Messages handed to the log's writer", Family::clone(&appended));
         registry.register("log_durable_offset", "Offsets below this are on disk", Family::clone(&durable));
+        let lost = "Messages that a log of input did not keep, since its queue was full";
+        registry.register("log_input_dropped", lost, Family::clone(&dropped));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
         let shadows = shadow::Shadows::register(&mut registry);
@@ -125,7 +145,9 @@ impl Metrics {
             appended,
             durable,
             shadows,
+            dropped,
             plugin_swaps,
+            plugin_compilations,
             dead_letters,
             requests,
             consumers,
@@ -168,7 +190,7 @@ impl Metrics {
         Arc::clone(metrics)
     }
 
-    /// Load failures by step: `read`, `compile`, `imports`, `config`, `init`, `selftest`.
+    /// Load failures by step: one of the stages of `plugin::LoadError::STAGES`.
     pub fn load_failures(&self, step: &'static str) -> Counter {
         self.loads.get_or_create_owned(&[("step", step)])
     }
@@ -180,6 +202,11 @@ impl Metrics {
             appended: self.appended.get_or_create_owned(&labels),
             durable: self.durable.get_or_create_owned(&labels),
         }
+    }
+
+    /// What one log of input did not keep.
+    pub fn input_dropped(&self, log: &str) -> Counter {
+        self.dropped.get_or_create_owned(&[("log", log.to_owned())])
     }
 
     /// What one outbox counts.

@@ -13,7 +13,7 @@ mod transform;
 
 pub use explain::Recorder;
 pub use stages::{AuthStage, Stage, Stages};
-pub use stop::Stop;
+pub use stop::{By, Stop};
 
 use std::cell::Cell;
 use std::time::Instant;

@@ -1,12 +1,15 @@
 //! Plugins: compiled once, instantiated per shard, bound by files in a folder, swapped as one chain.
 //!
 //! In the order of a plugin's life: [`folder`] (what lies there), [`binding`] (what its file says),
-//! [`component`] and [`kind`] (compile, check), [`chain`] (the snapshot that messages use), [`instance`]
+//! [`activation`] (the steps that a file must pass, [`inspect`], [`signature`], [`kind`] and [`compiler`] among
+//! them), [`component`] (what is made once of it), [`chain`] (the snapshot that messages use), [`instance`]
 //! and [`guest`] (calls and their limits), [`imports`] (what a guest may call), [`reload`] (all of it again,
 //! whenever the folder changes).
 
+pub mod activation;
 pub mod binding;
 pub mod chain;
+pub mod compiler;
 pub mod component;
 pub mod contract;
 pub mod engine;
@@ -17,10 +20,12 @@ pub mod health;
 pub mod guest;
 pub mod imports;
 mod info;
+pub mod inspect;
 pub mod instance;
 pub mod kind;
 pub mod reload;
 pub mod shadow;
+pub mod signature;
 pub mod space;
 mod spares;
 pub mod stock;

@@ -26,6 +26,7 @@ use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
 use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
+use crate::recorded::Recorder;
 use crate::retained::{self, Retained};
 use crate::router::Router;
 use crate::sequencer::Sequencer;
@@ -99,6 +100,7 @@ pub async fn run(
         sequencer: Arc::clone(&router.sequencer),
         dead_letters: Arc::clone(&router.dead_letters),
         traces: Arc::clone(&router.traces),
+        requeue: Arc::new(router.ingress.clone()),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -183,7 +185,9 @@ impl Parts {
             );
         }
         consumer::hold_all(&store)?;
-        let topics: Vec<_> = config.logs.iter().map(|rule| patterns(&rule.topics)).collect();
+        // What is published never goes to a log of input, nor is one read for a subscription.
+        let kept = |rule: &LogRule| if rule.record_input { Vec::new() } else { patterns(&rule.topics) };
+        let topics: Vec<_> = config.logs.iter().map(kept).collect();
         let most =
             Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
         // Early: it holds the logs for those who will come back.
@@ -195,7 +199,10 @@ impl Parts {
         };
         let plugins = Arc::new(Plugins::start(PluginsOptions {
             folder: config.plugins.clone(),
-            cache: Some(compiled_folder(config)?),
+            cache: Some(config.data.join("compiled")),
+            compiler: config.compiler.clone(),
+            compile: config.compile.clone(),
+            trust: config.trust.clone(),
             limits: config.plugin.clone(),
             ceiling: config.plugin_ceiling.clone(),
             shards,
@@ -210,7 +217,8 @@ impl Parts {
         let log_metrics = |log: &str| metrics.log(log);
         let sequencer =
             Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), retained, topics, log_metrics));
-        let dead_letters = Arc::new(DeadLetters::open(store.clone(), metrics.dead_letters.clone())?);
+        let (most, counted) = (config.dead_letters.clone(), metrics.dead_letters.clone());
+        let dead_letters = Arc::new(DeadLetters::open(store.clone(), most, counted)?);
         let outbox = Outbox::new(
             config.outbox.clone(),
             Arc::clone(&dead_letters),
@@ -274,6 +282,10 @@ impl Parts {
             sequencer: Arc::clone(&sequencer),
             store: store.clone(),
             consumers: Arc::clone(&consumers),
+            webhooks: webhooks.clone(),
+            dead_letters: Arc::clone(&dead_letters),
+            recorder: Recorder::new(&store, recorded(&config.logs), &metrics),
+            chain: Arc::clone(chain),
             durable: Arc::clone(&durable),
             traces: Arc::clone(&traces),
             metrics: Arc::clone(&metrics),
@@ -312,18 +324,6 @@ impl Parts {
     }
 }
 
-/// Compiled code: private to the router, since loading it trusts it.
-fn compiled_folder(config: &Config) -> Result<std::path::PathBuf, ServerError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let folder = config.data.join("compiled");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|error| system("making the folder of compiled plugins", error))?;
-    std::fs::canonicalize(&folder).map_err(|error| system("making the folder of compiled plugins", error))
-}
-
 /// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
 pub(crate) fn store_options(config: &Config) -> StoreOptions {
     let logs = config.logs.iter().map(log_options).collect();
@@ -337,8 +337,15 @@ fn log_options(rule: &LogRule) -> LogOptions {
         max_bytes: rule.max_bytes,
         max_messages: rule.max_messages,
         hold_max_bytes: rule.hold_max_bytes.unwrap_or(u64::MAX),
-        ..LogOptions::new(rule.name.as_str())
+        is_input: rule.record_input,
+        ..LogOptions::new(&rule.folder())
     }
+}
+
+/// The topics of the logs of input, by position.
+fn recorded(rules: &[LogRule]) -> Vec<(usize, Vec<Pattern>)> {
+    let inputs = rules.iter().enumerate().filter(|(_, rule)| rule.record_input);
+    inputs.map(|(at, rule)| (at, patterns(&rule.topics))).collect()
 }
 
 fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {

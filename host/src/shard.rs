@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use explain::{Explained, WouldBe};
-pub use reply::Reply;
+pub use reply::{Reply, Requeue};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};

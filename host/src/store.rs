@@ -150,9 +150,9 @@ impl Store {
         &self.0.logs
     }
 
-    /// The log of this name.
+    /// The log of this name, unless it is one of input.
     pub fn log(&self, name: &str) -> Option<&Log> {
-        self.0.logs.iter().find(|log| &**log.name() == name)
+        self.0.logs.iter().find(|log| &**log.name() == name && !log.is_input())
     }
 
     /// Names of the logs on the disk that [`StoreOptions::logs`] does not name, and their bytes: they are left alone.
@@ -160,7 +160,8 @@ impl Store {
         let folders = std::fs::read_dir(self.0.dir.join("log")).into_iter().flatten().flatten();
         let folders = folders.filter(|entry| entry.path().is_dir());
         let named = folders.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-        let mut others: Vec<_> = named.filter(|(name, _)| self.log(name).is_none()).collect();
+        let is_known = |name: &str| self.0.logs.iter().any(|log| &**log.name() == name);
+        let mut others: Vec<_> = named.filter(|(name, _)| !is_known(name)).collect();
         others.sort();
         others.into_iter().map(|(name, path)| (name, database::disk_bytes(&path))).collect()
     }

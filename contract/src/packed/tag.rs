@@ -42,6 +42,9 @@ pub const RUN: u8 = 0x24;
 /// Flag, only in a context: set on the trial instance of a load.
 pub const TRIAL: u8 = 0x25;
 
+/// Never passed to a plugin: in a log of input, the auth binding that let the publisher in, and its claims.
+pub const SENDER: u8 = 0x30;
+
 /// Text, at most 255 bytes.
 pub const CONTENT_TYPE: u8 = 0x80;
 /// Named text, repeats, at most 64 of them.

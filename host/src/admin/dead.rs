@@ -32,9 +32,9 @@ pub(super) struct Asked {
 /// The answer: newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeadList {
-    /// Letters that are kept, of 10,000 at most.
+    /// Letters that are kept, of `dead_letters.max_letters` at most.
     pub letters: usize,
-    /// Their bytes, of 64 MiB at most; beyond either the oldest goes.
+    /// Their bytes, of `dead_letters.max_bytes` at most; beyond either the oldest goes.
     pub bytes: usize,
     /// A page of them.
     pub dead: Vec<DeadInfo>,
@@ -149,7 +149,7 @@ pub(super) async fn delete_all(
     Ok(Json(json!({"deleted": deleted})))
 }
 
-fn parse(id: &str) -> Result<Ulid, Fault> {
+pub(super) fn parse(id: &str) -> Result<Ulid, Fault> {
     Ulid::from_string(id)
         .map_err(|_| Fault::invalid(format!("{id:?} is no id, as `weir dead list` shows them")))
 }
@@ -162,7 +162,7 @@ fn unavailable(reason: impl ToString) -> Fault {
     Fault::new(StatusCode::INSUFFICIENT_STORAGE, "unavailable", reason.to_string())
 }
 
-async fn read(state: &Arc<AdminState>) -> Result<Vec<Letter>, Fault> {
+pub(super) async fn read(state: &Arc<AdminState>) -> Result<Vec<Letter>, Fault> {
     let letters = Arc::clone(&state.dead_letters);
     blocking(move || letters.letters()).await?.map_err(unavailable)
 }

@@ -27,6 +27,7 @@ use weir_contract::topic::Pattern;
 use super::AdminState;
 use super::answer::{Fault, blocking};
 use crate::config::LogRule;
+use crate::recorded::Recording;
 use crate::store::{Log, Store, StoreError};
 
 /// Chunks of an export that wait for a slow reader; the log is read no further meanwhile.
@@ -45,6 +46,17 @@ pub struct Logs {
 pub(super) struct Known<'a> {
     log: &'a Log,
     rule: &'a LogRule,
+}
+
+/// Why no import begins.
+#[derive(Debug, thiserror::Error)]
+pub enum NoImport {
+    /// No such log.
+    #[error(transparent)]
+    Unknown(#[from] UnknownLog),
+    /// It has `record_input`.
+    #[error("log {0} records input: it takes messages as they come in, and no imports")]
+    Input(String),
 }
 
 /// There is no log of this name.
@@ -78,11 +90,19 @@ impl Logs {
     }
 
     /// Begins an import into the log of this name.
-    pub fn import(&self, name: &str) -> Result<Import, UnknownLog> {
+    pub fn import(&self, name: &str) -> Result<Import, NoImport> {
         let known = self.find(name)?;
+        if known.rule.record_input {
+            return Err(NoImport::Input(name.to_owned()));
+        }
         // The configuration has checked them.
         let topics = known.rule.topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect();
         Ok(Import::new(self.store.clone(), known.log.index(), topics))
+    }
+
+    /// What logs with `record_input` hold of `since_us` (Unix microseconds) and later. Blocks.
+    pub fn recording(&self, since_us: u64) -> Result<Recording, StoreError> {
+        Recording::since(&self.store, since_us)
     }
 
     /// Writes a part of a log to `write`, in chunks of whole lines; stops when `write` says false. Blocks.
@@ -156,7 +176,10 @@ pub(super) async fn import(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<Imported>, Fault> {
-    let import = state.logs.import(&name).map_err(|error| unknown(&error))?;
+    let import = state.logs.import(&name).map_err(|error| match error {
+        NoImport::Unknown(error) => unknown(&error),
+        input @ NoImport::Input(_) => Fault::new(StatusCode::CONFLICT, "invalid", input.to_string()),
+    })?;
     let mut pieces = body.into_data_stream();
     let imported = take(import, &mut pieces).await;
     if imported.is_err() {

@@ -80,6 +80,18 @@ impl RebuildView for OneRebuild {
     }
 }
 
+struct NoRequeue;
+
+impl crate::ingress::RequeueLetters for NoRequeue {
+    fn requeue(
+        &self,
+        _: crate::dead_letters::Letter,
+    ) -> futures_util::future::BoxFuture<'_, crate::ingress::Requeued> {
+        let (outcome, reason) = ("accepted", String::new());
+        Box::pin(async move { crate::ingress::Requeued { outcome, reason, gone: false } })
+    }
+}
+
 struct NoConsumer;
 
 impl ConsumerView for NoConsumer {
@@ -106,9 +118,14 @@ fn state() -> AdminState {
     let log_metrics = |log: &str| metrics.log(log);
     let sequencer =
         Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
-    let dead_letters = crate::dead_letters::DeadLetters::open(store.clone(), metrics.dead_letters.clone());
+    let dead_letters = crate::dead_letters::DeadLetters::open(
+        store.clone(),
+        Default::default(),
+        metrics.dead_letters.clone(),
+    );
     AdminState {
         dead_letters: Arc::new(dead_letters.unwrap()),
+        requeue: Arc::new(NoRequeue),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

@@ -24,6 +24,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) => problems.push(error.to_string()),
     }
     problems.extend(config.webhooks.iter().filter_map(|webhook| webhook.headers().err()));
+    if let Some(warning) = plugin::folder::exposed(&config.plugins) {
+        say(&format!("warning: {}: {warning}", config.plugins.display()));
+    }
     if config.plugins.is_dir() {
         problems.extend(plugin::check(&config).iter().map(ToString::to_string));
     } else {

@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::admin::{AdminToken, CreatedKey, KeyRequest, ResetRequest, RevokedKey};
+use crate::admin::{
+    AdminToken, CreatedKey, KeyRequest, RequeueAnswer, RequeueRequest, ResetRequest, RevokedKey,
+};
 use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 
@@ -121,6 +123,11 @@ impl AdminClient {
 
     pub(super) async fn delete_retained(&self, topic: &str) -> Result<serde_json::Value, AdminError> {
         self.ask("DELETE", &format!("/v1/retained?topic={}", encoded(topic)), Vec::new()).await
+    }
+
+    pub(super) async fn requeue(&self, request: &RequeueRequest) -> Result<RequeueAnswer, AdminError> {
+        let body = serde_json::to_vec(request).map_err(|error| AdminError::Refused(error.to_string()))?;
+        self.ask("POST", "/v1/dead/requeue", body).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<serde_json::Value, AdminError> {

@@ -132,7 +132,12 @@ fn row(log: &LogInfo) -> [String; 10] {
     let numbers = [log.messages, log.bytes, log.segments as u64, log.oldest, log.next, log.epoch];
     let [messages, bytes, segments, oldest, next, epoch] = numbers.map(|number| number.to_string());
     let name = log.name.clone();
-    [name, messages, bytes, segments, oldest, next, epoch, kept(log), readers(log), list(&log.topics)]
+    [name, messages, bytes, segments, oldest, next, epoch, kept(log), readers(log), topics(log)]
+}
+
+fn topics(log: &LogInfo) -> String {
+    let input = if log.record_input { "input of " } else { "" };
+    format!("{input}{}", list(&log.topics))
 }
 
 fn kept(log: &LogInfo) -> String {
@@ -163,7 +168,7 @@ fn told(of: &LogStat) -> String {
     let when = |us: Option<u64>| us.map_or_else(|| "-".into(), time);
     let per_message = of.bytes_per_message.map_or_else(|| "-".into(), |bytes| bytes.to_string());
     let mut rows = vec![
-        ["topics".to_owned(), list(&info.topics)],
+        ["topics".to_owned(), topics(info)],
         ["kept".into(), kept(info)],
         ["messages".into(), info.messages.to_string()],
         ["bytes".into(), format!("{} in {} segments", info.bytes, info.segments)],

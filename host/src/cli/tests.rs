@@ -51,6 +51,14 @@ fn every_verb_of_the_manual_is_understood() {
 }
 
 #[test]
+fn what_only_the_router_starts_is_understood_and_not_shown() {
+    assert!(
+        parse("weir compile-plugin --cache c --memory-bytes 1 --cpu-seconds 2 --small-address-space").is_ok()
+    );
+    assert!(!Cli::command().render_long_help().to_string().contains("compile-plugin"));
+}
+
+#[test]
 fn wrong_usage_names_what_is_wrong() {
     for (line, wanted) in [
         ("weir serve --http localhost", "invalid value 'localhost' for '--http <ADDR>'"),

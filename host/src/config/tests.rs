@@ -100,6 +100,18 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "[logging]\nformat = \"xml\"",
             "weir.toml:2: logging.format: unknown variant `xml`, expected `text` or",
         ),
+        (
+            "[dead_letters]\nmax_letters = 0",
+            "weir.toml:2: dead_letters.max_letters: found 0, expected 1 or more",
+        ),
+        (
+            "[dead_letters]\nmax_bytes = \"2GiB\"",
+            "weir.toml:2: dead_letters.max_bytes: found 2147483648, expected at most 1GiB",
+        ),
+        (
+            "[[log]]\nname = \"a\"\ntopics = [\"#\"]\nmax_age = 5",
+            "weir.toml:4: log.max_age: found 5, expected a duration",
+        ),
         ("shards = 5000", "weir.toml:1: shards: found 5000"),
         ("data = \"x\"\nplugins = \"x\"", "weir.toml:2: plugins: must be another folder"),
         ("[[log]]\nname = \"a\"", "weir.toml:1: log: missing field `topics`"),
@@ -138,9 +150,27 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
 #[test]
 fn a_log_left_without_limits_has_the_default_ones() {
     let config = load("[[log]]\nname = \"a\"\ntopics = [\"a/#\"]\nmax_bytes = \"none\"\n").unwrap();
-    assert_eq!(config.logs[0].max_age, LogRule::default_age());
+    assert_eq!(config.logs[0].max_age, LogRule::default().max_age);
     assert_eq!((config.logs[0].max_bytes, config.logs[0].max_messages), (None, None));
     assert_eq!(load("log = []").unwrap().logs, []);
+}
+
+#[test]
+fn a_log_of_input_is_kept_for_an_hour_and_shadows_no_other() {
+    let input = "[[log]]\nname = \"in\"\ntopics = [\"#\"]\nrecord_input = true\n";
+    let hour = |text: &str| load(&format!("{input}{text}")).unwrap().logs[0].max_age.map(|age| age.as_secs());
+    assert_eq!(hour(""), Some(3_600));
+    assert_eq!((hour("max_age = \"2h\"\n"), hour("max_age = \"none\"\n")), (Some(7_200), None));
+    let both = refused(&format!("{input}max_age = \"none\"\nmax_bytes = \"none\"\n"));
+    assert!(both.starts_with("weir.toml:4: log.0.record_input: ") && both.contains("needs one of"), "{both}");
+    let log = |name: &str| format!("[[log]]\nname = \"{name}\"\ntopics = [\"a\"]\n");
+    assert!(load(&format!("{input}{}", log("out"))).is_ok());
+    let second = refused(&format!("{input}{}record_input = true\n", log("more")));
+    assert!(second.contains("log \"in\" stands before this one"), "{second}");
+    let hook = refused(&format!("{input}{HOOK}topics = [\"a\"]\n"));
+    assert!(hook.contains("no [[log]] keeps these topics"), "{hook}");
+    // What was recorded can never be read as another log.
+    assert_eq!(load(input).unwrap().logs[0].folder(), "in.input");
 }
 
 #[test]
@@ -191,4 +221,18 @@ fn pauses_and_headers_of_posts_are_looked_at() {
     // Whether the environment has it is asked by `serve` and `check`, not by every verb that reads the file.
     let load = load(&format!("{HOOK}topics = [\"a\"]\nheaders = {{ A = \"env:WEIR_TEST_NONE\" }}\n"));
     assert!(load.unwrap().webhooks[0].headers().unwrap_err().contains("no WEIR_TEST_NONE"));
+}
+
+#[test]
+fn signatures_by_nobody_and_compilers_without_limits_are_refused() {
+    let wanted = "weir.toml:2: trust.require_signatures: no [[trust.key]] stands below it";
+    assert!(refused("[trust]\nrequire_signatures = true\n").starts_with(wanted));
+    let key =
+        "[[trust.key]]\npublic = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\nkinds = []\n";
+    assert!(refused(key).contains("expected at least one of auth, filter, transform, storage"));
+    assert!(refused("[compile]\ncpu = \"0s\"\n").starts_with("weir.toml:2: compile.cpu: found no time"));
+    assert!(
+        refused("[compile]\nmemory_bytes = 0\n").starts_with("weir.toml:2: compile.memory_bytes: found 0")
+    );
+    assert!(refused("[compile]\ndeadline = \"2h\"\n").contains("expected at most 3600s"));
 }

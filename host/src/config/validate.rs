@@ -10,11 +10,15 @@ use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
+/// Whoever lists dead letters reads all of them into memory.
+const MAX_DEAD_LETTER_BYTES: usize = 1 << 30;
 /// More threads than any machine that this runs on has cores.
 const MAX_SHARDS: usize = 1_024;
 /// A plugin call that may take longer would hold up its shard for as long.
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
+/// While a plugin is compiled, no other goes live.
+const MAX_COMPILE: Duration = Duration::from_secs(60 * 60);
 /// Guests run on the stacks of threads that have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
 
@@ -54,6 +58,7 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     times(config)?;
     logs(&config.logs)?;
     webhooks(config)?;
+    trust(config)?;
     for (index, rule) in config.delivery.iter().enumerate() {
         patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;
     }
@@ -122,6 +127,10 @@ fn counts(config: &Config) -> Result<(), Problem> {
         ("plugin", "output_messages", plugin.output_messages),
         ("plugin", "pass_messages", plugin.pass_messages),
         ("plugin", "state_bytes", plugin.state_bytes),
+        ("compile", "memory_bytes", config.compile.memory_bytes),
+        ("compile", "cache_bytes", config.compile.cache_bytes),
+        ("dead_letters", "max_letters", config.dead_letters.max_letters),
+        ("dead_letters", "max_bytes", config.dead_letters.max_bytes),
         ("outbox", "max_posts", config.outbox.max_posts),
         ("outbox", "max_bytes", config.outbox.max_bytes),
         ("outbox", "max_attempts", usize::try_from(config.outbox.max_attempts).unwrap_or(usize::MAX)),
@@ -134,6 +143,11 @@ fn counts(config: &Config) -> Result<(), Problem> {
     if limits.message_bytes > CONTRACT_MESSAGE_BYTES {
         let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
         return Err(Problem::new(&["limits", "message_bytes"], message));
+    }
+    let most = config.dead_letters.max_bytes;
+    if most > MAX_DEAD_LETTER_BYTES {
+        let message = format!("found {most}, expected at most 1GiB (1073741824)");
+        return Err(Problem::new(&["dead_letters", "max_bytes"], message));
     }
     for (table, found) in
         [("plugin", plugin.stack_bytes), ("plugin_ceiling", config.plugin_ceiling.stack_bytes.unwrap_or(0))]
@@ -162,6 +176,8 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("plugin", "init_deadline", plugin.init_deadline, MAX_DEADLINE),
         ("plugin", "store_deadline", plugin.store_deadline, MAX_DEADLINE),
         ("plugin", "pass_deadline", plugin.pass_deadline, MAX_DEADLINE),
+        ("compile", "cpu", config.compile.cpu, MAX_COMPILE),
+        ("compile", "deadline", config.compile.deadline, MAX_COMPILE),
         ("outbox", "first_pause", config.outbox.first_pause, Duration::MAX),
         ("outbox", "longest_pause", config.outbox.longest_pause, Duration::MAX),
         ("outbox", "connect", config.outbox.connect, Duration::MAX),
@@ -218,7 +234,9 @@ fn logs(rules: &[LogRule]) -> Result<(), Problem> {
 fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
     let taken = |topic: &String| {
         let covers = |earlier: &&LogRule| parsed(&earlier.topics).any(|pattern| pattern.covers(topic));
-        before.iter().find(covers).map(|earlier| earlier.name.as_str())
+        // Logs of input and the others take nothing from each other.
+        let mut before = before.iter().filter(|earlier| earlier.record_input == rule.record_input);
+        before.find(covers).map(|earlier| earlier.name.as_str())
     };
     let by: Option<Vec<&str>> = rule.topics.iter().map(taken).collect();
     by?.first().copied()
@@ -227,7 +245,8 @@ fn shadow<'a>(rule: &LogRule, before: &'a [LogRule]) -> Option<&'a str> {
 fn meets_a_log(webhook: &Webhook, logs: &[LogRule]) -> bool {
     let kept = |pattern: &Pattern| {
         let reserved = is_reserved(pattern.as_str());
-        !reserved && logs.iter().any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
+        let mut kept = logs.iter().filter(|log| !log.record_input);
+        !reserved && kept.any(|log| parsed(&log.topics).any(|topic| topic.overlaps(pattern)))
     };
     parsed(&webhook.topics).any(|pattern| kept(&pattern))
 }
@@ -258,6 +277,10 @@ fn limits_of(rule: &LogRule, at: &str) -> Result<(), Problem> {
         ("max_bytes", rule.max_bytes == Some(0)),
         ("max_messages", rule.max_messages == Some(0)),
     ];
+    if rule.record_input && rule.max_age.is_none() && rule.max_bytes.is_none() {
+        let message = "a log with record_input needs one of max_age and max_bytes, found \"none\" for both";
+        return Err(Problem::new(&["log", at, "record_input"], message));
+    }
     match zero.iter().find(|(_, zero)| *zero) {
         Some((key, _)) => Err(Problem::new(
             &["log", at, key],
@@ -319,6 +342,20 @@ const NAME: &str = "1 to 63 of a-z, 0-9 and `-`, not beginning with `-`";
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+fn trust(config: &Config) -> Result<(), Problem> {
+    if config.trust.require_signatures && config.trust.keys.is_empty() {
+        let message = "no [[trust.key]] stands below it, so no plugin of the folder would ever be accepted";
+        return Err(Problem::new(&["trust", "require_signatures"], message));
+    }
+    for (index, key) in config.trust.keys.iter().enumerate() {
+        if key.kinds.is_empty() {
+            let message = "expected at least one of auth, filter, transform, storage";
+            return Err(Problem::new(&["trust", "key", &index.to_string(), "kinds"], message));
+        }
+    }
+    Ok(())
 }
 
 fn logging(config: &Config) -> Result<(), Problem> {

@@ -113,7 +113,7 @@ impl RebuildView for Arc<Consumers> {
 }
 
 impl Rebuild {
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         // A thread that panicked leaves its report as it was.
         self.report.lock().state == RebuildState::Running && !self.thread.is_finished()
     }

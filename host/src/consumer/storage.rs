@@ -1,15 +1,19 @@
 //! One storage binding's thread: read a batch, call `store`, commit writes and cursor in one step. It reads the logs
 //! that its topics meet, and holds no other.
 
+mod again;
 mod call;
 mod follow;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+
+pub(super) use again::{TASKS, Task, Work};
 
 use super::effects::Effects;
 use super::progress::Progress;
@@ -46,11 +50,11 @@ pub fn start(consumers: &Arc<Consumers>, source: &Arc<Binding>) -> Result<Consum
     let mut writer = Writer::new(consumers, Arc::clone(&binding), holder, logs, false);
     writer.follow(&binding.load(), &space);
     let (progress, stop) = (Arc::clone(&writer.progress), Arc::clone(&writer.stop));
-    let fence = Arc::clone(&writer.fence);
+    let (fence, again) = (Arc::clone(&writer.fence), Arc::clone(&writer.again));
     let name = format!("storage-{}", source.name());
     let thread = std::thread::Builder::new().name(name).spawn(move || writer.run())?;
     let (source, idle) = (Arc::clone(source), Arc::new(Mutex::default()));
-    Ok(Consumer { source, space, binding, progress, stop, idle, fence, rebuild: None, thread })
+    Ok(Consumer { source, space, binding, progress, stop, idle, fence, again, rebuild: None, thread })
 }
 
 /// Why a binding's thread does not start.
@@ -70,6 +74,8 @@ pub(super) struct Writer {
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
     fence: Arc<Fence>,
+    /// What operators want to be done again.
+    again: Arc<Mutex<VecDeque<Task>>>,
     /// It fills a generation that is not live yet: what it does must have no effect elsewhere.
     rebuilds: bool,
     /// A rebuild: what serves meanwhile. It is never overtaken, for only it sends posts and keeps dead letters.
@@ -111,6 +117,8 @@ pub(super) enum Failed {
     Space,
     #[error("{0}")]
     Gone(String),
+    #[error("{0}")]
+    Again(String),
 }
 
 impl Writer {
@@ -131,6 +139,7 @@ impl Writer {
             progress,
             stop: Arc::default(),
             fence: Arc::default(),
+            again: Arc::default(),
             rebuilds,
             ahead: None,
             partial: false,
@@ -154,6 +163,7 @@ impl Writer {
         while !self.stop.load(Ordering::Acquire) {
             let fence = Arc::clone(&self.fence);
             let turn = fence.turn.lock();
+            self.do_again();
             let step = self.step().and_then(|worked| Ok(worked | self.clear()?));
             drop(turn);
             match step {
@@ -197,10 +207,12 @@ impl Writer {
         let until = Instant::now() + self.pause;
         while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
             std::thread::park_timeout(LOOK);
-            let _turn = self.fence.turn.lock();
+            let fence = Arc::clone(&self.fence);
+            let _turn = fence.turn.lock();
             if !Arc::ptr_eq(&binding, &self.current.load()) {
                 return;
             }
+            self.do_again();
             self.pass_over(&binding);
             self.look();
         }
@@ -217,18 +229,7 @@ impl Writer {
     pub(super) fn step(&mut self) -> Result<bool, Failed> {
         let binding = self.current.load_full();
         let StateAccess::Storage(space) = &binding.shared.state else { return Err(Failed::Space) };
-        if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, &binding)) {
-            if !self.rebuilds {
-                self.follow(&binding, space);
-            }
-            // What waits is sent, also when the plugin itself does not come up.
-            self.open_queue(&binding, space)?;
-            let instance = binding.instance()?;
-            let version = &binding.shared.version;
-            let stage = if self.rebuilds { "rebuild" } else { "storage" };
-            let metrics = self.consumers.metrics.stage(stage, binding.name(), version);
-            self.live = Some(Live { binding: Arc::clone(&binding), instance, metrics });
-        }
+        self.come_up(&binding, space)?;
         let mut worked = false;
         for at in 0..self.logs.len() {
             if let Some(log) = self.logs.get(at).cloned() {
@@ -236,6 +237,23 @@ impl Writer {
             }
         }
         Ok(worked)
+    }
+
+    /// Goes over to the binding, unless it runs already.
+    fn come_up(&mut self, binding: &Arc<Binding>, space: &Arc<StorageSpace>) -> Result<(), Failed> {
+        if self.live.as_ref().is_none_or(|live| !Arc::ptr_eq(&live.binding, binding)) {
+            if !self.rebuilds {
+                self.follow(binding, space);
+            }
+            // What waits is sent, also when the plugin itself does not come up.
+            self.open_queue(binding, space)?;
+            let instance = binding.instance()?;
+            let version = &binding.shared.version;
+            let stage = if self.rebuilds { "rebuild" } else { "storage" };
+            let metrics = self.consumers.metrics.stage(stage, binding.name(), version);
+            self.live = Some(Live { binding: Arc::clone(binding), instance, metrics });
+        }
+        Ok(())
     }
 
     fn open_queue(&mut self, binding: &Binding, space: &Arc<StorageSpace>) -> Result<(), StoreError> {
@@ -268,7 +286,8 @@ impl Writer {
             return Ok(true);
         }
         self.tell_gaps(binding, log, cursor, from, &page)?;
-        self.commit(space, effects, log, page.next)?;
+        let cursor = Cursor { epoch: log.epoch(), next: page.next };
+        self.commit(space, effects, &[(&**log.name(), cursor)])?;
         self.aside
             .drain(..)
             .for_each(|(at, reason)| self.progress.set_aside(log.name(), at..at + 1, &reason));
@@ -295,13 +314,17 @@ impl Writer {
     }
 
     /// Writes, posts and cursor in one step; then the posts go out.
-    fn commit(&self, space: &StorageSpace, effects: Effects, log: &Log, next: u64) -> Result<(), StoreError> {
-        let cursors = [(&**log.name(), Cursor { epoch: log.epoch(), next })];
+    fn commit(
+        &self,
+        space: &StorageSpace,
+        effects: Effects,
+        cursors: &[(&str, Cursor)],
+    ) -> Result<(), StoreError> {
         let Effects { mut writes, posts } = effects;
-        let Some(queue) = &self.queue else { return space.commit(&writes, &cursors) };
+        let Some(queue) = &self.queue else { return space.commit(&writes, cursors) };
         let mut numbered = queue.number(&posts);
         writes.append(&mut numbered.take_writes());
-        space.commit(&writes, &cursors)?;
+        space.commit(&writes, cursors)?;
         queue.committed(numbered);
         Ok(())
     }

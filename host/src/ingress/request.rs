@@ -55,7 +55,7 @@ impl Ingress {
         let ticket = self.0.waiting.ticket(session)?;
         publish.reply_to = Some(ticket.topic());
         let (responder, outcome) = Responder::channel();
-        let reply = self.reply(session, &publish, responder);
+        let reply = self.reply(session, &publish.topic, &publish.payload, responder);
         self.enqueue(session, publish, reply).await;
         Ok(Asked { ticket, outcome, timeout, deadline })
     }

@@ -7,6 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use crate::config::{Endpoint, EndpointError, Grant, post_header};
+use crate::dead_letters::Letter;
 
 /// Most headers that a plugin may give.
 const HEADERS: usize = 32;
@@ -82,6 +83,22 @@ impl Post {
                 key.len()
             ))),
         }
+    }
+
+    /// Whether one of the grants covers it.
+    pub fn is_granted(&self, grants: &[Grant]) -> bool {
+        is_granted(&self.endpoint, grants)
+    }
+
+    /// What a dead letter keeps of it, beside the body, to send it again.
+    pub(super) fn for_letter(&self) -> Vec<u8> {
+        Self { body: Bytes::new(), ..self.clone() }.encode()
+    }
+
+    /// The post of a dead letter. None: the letter does not have all of it.
+    pub fn of_letter(letter: &Letter) -> Option<Self> {
+        let post = Self::decode(letter.again.as_deref()?)?;
+        Some(Self { body: letter.message.payload.clone(), ..post })
     }
 
     /// As it waits in the store: URL, key, number of headers, names and values, each but the number with its length

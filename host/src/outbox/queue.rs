@@ -265,8 +265,8 @@ impl Inner {
         }
         let topic = format!("$outbox/{}", self.name).into();
         let message = Message { topic, meta: meta.into(), payload: letter.body.clone() };
-        let (plugin, url, key) = (&self.name, &letter.url, &letter.key);
-        let about = About { stage: "outbox", plugin, reason, url, key, ..About::default() };
+        let (plugin, url, key, again) = (&self.name, &letter.url, &letter.key, &letter.again);
+        let about = About { stage: "outbox", plugin, reason, url, key, again, ..About::default() };
         self.outbox.dead_letters.keep_durably(&message, &about)
     }
 
@@ -280,7 +280,7 @@ impl Inner {
     }
 }
 
-/// What is kept of a post that is given up. Its headers are not: they may hold passwords.
+/// What is kept of a post that is given up. Its headers, which may hold passwords, are in `again` alone.
 #[derive(Default)]
 struct Letter {
     destination: String,
@@ -288,6 +288,7 @@ struct Letter {
     key: String,
     content_type: String,
     body: Bytes,
+    again: Vec<u8>,
 }
 
 impl From<&Post> for Letter {
@@ -304,6 +305,7 @@ impl From<&Post> for Letter {
                 .filter(|t| t.len() <= 255)
                 .unwrap_or_default(),
             body: post.body.clone(),
+            again: post.for_letter(),
         }
     }
 }

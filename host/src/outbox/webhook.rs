@@ -2,6 +2,7 @@
 //! message is sent or set aside. Each log that its topics meet is read for itself, so that no other message waits, nor
 //! is kept from retention, while one waits for an answer; sent is one at a time.
 
+mod again;
 mod list;
 
 pub use list::WebhookInfo;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use weir_contract::packed::{named, tag};
 use weir_contract::topic::Pattern;
 
@@ -60,6 +61,8 @@ struct Webhook {
     topics: Vec<Pattern>,
     /// Whose message is being sent.
     turn: Mutex<()>,
+    /// Letters that may wait for their turn.
+    again: Arc<Semaphore>,
     url: Endpoint,
     headers: HeaderMap,
     max_attempts: u64,
@@ -122,6 +125,7 @@ impl Webhook {
             space,
             topics,
             turn: Mutex::default(),
+            again: Arc::new(Semaphore::new(again::LETTERS)),
             url: configured.url.clone(),
             headers,
             max_attempts: configured.max_attempts.unwrap_or(outbox.options.max_attempts).into(),
@@ -232,8 +236,8 @@ impl Webhook {
                 let (message, url) = (stored.message.clone(), self.url.uri().to_string());
                 let keep = move |webhook: &Self| {
                     let (reason, url, key) = (&*reason, &*url, &*key);
-                    let about =
-                        About { stage: "webhook", plugin: &webhook.name, reason, url, key, version: "" };
+                    let plugin = &webhook.name;
+                    let about = About { stage: "webhook", plugin, reason, url, key, ..About::default() };
                     webhook.outbox.dead_letters.keep_durably(&message, &about)
                 };
                 self.insist(keep).await

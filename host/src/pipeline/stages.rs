@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Stop, shadow};
+use super::{By, Stop, shadow};
 use crate::metrics::{End, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
 use crate::plugin::guest::StateAccess;
@@ -105,7 +105,12 @@ impl Stages {
             let error = CallError::Skipped("it was live and does not load".into());
             missing(closed, &error);
             if closed.policy != Policy::Pass {
-                return Err(stop(Arc::clone(&closed.name), "".into(), &error, closed.policy));
+                let (plugin, stage) = (Arc::clone(&closed.name), closed.kind.as_str());
+                return Err(stop(
+                    By { plugin, version: "".into(), stage, digest: None },
+                    &error,
+                    closed.policy,
+                ));
             }
         }
         Ok(())
@@ -265,21 +270,21 @@ impl Stage {
     pub fn failed(&self, error: CallError, policy: Policy) -> Stop {
         let (plugin, version) = (Arc::clone(self.name()), Arc::clone(&self.binding.shared.version));
         self.binding.complain(&error, policy.as_str());
-        stop(plugin, version, &error, policy)
+        let (stage, digest) = (self.binding.kind().as_str(), Some(self.binding.loaded.digest));
+        stop(By { plugin, version, stage, digest }, &error, policy)
     }
 }
 
 /// What a failure leads to, for a policy that lets nothing through.
-fn stop(plugin: Arc<str>, version: Arc<str>, error: &CallError, policy: Policy) -> Stop {
+fn stop(by: By, error: &CallError, policy: Policy) -> Stop {
+    let reason = error.to_string();
     match policy {
-        Policy::Drop => Stop::Filtered(format!("plugin {plugin} failed; its policy drops the message")),
-        Policy::DeadLetter => Stop::DeadLetter { plugin, version, reason: error.to_string() },
-        Policy::Deny | Policy::Disconnect | Policy::Pass => Stop::Failed {
-            plugin,
-            version,
-            reason: error.to_string(),
-            disconnect: policy == Policy::Disconnect,
-        },
+        Policy::Drop => Stop::Dropped(format!("plugin {} failed; its policy drops the message", by.plugin)),
+        Policy::DeadLetter => Stop::DeadLetter { by, reason },
+        Policy::Deny | Policy::Disconnect | Policy::Pass => {
+            let (By { plugin, version, .. }, disconnect) = (by, policy == Policy::Disconnect);
+            Stop::Failed { plugin, version, reason, disconnect }
+        }
     }
 }
 

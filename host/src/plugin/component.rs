@@ -43,33 +43,36 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// First 12 hex digits of a digest: what lists, logs and metrics call the version.
 pub fn version(digest: &[u8; 32]) -> String {
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..6).unwrap_or_default())
+}
+
+/// Hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Loaded {
-    /// Compiles and checks. Slow (tens of milliseconds) unless the cache has it: never on a shard.
-    pub fn new(engine: &Engine, bytes: &[u8], spec: &Spec) -> Result<Self, LoadError> {
-        if !bytes.starts_with(b"\0asm") {
-            return Err(LoadError::NotAComponent("it does not begin with \\0asm".into()));
-        }
-        if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-            return Err(LoadError::NotAComponent("it is a core module".into()));
-        }
-        let component = Component::from_binary(engine.wasm(), bytes)
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let kind = kind::detect(engine, &component)?;
-        let extra = kind::extra_imports(engine, &component);
+    /// Checks a compiled component and resolves what it imports and exports.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        digest: [u8; 32],
+        spec: &Spec,
+    ) -> Result<Self, LoadError> {
+        let kind = kind::detect(engine, component)?;
+        let names = component.component_type();
+        let extra = kind::extra_imports(names.imports(engine.wasm()).map(|(name, _)| name));
         let counted = grants::check(spec, &extra)?;
-        let exports = exports(&component, kind)?;
+        let exports = exports(component, kind)?;
         let mut linker = imports::linker(engine)?;
         if !counted.is_empty() {
             // Whoever calls one of them traps.
-            linker.define_unknown_imports_as_traps(&component).map_err(LoadError::engine)?;
+            linker.define_unknown_imports_as_traps(component).map_err(LoadError::engine)?;
         }
         let ungranted = counted.into_iter().map(str::to_owned).collect();
         let pre =
-            linker.instantiate_pre(&component).map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        Ok(Self { digest: digest(bytes), kind, pre, exports: Arc::new(exports), ungranted })
+            linker.instantiate_pre(component).map_err(|error| LoadError::Types(format!("{error:#}")))?;
+        Ok(Self { digest, kind, pre, exports: Arc::new(exports), ungranted })
     }
 }
 

@@ -44,12 +44,7 @@ impl Engine {
     /// Builds the engine for guests of the default stack. `cache` is the folder of compiled code, private to this
     /// router; none = no cache.
     pub fn new(cache: Option<&Path>) -> Result<Self, LoadError> {
-        let cache = cache.map(|folder| {
-            let mut settings = CacheConfig::new();
-            settings.with_directory(folder);
-            Cache::new(settings).map_err(LoadError::engine)
-        });
-        let cache = cache.transpose()?;
+        let cache = cache.map(code_cache).transpose()?;
         let stack = PluginLimits::default().stack_bytes;
         let wasm = Self::of_stack(cache.as_ref(), stack)?;
         Ok(Self { clock: Clock::start(stack, wasm.clone())?, wasm, cache })
@@ -67,20 +62,8 @@ impl Engine {
     }
 
     fn of_stack(cache: Option<&Cache>, stack: usize) -> Result<wasmtime::Engine, LoadError> {
-        let mut config = Config::new();
-        config
-            .wasm_component_model(true)
-            // A plugin call costs 3.6 times more with it, and nothing here needs it.
-            .concurrency_support(false)
-            .epoch_interruption(true)
-            .max_wasm_stack(stack)
-            .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES));
-        if small_address_space() {
-            // Each memory would reserve 4 GiB of address space: ten plugins do not fit a small board.
-            config.memory_reservation(64 * 1024 * 1024).memory_guard_size(64 * 1024);
-            config.memory_reservation_for_growth(16 * 1024 * 1024);
-        }
-        config.cache(cache.cloned());
+        let mut config = settings(cache, small_address_space());
+        config.max_wasm_stack(stack);
         wasmtime::Engine::new(&config).map_err(LoadError::engine)
     }
 
@@ -101,6 +84,32 @@ impl Engine {
     pub fn ticks(deadline: Duration) -> u64 {
         u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX / 2).saturating_add(1)
     }
+}
+
+/// What code is compiled for. The router and the process that compiles for it must agree on all of it, else the one
+/// does not find in the cache what the other put there; only the router knows whether its address space is `small`.
+pub(super) fn settings(cache: Option<&Cache>, small: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        // A plugin call costs 3.6 times more with it, and nothing here needs it.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES));
+    if small {
+        // Each memory would reserve 4 GiB of address space: ten plugins do not fit a small board.
+        config.memory_reservation(64 * 1024 * 1024).memory_guard_size(64 * 1024);
+        config.memory_reservation_for_growth(16 * 1024 * 1024);
+    }
+    config.cache(cache.cloned());
+    config
+}
+
+/// wasmtime's cache in this folder.
+pub(super) fn code_cache(folder: &Path) -> Result<Cache, LoadError> {
+    let mut settings = CacheConfig::new();
+    settings.with_directory(folder);
+    Cache::new(settings).map_err(LoadError::engine)
 }
 
 impl Drop for Running<'_> {
@@ -166,7 +175,7 @@ impl Drop for Clock {
 }
 
 /// 32-bit hosts, and processes whose address space is limited.
-fn small_address_space() -> bool {
+pub(super) fn small_address_space() -> bool {
     const ROOM_FOR_FULL_RESERVATIONS: u64 = 1 << 40;
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     usize::BITS < 64 || limit.is_some_and(|bytes| bytes < ROOM_FOR_FULL_RESERVATIONS)

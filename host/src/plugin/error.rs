@@ -39,6 +39,9 @@ pub enum LoadError {
         "not a WebAssembly component ({0}): build for wasm32-wasip2; core modules and precompiled code are refused"
     )]
     NotAComponent(String),
+    /// Not signed as this router demands.
+    #[error("{0}")]
+    Signature(String),
     /// Does not compile.
     #[error("does not compile: {0}")]
     Compile(String),
@@ -101,18 +104,39 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Every stage at which loading can end, in the order of the steps; `engine` may be anywhere.
+    pub const STAGES: [&'static str; 15] = [
+        "read",
+        "size",
+        "format",
+        "signature",
+        "kind",
+        "imports",
+        "compile",
+        "instantiate",
+        "init",
+        "self-test",
+        "sample",
+        "binding",
+        "state",
+        "migration",
+        "engine",
+    ];
+
     /// An engine error with its whole chain of causes.
     pub fn engine(error: impl Into<wasmtime::Error>) -> Self {
         Self::Engine(format!("{:#}", error.into()))
     }
 
-    /// The stage at which loading ended, for metrics: a closed set.
+    /// The stage at which loading ended, one of [`STAGES`](Self::STAGES).
     pub fn stage(&self) -> &'static str {
         match self {
             Self::Engine(_) => "engine",
             Self::Read { .. } | Self::Name(_) => "read",
             Self::TooBig { .. } => "size",
-            Self::NotAComponent(_) | Self::Compile(_) => "compile",
+            Self::NotAComponent(_) => "format",
+            Self::Signature(_) => "signature",
+            Self::Compile(_) => "compile",
             Self::NoKind | Self::SeveralKinds(_) | Self::Version { .. } | Self::UnknownExport(_) => "kind",
             Self::Imports { .. } => "imports",
             Self::Types(_) => "instantiate",
@@ -192,6 +216,40 @@ impl From<&CallError> for End {
             CallError::Memory(_) => Self::Memory,
             CallError::Engine(_) => Self::Engine,
             CallError::Skipped(_) => Self::Skipped,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_stage_of_the_closed_set() {
+        let (text, path) = (String::new, PathBuf::new);
+        for (error, stage) in [
+            (LoadError::Read { path: path(), reason: text() }, "read"),
+            (LoadError::Name(text()), "read"),
+            (LoadError::TooBig { found: 2, accepted: 1 }, "size"),
+            (LoadError::NotAComponent(text()), "format"),
+            (LoadError::Signature(text()), "signature"),
+            (LoadError::NoKind, "kind"),
+            (LoadError::SeveralKinds(text()), "kind"),
+            (LoadError::Version { found: text(), wanted: text() }, "kind"),
+            (LoadError::UnknownExport(text()), "kind"),
+            (LoadError::Imports { imports: text(), remedy: text() }, "imports"),
+            (LoadError::Compile(text()), "compile"),
+            (LoadError::Types(text()), "instantiate"),
+            (LoadError::Config { path: text(), reason: text() }, "init"),
+            (LoadError::Init(CallError::Timeout(1)), "init"),
+            (LoadError::SelfTest(text()), "self-test"),
+            (LoadError::Binding(Problem { file: path(), line: None, message: text() }), "binding"),
+            (LoadError::Secret(text()), "binding"),
+            (LoadError::State(text()), "state"),
+            (LoadError::Engine(text()), "engine"),
+        ] {
+            assert_eq!(error.stage(), stage, "{error:?}");
+            assert!(LoadError::STAGES.contains(&stage), "{stage}");
         }
     }
 }

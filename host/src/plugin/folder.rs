@@ -3,12 +3,16 @@
 //! The folder is the truth and events are hints: every reload reads it anew, but files whose size, time and
 //! inode did not change.
 
+mod exposed;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use exposed::exposed;
 
 use super::binding::valid_name;
 use super::{LoadError, component};
@@ -20,6 +24,21 @@ pub struct File {
     pub bytes: Arc<[u8]>,
     /// SHA-256.
     pub digest: [u8; 32],
+    /// What lay beside it to vouch for it.
+    pub seal: Seal,
+}
+
+/// A component's detached signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// It needs none: the component is part of this program.
+    Embedded,
+    /// There is no `NAME.wasm.minisig`.
+    None,
+    /// Its text, not yet verified.
+    Text(Arc<str>),
+    /// There is one, and why it cannot be read.
+    Unreadable(String),
 }
 
 /// One name in the folder.
@@ -29,6 +48,19 @@ pub struct Entry {
     pub wasm: Option<Result<File, LoadError>>,
     /// `NAME.toml`, or why it cannot be read.
     pub toml: Option<Result<Arc<str>, LoadError>>,
+    /// `NAME.wasm.minisig`, or why it cannot be read.
+    signature: Option<Result<Arc<str>, LoadError>>,
+}
+
+/// What a file of the folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `NAME.wasm`.
+    Component,
+    /// `NAME.toml`.
+    Binding,
+    /// `NAME.wasm.minisig`.
+    Signature,
 }
 
 /// Reads a folder, remembering what has not changed.
@@ -43,11 +75,13 @@ type Stamp = (u64, u64, i64, i64);
 #[derive(Clone)]
 enum Read_ {
     Wasm(Result<File, LoadError>),
-    Toml(Result<Arc<str>, LoadError>),
+    Text(Result<Arc<str>, LoadError>),
 }
 
 /// Longest binding file, in bytes.
 const TOML_BYTES: usize = 1024 * 1024;
+/// Longest signature, in bytes: four lines, of which minisign lets one be 8 KiB long.
+const SIGNATURE_BYTES: usize = 16 * 1024;
 
 impl Folder {
     /// A folder; `file_bytes` is the largest component accepted.
@@ -66,21 +100,23 @@ impl Folder {
         let mut seen = BTreeMap::new();
         let listed = fs::read_dir(&self.path).map_err(|error| read_error(&self.path, &error))?;
         let listed: Vec<_> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        // A component whose first binding file is still being written waits for it: it would see every topic.
+        // A component whose first binding file is still being written waits for it: it would see every topic. So it
+        // does for its first signature.
         let is_written = |path: &Path| !ready(path) && !self.seen.contains_key(path);
         let unbound: HashSet<_> =
-            listed.iter().filter(|path| is_written(path)).map(|p| p.with_extension("wasm")).collect();
+            listed.iter().filter(|path| is_written(path)).map(|path| component_of(path)).collect();
         for path in listed {
-            let Some((name, is_wasm)) = plugin_file(&path) else {
+            let Some((name, part)) = plugin_file(&path) else {
                 if let Some(name) = misnamed(&path) {
-                    let entry = Entry { wasm: Some(Err(LoadError::Name(name.clone()))), toml: None };
+                    let wasm = Some(Err(LoadError::Name(name.clone())));
+                    let entry = Entry { wasm, ..Entry::default() };
                     entries.insert(name, entry);
                 }
                 continue;
             };
             let known = self.seen.get(&path);
             let read = if ready(&path) && !unbound.contains(&path) {
-                self.read(&path, is_wasm, known)
+                self.read(&path, part, known)
             } else {
                 known.cloned()
             };
@@ -88,20 +124,24 @@ impl Folder {
             let entry = entries.entry(name.to_owned()).or_default();
             match &read {
                 Read_::Wasm(file) => entry.wasm = Some(file.clone()),
-                Read_::Toml(text) => entry.toml = Some(text.clone()),
+                Read_::Text(text) if part == Part::Binding => entry.toml = Some(text.clone()),
+                Read_::Text(text) => entry.signature = Some(text.clone()),
             }
             seen.insert(path, (stamp, read));
         }
         self.seen = seen;
+        entries.values_mut().for_each(Entry::attach);
+        // A signature of nothing is nothing.
+        entries.retain(|_, entry| entry.wasm.is_some() || entry.toml.is_some());
         Ok(entries)
     }
 
-    fn read(&self, path: &Path, is_wasm: bool, known: Option<&(Stamp, Read_)>) -> Option<(Stamp, Read_)> {
+    fn read(&self, path: &Path, part: Part, known: Option<&(Stamp, Read_)>) -> Option<(Stamp, Read_)> {
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             // Gone between listing and reading: the next event says so again.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(error) => return Some(((0, 0, 0, 0), failed(is_wasm, read_error(path, &error)))),
+            Err(error) => return Some(((0, 0, 0, 0), failed(part, read_error(path, &error)))),
         };
         let stamp = stamp(&metadata);
         if let Some((old, read)) = known
@@ -110,13 +150,19 @@ impl Folder {
         {
             return Some((stamp, read.clone()));
         }
-        let limit = if is_wasm { self.file_bytes } else { TOML_BYTES };
+        let limit = match part {
+            Part::Component => self.file_bytes,
+            Part::Binding => TOML_BYTES,
+            Part::Signature => SIGNATURE_BYTES,
+        };
         let read = match self.contents(path, limit) {
-            Err(error) => failed(is_wasm, error),
-            Ok(bytes) if is_wasm => {
-                Read_::Wasm(Ok(File { digest: component::digest(&bytes), bytes: bytes.into() }))
-            }
-            Ok(bytes) => Read_::Toml(
+            Err(error) => failed(part, error),
+            Ok(bytes) if part == Part::Component => Read_::Wasm(Ok(File {
+                digest: component::digest(&bytes),
+                bytes: bytes.into(),
+                seal: Seal::None,
+            })),
+            Ok(bytes) => Read_::Text(
                 String::from_utf8(bytes)
                     .map(Arc::from)
                     .map_err(|_| LoadError::Read { path: path.to_owned(), reason: "not UTF-8".into() }),
@@ -158,16 +204,35 @@ impl Folder {
     }
 }
 
-/// `NAME.wasm` or `NAME.toml` with a name that can be a plugin's; everything else is none of our business:
+impl Entry {
+    /// Puts the signature to the component that it is for.
+    fn attach(&mut self) {
+        if let (Some(Ok(file)), Some(signature)) = (&mut self.wasm, self.signature.take()) {
+            file.seal = match signature {
+                Ok(text) => Seal::Text(text),
+                Err(error) => Seal::Unreadable(error.to_string()),
+            };
+        }
+    }
+}
+
+/// `NAME.wasm`, `NAME.toml` or `NAME.wasm.minisig` with a name that can be a plugin's; everything else is none of our business:
 /// dot-files, editors' and copies' temporary files.
-pub fn plugin_file(path: &Path) -> Option<(&str, bool)> {
-    let name = path.file_stem()?.to_str()?;
-    let is_wasm = match path.extension()?.to_str()? {
-        "wasm" => true,
-        "toml" => false,
+pub fn plugin_file(path: &Path) -> Option<(&str, Part)> {
+    let stem = path.file_stem()?.to_str()?;
+    let (name, part) = match path.extension()?.to_str()? {
+        "wasm" => (stem, Part::Component),
+        "toml" => (stem, Part::Binding),
+        "minisig" => (stem.strip_suffix(".wasm")?, Part::Signature),
         _ => return None,
     };
-    valid_name(name).then_some((name, is_wasm))
+    valid_name(name).then_some((name, part))
+}
+
+/// The component that a binding file or a signature belongs to.
+fn component_of(path: &Path) -> PathBuf {
+    let is_signature = path.extension().is_some_and(|ending| ending == "minisig");
+    path.with_extension(if is_signature { "" } else { "wasm" })
 }
 
 /// What looks like a plugin and has a name that no plugin can have: reported, since cargo itself writes `_`, and
@@ -191,8 +256,8 @@ fn stamp(metadata: &Metadata) -> Stamp {
     )
 }
 
-fn failed(is_wasm: bool, error: LoadError) -> Read_ {
-    if is_wasm { Read_::Wasm(Err(error)) } else { Read_::Toml(Err(error)) }
+fn failed(part: Part, error: LoadError) -> Read_ {
+    if part == Part::Component { Read_::Wasm(Err(error)) } else { Read_::Text(Err(error)) }
 }
 
 fn read_error(path: &Path, error: &std::io::Error) -> LoadError {
@@ -206,8 +271,11 @@ mod tests {
     #[test]
     fn only_plugin_files_count() {
         for (path, expected) in [
-            ("x/a.wasm", Some(("a", true))),
-            ("x/json-map.toml", Some(("json-map", false))),
+            ("x/a.wasm", Some(("a", Part::Component))),
+            ("x/json-map.toml", Some(("json-map", Part::Binding))),
+            ("x/a.wasm.minisig", Some(("a", Part::Signature))),
+            ("x/a.minisig", None),
+            ("x/a.toml.minisig", None),
             ("x/.a.wasm", None),
             ("x/a.wasm.part", None),
             ("x/a.wasm~", None),
@@ -247,6 +315,31 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_belongs_to_its_component_and_is_read_within_its_own_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+        write("a.wasm", b"x");
+        write("a.wasm.minisig", b"signed");
+        write("b.wasm", b"x");
+        write("b.wasm.minisig", &[b'x'; SIGNATURE_BYTES + 1]);
+        write("c.wasm", b"x");
+        write("lone.wasm.minisig", b"signed");
+        let mut folder = Folder::new(dir.path(), 100);
+        let seal = |folder: &mut Folder, name: &str| {
+            let entries = folder.scan(|_| true).unwrap();
+            assert!(!entries.contains_key("lone"));
+            entries[name].wasm.clone().unwrap().unwrap().seal
+        };
+        assert_eq!(seal(&mut folder, "a"), Seal::Text("signed".into()));
+        assert!(matches!(seal(&mut folder, "b"), Seal::Unreadable(why) if why.contains("at most 16384")));
+        assert_eq!(seal(&mut folder, "c"), Seal::None);
+        write("a.wasm.minisig", b"signed again");
+        assert_eq!(seal(&mut folder, "a"), Seal::Text("signed again".into()));
+        fs::remove_file(dir.path().join("a.wasm.minisig")).unwrap();
+        assert_eq!(seal(&mut folder, "a"), Seal::None);
+    }
+
+    #[test]
     fn a_component_waits_for_the_binding_that_is_being_written() {
         let dir = tempfile::tempdir().unwrap();
         let toml = dir.path().join("a.toml");
@@ -256,6 +349,11 @@ mod tests {
         assert!(folder.scan(|path| path != toml).unwrap().is_empty());
         let entry = &folder.scan(|_| true).unwrap()["a"];
         assert!(entry.wasm.is_some() && entry.toml.is_some());
+        let signature = dir.path().join("b.wasm.minisig");
+        fs::write(&signature, "signed").unwrap();
+        fs::write(dir.path().join("b.wasm"), "x").unwrap();
+        assert!(!folder.scan(|path| path != signature).unwrap().contains_key("b"));
+        assert!(folder.scan(|_| true).unwrap().contains_key("b"));
     }
 
     #[test]

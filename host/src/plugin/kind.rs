@@ -48,13 +48,19 @@ const OPTIONAL: [&str; 3] = ["ticker", "migration", "selftest"];
 /// Contract interfaces that a component may import.
 const IMPORTS: [&str; 4] = ["types", "logging", "state", "accounts"];
 
-/// Reads the kind: exactly one of the four, of this host's version track.
+/// Reads the kind of a compiled component: exactly one of the four, of this host's version track.
 pub fn detect(engine: &Engine, component: &Component) -> Result<Kind, LoadError> {
-    let kind_type = component.component_type();
+    let exports = component.component_type();
+    let exports = exports.exports(engine.wasm());
+    of(exports.map(|(name, item)| (name, matches!(item.ty, ComponentItem::ComponentInstance(_)))))
+}
+
+/// The same, from the names of exports and whether each is an interface.
+pub fn of<'a>(exports: impl IntoIterator<Item = (&'a str, bool)>) -> Result<Kind, LoadError> {
     let mut kinds = Vec::new();
-    for (name, item) in kind_type.exports(engine.wasm()) {
+    for (name, is_interface) in exports {
         let Some((interface, version)) = contract_name(name) else { continue };
-        if !matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+        if !is_interface {
             continue;
         }
         if !same_track(version) {
@@ -76,9 +82,9 @@ pub fn detect(engine: &Engine, component: &Component) -> Result<Kind, LoadError>
 }
 
 /// Imports beyond those that every plugin may have.
-pub fn extra_imports(engine: &Engine, component: &Component) -> Vec<String> {
+pub fn extra_imports<'a>(imports: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut extra = Vec::new();
-    for (name, _) in component.component_type().imports(engine.wasm()) {
+    for name in imports {
         let allowed = match contract_name(name) {
             Some((interface, version)) => IMPORTS.contains(&interface) && same_track(version),
             None => wasi::ALLOWED.contains(&grants::bare(name)),

@@ -15,6 +15,7 @@ pub use check::check;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,11 +25,14 @@ use notify::{RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::activation::Activation;
+use super::compiler::{CodeCache, Compiler};
+use super::folder::exposed;
 use super::shadow::{Shadow, ShadowReport};
 use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
 use crate::accounts::Accounts;
-use crate::config::{LimitsTable, PluginLimits};
-use crate::metrics::Metrics;
+use crate::config::{Compile, LimitsTable, PluginLimits, Trust};
+use crate::metrics::{Counter, Metrics};
 use crate::store::Store;
 use loader::Loader;
 use settling::Settling;
@@ -42,8 +46,15 @@ const EVENTS: usize = 1_024;
 pub struct PluginsOptions {
     /// The folder that deployers drop files into.
     pub folder: PathBuf,
-    /// Where compiled code is kept.
+    /// Where compiled code is kept; none: components are compiled in this process, without limits, which is for
+    /// benchmarks that trust theirs.
     pub cache: Option<PathBuf>,
+    /// The program that compiles by its verb `compile-plugin`; none = the running one.
+    pub compiler: Option<PathBuf>,
+    /// Limits of compiling.
+    pub compile: Compile,
+    /// Whose plugins are accepted.
+    pub trust: Trust,
     /// Limits of every call.
     pub limits: PluginLimits,
     /// Up to where a binding may set its own.
@@ -66,6 +77,8 @@ pub struct Plugins {
     wake: SyncSender<Wake>,
     metrics: Arc<Metrics>,
     engine: Engine,
+    /// Ends a compilation under way.
+    stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -79,8 +92,16 @@ enum Wake {
 impl Plugins {
     /// Loads the folder once and begins to watch it. Plugins that do not load are listed, not fatal.
     pub fn start(options: PluginsOptions) -> Result<Self, LoadError> {
-        let engine = Engine::new(options.cache.as_deref())?;
+        let stop = Arc::<AtomicBool>::default();
+        let started = options.metrics.plugin_compilations.clone();
+        let cache = options.cache.as_deref();
+        let (engine, compiler) =
+            compiler(cache, options.compiler.clone(), &options.compile, Arc::clone(&stop), started)?;
+        let activation = Arc::new(Activation::new(compiler, options.trust.clone()));
         let folder = options.folder.clone();
+        if let Some(warning) = exposed(&folder) {
+            tracing::warn!(folder = %folder.display(), "{warning}");
+        }
         let chain = Arc::new(ArcSwap::from_pointee(Chain::default()));
         let status = Arc::new(Mutex::new(BTreeMap::new()));
         let metrics = Arc::clone(&options.metrics);
@@ -88,7 +109,7 @@ impl Plugins {
         let (wake, woken) = sync_channel(EVENTS);
         // Watched before the first scan, so that nothing falls between the two.
         let watcher = watch(&folder, wake.clone())?;
-        let mut loader = Loader::new(options, engine.clone())?;
+        let mut loader = Loader::new(options, engine.clone(), activation)?;
         loader.reload(&chain, &status, |_| true)?;
         changed.send_replace(chain.load().generation);
         let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
@@ -99,7 +120,8 @@ impl Plugins {
                 drop(watcher);
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
-        Ok(Self { chain, changes, status, wake, metrics, engine, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { chain, changes, status, wake, metrics, engine, stop, thread })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -139,6 +161,7 @@ impl Plugins {
 
     /// Stops watching.
     pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.lock().take() {
             // The thread may be gone already: then there is nothing to stop.
             drop(self.wake.send(Wake::Stop));
@@ -174,6 +197,20 @@ impl PluginView for Plugins {
     fn shadow(&self, name: &str) -> Option<ShadowReport> {
         self.shadow_named(name).map(|shadow| shadow.report())
     }
+}
+
+/// An engine and, if there is a cache, the compiler that fills it.
+fn compiler(
+    cache: Option<&Path>,
+    program: Option<PathBuf>,
+    limits: &Compile,
+    stop: Arc<AtomicBool>,
+    started: Counter,
+) -> Result<(Engine, Option<Compiler>), LoadError> {
+    let Some(folder) = cache else { return Ok((Engine::new(None)?, None)) };
+    let cache = CodeCache::open(folder, u64::try_from(limits.cache_bytes).unwrap_or(u64::MAX))?;
+    let engine = Engine::new(Some(cache.folder()))?;
+    Ok((engine, Some(Compiler::new(program, limits.clone(), cache, stop, started))))
 }
 
 /// Watches the folder itself, since a rename over a file would lose a watch on the file.

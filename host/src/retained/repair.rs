@@ -40,7 +40,7 @@ pub(super) fn read(store: &Store, table: &mut Table) -> Result<Found, StoreError
         }
     }
     let mut found = Found::default();
-    for log in store.logs() {
+    for log in store.logs().iter().filter(|log| !log.is_input()) {
         let mark = marks.get(log.name().as_bytes()).copied().flatten();
         tail(log, mark, table, &mut found)?;
     }

@@ -125,7 +125,8 @@ impl Sequencer {
 
     /// The refusal of a log that there is not.
     pub fn no_log(&self, name: &str) -> Outcome {
-        let there_are: Vec<&str> = self.store.logs().iter().map(|log| &**log.name()).collect();
+        let readable = self.store.logs().iter().filter(|log| !log.is_input());
+        let there_are: Vec<&str> = readable.map(|log| &**log.name()).collect();
         let reason = format!("no log is named {name:?}: there are {}", there_are.join(", "));
         Outcome::Invalid(Refusal { reason, ..Refusal::default() })
     }

@@ -2,12 +2,15 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shard;
 use super::reply::{Pending, Reply};
-use crate::message::{Level, Message, Outcome};
-use crate::pipeline::{self, Pass, Stop};
+use crate::dead_letters::About;
+use crate::message::{Level, Message, Outcome, Sender};
+use crate::pipeline::{self, By, Pass, Stop};
+use crate::plugin::component;
 use crate::sequencer::NotCommitted;
 use crate::session::Session;
 
@@ -108,13 +111,25 @@ impl Shard {
 
     /// What a stop leads to. The answer comes before the close, after which nothing is sent.
     fn stopped(&self, session: &Session, message: &Message, stop: &Stop, reply: Option<Reply>) {
-        if let Stop::DeadLetter { plugin, version, reason } = stop {
-            self.context.dead_letters.keep(message, plugin, version, reason);
+        match reply.as_ref().and_then(|reply| reply.requeue.as_ref()) {
+            // Its letter is there still.
+            Some(requeue) => requeue.decided.store(stop.is_plugins_own(), Ordering::Release),
+            None => self.set_aside(session, message, stop),
         }
         answer(reply, stop.outcome());
         if let Stop::Failed { disconnect: true, plugin, .. } = stop {
             session.outbound.close(1011, format!("plugin {plugin} failed"));
         }
+    }
+
+    /// Keeps the message as it was admitted, and what asking for its publisher's rights again takes.
+    fn set_aside(&self, session: &Session, message: &Message, stop: &Stop) {
+        let Stop::DeadLetter { by: By { plugin, version, stage, digest }, reason } = stop else { return };
+        let digest = digest.map(|digest| component::hex(&digest)).unwrap_or_default();
+        let again = Sender::of(&session.principal).encode();
+        let (digest, again) = (&*digest, &*again);
+        let about = About { stage, plugin, version, digest, reason, again, ..About::default() };
+        self.context.dead_letters.keep(message, &about);
     }
 
     /// Commits what a call outside a pass has written. After a conflict it is forgotten: the answer that the

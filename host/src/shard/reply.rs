@@ -1,6 +1,7 @@
 //! The publisher's answer: counted once, and given when the level asked for holds.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -21,6 +22,15 @@ pub struct Reply {
     pub arrived: Instant,
     /// Somebody watches the message.
     pub trace: Option<Box<Trace>>,
+    /// The message comes out of the dead letters.
+    pub requeue: Option<Arc<Requeue>>,
+}
+
+/// A run of a dead letter's message: it makes no further letter.
+#[derive(Debug, Default)]
+pub struct Requeue {
+    /// A plugin itself has ended the message, and none has failed. Set before the answer.
+    pub decided: AtomicBool,
 }
 
 impl Reply {

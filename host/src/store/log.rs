@@ -43,6 +43,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Consumers that lag may hold this many bytes against retention, no more.
     pub hold_max_bytes: u64,
+    /// It has what plugins have not seen: nobody but the operator may read it.
+    pub is_input: bool,
 }
 
 impl LogOptions {
@@ -55,6 +57,7 @@ impl LogOptions {
             max_messages: None,
             segment_bytes: 64 << 20,
             hold_max_bytes: 4 << 30,
+            is_input: false,
         }
     }
 }
@@ -139,6 +142,11 @@ impl Log {
     /// The configured name.
     pub fn name(&self) -> &Arc<str> {
         &self.0.options.name
+    }
+
+    /// Whether it has what plugins have not seen: then nobody but the operator may read it.
+    pub fn is_input(&self) -> bool {
+        self.0.options.is_input
     }
 
     /// Its position in `Store::logs`.

@@ -24,6 +24,9 @@ pub struct StateValue {
 /// Bookkeeping cost of one record or state write, in bytes, so that empty messages are bounded too.
 const ENTRY_BYTES: usize = 96;
 
+/// The most that may wait of what takes no room from anybody. A message is at most 1 MiB and its metadata 24 KiB.
+const ASIDE: Bounds = Bounds { bytes: 8 << 20, entries: 1 << 15 };
+
 /// State writes that wait: the last one for each key of each space.
 pub(super) type StateWrites = HashMap<Arc<str>, HashMap<Vec<u8>, Option<StateValue>>>;
 
@@ -73,6 +76,8 @@ pub struct Queue {
     pub(super) bytes: usize,
     pub(super) entries: usize,
     pub(super) bounds: Bounds,
+    /// Bytes and entries of [`Self::record_aside`] that wait or are being written, beside those above.
+    pub(super) aside: (usize, usize),
     refused: Option<SubmitError>,
 }
 
@@ -101,7 +106,7 @@ struct Saved {
 impl Queue {
     pub(super) fn new(logs: Vec<Log>, bounds: Bounds) -> Self {
         let logs = logs.into_iter().map(|log| Sequence { next: log.next_offset(), log }).collect();
-        Self { batch: Batch::default(), logs, bytes: 0, entries: 0, bounds, refused: None }
+        Self { batch: Batch::default(), logs, bytes: 0, entries: 0, bounds, aside: (0, 0), refused: None }
     }
 
     /// Puts a message into the log at position `log` of `Store::logs`. `offset` must be the log's next one, and
@@ -121,6 +126,21 @@ impl Queue {
         }
         self.batch.records.push(Entry { log, offset, message });
         self.count(size);
+    }
+
+    /// Puts a message into a log if there is room for it beside all bounds, so that it takes none from anybody. Alone in
+    /// its submit. False: there was none.
+    pub fn record_aside(&mut self, log: usize, message: Message) -> bool {
+        let size = message.size() + ENTRY_BYTES;
+        let (bytes, entries) = self.aside;
+        let Some(sequence) = self.logs.get_mut(log) else { return false };
+        if bytes + size > ASIDE.bytes || entries >= ASIDE.entries {
+            return false;
+        }
+        self.aside = (bytes + size, entries + 1);
+        self.batch.records.push(Entry { log, offset: sequence.next, message });
+        sequence.next += 1;
+        true
     }
 
     /// The offset that the next message of a log must have; 0 for an unknown one.

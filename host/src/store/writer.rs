@@ -51,6 +51,7 @@ struct Taken {
     batch: Batch,
     bytes: usize,
     entries: usize,
+    aside: (usize, usize),
     /// When its first entry was seen.
     since: Instant,
 }
@@ -165,7 +166,7 @@ impl Shared {
                 let (bytes, entries) = (inside.queue.bytes, inside.queue.entries);
                 let batch = std::mem::replace(&mut inside.queue.batch, spare);
                 let since = gathering.unwrap_or_else(Instant::now);
-                return Some(Taken { batch, bytes, entries, since });
+                return Some(Taken { batch, bytes, entries, aside: inside.queue.aside, since });
             }
             if !queue.batch.is_empty() && gathering.is_none() {
                 let now = Instant::now();
@@ -177,10 +178,13 @@ impl Shared {
     }
 
     /// Frees the room of what was written.
-    fn done(&self, bytes: usize, entries: usize) {
+    fn done(&self, taken: &Taken) {
         let mut inside = self.inside.lock();
-        inside.queue.bytes = inside.queue.bytes.saturating_sub(bytes);
-        inside.queue.entries = inside.queue.entries.saturating_sub(entries);
+        let queue = &mut inside.queue;
+        queue.bytes = queue.bytes.saturating_sub(taken.bytes);
+        queue.entries = queue.entries.saturating_sub(taken.entries);
+        queue.aside.0 = queue.aside.0.saturating_sub(taken.aside.0);
+        queue.aside.1 = queue.aside.1.saturating_sub(taken.aside.1);
         self.tell_room(&inside);
     }
 
@@ -196,6 +200,7 @@ impl Shared {
         inside.broken = Some(why.clone());
         inside.queue.bytes = 0;
         inside.queue.entries = 0;
+        inside.queue.aside = (0, 0);
         self.tell_room(&inside);
         std::mem::take(&mut inside.queue.batch)
     }

@@ -52,7 +52,7 @@ async fn what_does_not_load_leaves_the_old_version_and_is_listed_with_the_reason
     for (bytes, reason) in [
         (b"no component at all".to_vec(), "not a WebAssembly component"),
         (b"\0asm\x01\0\0\0".to_vec(), "core module"),
-        (cut, "compile"),
+        (cut, "cut off"),
         (wasm("two-kinds"), "exactly one is accepted"),
         (wasm("wrong-import"), "wasi:sockets"),
     ] {

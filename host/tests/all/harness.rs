@@ -75,6 +75,7 @@ impl Setup {
     pub fn over(folders: &Arc<Folders>) -> Self {
         let mut config =
             Config { data: folders.data(), plugins: folders.plugins(), shards: 2, ..Config::default() };
+        config.compiler = Some(env!("CARGO_BIN_EXE_weir").into());
         // A busy machine may stop a guest for longer than the defaults forgive; the loops of the tests end all
         // the same.
         config.plugin.deadline = Duration::from_secs(1);
@@ -141,7 +142,9 @@ impl Folders {
         std::fs::create_dir(root.path().join("data")).expect("the data folder");
         // All servers of all tests compile each plugin once.
         let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        std::fs::create_dir_all(&compiled).expect("the folder of compiled plugins");
+        let mut private = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut private, 0o700);
+        private.recursive(true).create(&compiled).expect("the folder of compiled plugins");
         std::os::unix::fs::symlink(compiled, root.path().join("data/compiled")).expect("a link to it");
         Self { root }
     }

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod activation;
 mod clients;
 mod consumers;
 mod crash;
@@ -28,7 +29,9 @@ mod places;
 mod policies;
 mod presence;
 mod rebuild;
+mod recorded;
 mod request;
+mod requeue;
 mod resume;
 mod retained;
 mod retention;

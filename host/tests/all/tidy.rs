@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "cli",
     "server",
     "gateway",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 22] = [
     "session",
     "retained",
     "dead_letters",
+    "recorded",
     "accounts",
     "store",
     "telemetry",

@@ -114,7 +114,7 @@ fn check_meta(meta: &[u8]) -> Result<(), String> {
         if is_text && std::str::from_utf8(value).is_err() {
             return Err(format!("`meta`: field {field:#04x} is not UTF-8"));
         }
-        if matches!(field, tag::EPOCH | tag::OFFSET | tag::LOG | tag::PLUGIN..=tag::TRIAL) {
+        if matches!(field, tag::EPOCH..=tag::LOG | tag::PLUGIN..=tag::TRIAL | tag::SENDER) {
             return Err(format!("`meta`: field {field:#04x} never stands in a log"));
         }
     }

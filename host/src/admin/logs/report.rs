@@ -25,6 +25,9 @@ pub struct LogInfo {
     pub name: String,
     /// Configured patterns.
     pub topics: Vec<String>,
+    /// It keeps messages as they came in, for the operator alone.
+    #[serde(default)]
+    pub record_input: bool,
     /// Number of segments.
     pub segments: usize,
     /// Bytes on the disk.
@@ -157,6 +160,7 @@ impl Known<'_> {
         LogInfo {
             name: rule.name.clone(),
             topics: rule.topics.clone(),
+            record_input: rule.record_input,
             segments: usage.segments,
             bytes: usage.bytes,
             messages: messages(log, usage.oldest, usage.next),

@@ -5,10 +5,11 @@ use std::time::Instant;
 use super::super::effects::Effects;
 use super::super::placed::for_plugin;
 use super::{BATCH, Failed, Writer};
+use crate::dead_letters::About;
 use crate::message::{Message, Stored};
 use crate::metrics::End;
 use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
-use crate::plugin::{Binding, CallError};
+use crate::plugin::{Binding, CallError, component};
 
 impl Writer {
     /// Calls the plugin until the batch is through. None: try again with smaller batches.
@@ -18,7 +19,8 @@ impl Writer {
         let mut tries = 0;
         while !left.is_empty() {
             tries += 1;
-            match self.call(binding, &left) {
+            let messages: Vec<Message> = left.iter().map(|stored| for_plugin(stored)).collect();
+            match self.call(binding, &messages) {
                 Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
                     Ok(effects) => {
                         self.size = BATCH;
@@ -70,10 +72,11 @@ impl Writer {
         written
     }
 
-    fn call(
+    /// One call of the plugin.
+    pub(super) fn call(
         &mut self,
         binding: &Binding,
-        batch: &[&Stored],
+        batch: &[Message],
     ) -> Result<Result<Vec<Written>, StoreFailure>, CallError> {
         let Some(live) = &mut self.live else {
             return Err(CallError::Engine("no instance".into()));
@@ -84,8 +87,7 @@ impl Writer {
             }
             live.instance = binding.instance()?;
         }
-        let messages: Vec<Message> = batch.iter().map(|stored| for_plugin(stored)).collect();
-        let borrowed: Vec<MessageIn<'_>> = messages.iter().map(MessageIn::from).collect();
+        let borrowed: Vec<MessageIn<'_>> = batch.iter().map(MessageIn::from).collect();
         let started = Instant::now();
         let _clock = binding.engine().running();
         let answer = live.instance.store(&borrowed);
@@ -110,10 +112,12 @@ impl Writer {
             return;
         }
         tracing::warn!(plugin = %binding.name(), %version, reason, "message cannot be stored: dead letter");
-        self.consumers.dead_letters.keep(&for_plugin(stored), binding.name(), version, reason);
+        let (plugin, digest) = (binding.name(), &*component::hex(&binding.loaded.digest));
+        let about = About { stage: "storage", plugin, version, digest, reason, ..About::default() };
+        self.consumers.dead_letters.keep(&for_plugin(stored), &about);
     }
 }
 
-fn is_trap(error: &CallError) -> bool {
+pub(super) fn is_trap(error: &CallError) -> bool {
     matches!(error, CallError::Trap(_) | CallError::Output(_))
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
+use super::super::activation::Activation;
 use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component::{self, Loaded};
+use super::super::component;
 use super::super::folder::File;
 use super::super::guest::{Shared, StateAccess};
 use super::super::health::Health;
@@ -23,6 +24,7 @@ use crate::message::now_us;
 #[derive(Clone)]
 pub(super) struct Bench {
     pub engine: Engine,
+    pub activation: Arc<Activation>,
     pub limits: PluginLimits,
     pub ceiling: LimitsTable,
     pub accounts: Arc<Accounts>,
@@ -47,11 +49,8 @@ impl Bench {
         live: Option<&Binding>,
     ) -> Result<Binding, LoadError> {
         let limits = limits(spec, &self.limits, &self.ceiling)?;
-        if file.bytes.len() > limits.file_bytes {
-            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
-        }
         let engine = self.engine.with_stack(limits.stack_bytes)?;
-        let loaded = Loaded::new(&engine, &file.bytes, spec)?;
+        let loaded = self.activation.load(&engine, spec, &limits, file, None)?;
         check_kind(spec, loaded.kind, live)?;
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;

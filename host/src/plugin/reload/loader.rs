@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
+use super::super::activation::Activation;
 use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component::{self, Loaded};
-use super::super::folder::{File, Folder};
+use super::super::component;
+use super::super::folder::{File, Folder, Seal};
 use super::super::guest::{Shared, StateAccess};
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
@@ -29,6 +30,7 @@ use crate::message::now_us;
 pub struct Loader {
     options: PluginsOptions,
     engine: Engine,
+    activation: Arc<Activation>,
     folder: Folder,
     live: BTreeMap<String, Live>,
     failed: BTreeMap<String, Failed>,
@@ -50,12 +52,14 @@ pub struct Loader {
 struct Live {
     stem: String,
     digest: [u8; 32],
+    seal: Seal,
     binding: Arc<Binding>,
 }
 
-/// A version that did not go live. It is not tried again until the file or its binding changes.
+/// A version that did not go live. It is not tried again until the file, its signature or its binding changes.
 struct Failed {
     digest: Option<[u8; 32]>,
+    seal: Option<Seal>,
     spec: Option<Spec>,
     /// Digest of the secrets that it was tried with.
     secrets: [u8; 32],
@@ -64,7 +68,7 @@ struct Failed {
 
 impl Loader {
     /// Nothing live yet.
-    pub fn new(options: PluginsOptions, engine: Engine) -> Result<Self, LoadError> {
+    pub fn new(options: PluginsOptions, engine: Engine, activation: Arc<Activation>) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
@@ -72,6 +76,7 @@ impl Loader {
         let (orders, run) = (Orders::start()?, now_us());
         let bench = Bench {
             engine: engine.clone(),
+            activation: Arc::clone(&activation),
             limits: options.limits.clone(),
             ceiling: options.ceiling.clone(),
             accounts: Arc::clone(&options.accounts),
@@ -82,6 +87,7 @@ impl Loader {
         Ok(Self {
             options,
             engine,
+            activation,
             folder,
             live,
             failed,
@@ -186,7 +192,10 @@ impl Loader {
         };
         let same = |live: &Live| {
             let binding = &live.binding;
-            live.digest == file.digest && binding.spec == spec && *binding.shared.secrets == secrets
+            live.digest == file.digest
+                && live.seal == file.seal
+                && binding.spec == spec
+                && *binding.shared.secrets == secrets
         };
         if self.live.get(name).is_some_and(same) {
             self.failed.remove(name);
@@ -194,7 +203,10 @@ impl Loader {
         }
         let known_bad = |failed: &Failed| {
             let same = failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
-            same && failed.secrets == secrets.digest()
+            // The machine's failures (no process, no room on the disk) may pass.
+            let passing = matches!(failed.error, LoadError::Engine(_));
+            let seal = failed.seal.as_ref() == Some(&file.seal);
+            same && seal && failed.secrets == secrets.digest() && !passing
         };
         if self.failed.get(name).is_some_and(known_bad) {
             return false;
@@ -209,11 +221,12 @@ impl Loader {
                     "plugin loaded"
                 );
                 self.failed.remove(name);
-                self.live.insert(name.to_owned(), Live { stem, digest: file.digest, binding });
+                let File { digest, seal, .. } = file;
+                self.live.insert(name.to_owned(), Live { stem, digest, seal, binding });
                 true
             }
             Err(error) => {
-                self.fail(name, Some(file.digest), Some(spec), error);
+                self.fail(name, Some(&file), Some(spec), error);
                 if let Some(failed) = self.failed.get_mut(name) {
                     failed.secrets = digest;
                 }
@@ -222,7 +235,8 @@ impl Loader {
         }
     }
 
-    fn fail(&mut self, name: &str, digest: Option<[u8; 32]>, spec: Option<Spec>, error: LoadError) -> bool {
+    fn fail(&mut self, name: &str, file: Option<&File>, spec: Option<Spec>, error: LoadError) -> bool {
+        let digest = file.map(|file| file.digest);
         let text = error.to_string();
         if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest)
         {
@@ -236,7 +250,8 @@ impl Loader {
                 "plugin not loaded"
             );
         }
-        self.failed.insert(name.to_owned(), Failed { digest, spec, secrets: [0; 32], error });
+        let seal = file.map(|file| file.seal.clone());
+        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, secrets: [0; 32], error });
         false
     }
 
@@ -248,9 +263,6 @@ impl Loader {
         secrets: Secrets,
     ) -> Result<Arc<Binding>, LoadError> {
         let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
-        if file.bytes.len() > limits.file_bytes {
-            return Err(LoadError::TooBig { found: file.bytes.len() as u64, accepted: limits.file_bytes });
-        }
         let engine = self.engine.with_stack(limits.stack_bytes)?;
         let fits = |live: &&Live| {
             let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
@@ -258,10 +270,8 @@ impl Loader {
                 && stack == limits.stack_bytes
                 && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
         };
-        let loaded = match self.live.values().find(fits) {
-            Some(live) => live.binding.loaded.clone(),
-            None => Loaded::new(&engine, &file.bytes, spec)?,
-        };
+        let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
+        let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::binding::{Mode, Secrets, Spec};
+use super::super::folder::Seal;
 use super::super::shadow::Shadow;
 use super::super::{Binding, Chain, LoadError, PluginInfo, PluginState, ShadowLine};
 use super::candidate::Bench;
@@ -18,16 +19,19 @@ pub(super) struct Shadows {
 }
 
 struct Running {
-    digest: [u8; 32],
+    file: Identity,
     spec: Spec,
     shadow: Arc<Shadow>,
     /// Beside which load of the live binding it runs.
     live: Arc<Binding>,
 }
 
+/// A component's digest and signature.
+type Identity = ([u8; 32], Seal);
+
 /// A version that does not run. One that has been refused is not tried again until something of it changes.
 struct Failed {
-    digest: Option<[u8; 32]>,
+    file: Option<Identity>,
     spec: Spec,
     secrets: [u8; 32],
     error: LoadError,
@@ -61,21 +65,21 @@ impl Shadows {
         let mut changed = self.running.len() != before;
         for (name, Wanted { spec, file, .. }) in wanted {
             let Mode::Shadow { of, sample } = spec.mode.clone() else { continue };
-            let digest = file.as_ref().ok().map(|file| file.digest);
+            let identity = file.as_ref().ok().map(|file| (file.digest, file.seal.clone()));
             let secrets = Secrets::read(&spec);
             let tried = secrets.as_ref().map_or([0; 32], Secrets::digest);
             let beside = live(&of);
             let runs = |running: &Running| {
-                Some(running.digest) == digest
+                Some(&running.file) == identity.as_ref()
                     && running.spec == spec
                     && beside.is_some_and(|beside| Arc::ptr_eq(beside, &running.live))
                     && running.shadow.binding.shared.secrets.digest() == tried
             };
             let refused = |failed: &Failed| {
-                failed.digest == digest
+                failed.file == identity
                     && failed.spec == spec
                     && failed.secrets == tried
-                    && digest.is_some()
+                    && identity.is_some()
                     && !matches!(failed.error, LoadError::Waits(_))
             };
             if self.running.get(&name).is_some_and(runs) {
@@ -90,7 +94,7 @@ impl Shadows {
                     let binding = Arc::new(bench.load(&spec, &file, secrets, beside)?);
                     let shadow = Shadow::new(binding, &of, sample, metrics.shadow(&name));
                     let (shadow, live) = (Arc::new(shadow), Arc::clone(beside));
-                    Ok(Running { digest: file.digest, spec: spec.clone(), shadow, live })
+                    Ok(Running { file: (file.digest, file.seal), spec: spec.clone(), shadow, live })
                 }),
             };
             match made {
@@ -104,7 +108,7 @@ impl Shadows {
                 Err(error) => {
                     // Beside what no longer serves, or is served by something else, there is nothing to compare.
                     changed |= self.running.remove(&name).is_some();
-                    self.note(name, Failed { digest, spec, secrets: tried, error }, metrics);
+                    self.note(name, Failed { file: identity, spec, secrets: tried, error }, metrics);
                 }
             }
         }
@@ -114,7 +118,7 @@ impl Shadows {
     fn note(&mut self, name: String, failed: Failed, metrics: &Metrics) {
         let text = failed.error.to_string();
         let known = self.failed.get(&name);
-        if known.is_none_or(|known| known.error.to_string() != text || known.digest != failed.digest) {
+        if known.is_none_or(|known| known.error.to_string() != text || known.file != failed.file) {
             if !matches!(failed.error, LoadError::Waits(_)) {
                 metrics.load_failures(failed.error.stage()).inc();
             }

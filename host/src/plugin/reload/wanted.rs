@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::binding::{Mode, Source, Spec};
-use super::super::folder::{Entry, File};
+use super::super::folder::{Entry, File, Seal};
 use super::super::{LoadError, Problem, component, stock};
 use crate::config::{LimitsTable, PluginLimits};
 
@@ -81,7 +81,7 @@ fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, Lo
             let bytes = stock::component(name).ok_or_else(|| {
                 missing(format!("no such stock plugin: there are {}", stock::names().join(", ")))
             })?;
-            Ok(File { digest: component::digest(bytes), bytes: bytes.into() })
+            Ok(File { digest: component::digest(bytes), bytes: bytes.into(), seal: Seal::Embedded })
         }
         Source::File(stem) => match entries.get(stem).and_then(|entry| entry.wasm.clone()) {
             Some(file) => file,

@@ -66,7 +66,7 @@ impl Worker {
         while let Some(mut taken) = self.shared.next(self.due(), self.flush_every, spare) {
             let result = self.guarded(|worker| worker.step(&mut taken));
             taken.batch.clear();
-            self.shared.done(taken.bytes, taken.entries);
+            self.shared.done(&taken);
             spare = taken.batch;
             if let Err(error) = result
                 && !self.come_back(&error)
