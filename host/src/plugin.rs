@@ -37,4 +37,4 @@ pub use error::{CallError, LoadError};
 pub use info::*;
 pub use instance::Instance;
 pub use kind::Kind;
-pub use reload::{Plugins, PluginsOptions, check};
+pub use reload::{Candidate, Plugins, PluginsOptions, Trial, check};

@@ -144,7 +144,26 @@ impl AdminClient {
         path: &str,
         write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> anyhow::Result<()> {
-        let (response, connection) = self.send("GET", path, Full::new(Bytes::new())).await?;
+        let answer = self.send("GET", path, Full::new(Bytes::new())).await?;
+        self.pieces(answer, write).await
+    }
+
+    /// Sends a body and reads an answer of any length piece by piece.
+    pub(super) async fn converse(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let answer = self.send("POST", path, Full::new(Bytes::from(body))).await?;
+        self.pieces(answer, write).await
+    }
+
+    async fn pieces(
+        &self,
+        (response, connection): (Response<Incoming>, JoinHandle<hyper::Result<()>>),
+        write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
         if !response.status().is_success() {
             let (status, bytes) = self.collect(response).await?;
             let refused = self.read::<serde_json::Value>(status, &bytes).err();

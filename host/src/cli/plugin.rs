@@ -2,6 +2,7 @@
 
 mod rebuild;
 mod shadow;
+mod try_out;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -23,6 +24,8 @@ pub(super) enum Verb {
     Rebuild(rebuild::Rebuild),
     /// Show how often a shadow agreed with the live version, and the first messages of which it made something else
     Shadow(shadow::Shadow),
+    /// Replay recorded messages through a component that is not live yet, and show what it would have made otherwise
+    Try(try_out::Try),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +85,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::Forget(args) => forget(args).await,
         Verb::Rebuild(args) => rebuild::run(args).await,
         Verb::Shadow(args) => shadow::run(args).await,
+        Verb::Try(args) => try_out::run(args).await,
     }
 }
 

@@ -180,6 +180,14 @@ pub enum AuthSlot {
 }
 
 impl AuthSlot {
+    /// The plugin, if it is there.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match self {
+            Self::Live(binding) => Some(binding),
+            Self::Closed { .. } => None,
+        }
+    }
+
     /// Order, then name.
     pub fn rank(&self) -> (i64, Arc<str>) {
         match self {
@@ -250,11 +258,7 @@ impl Chain {
 
     /// All live bindings, in pipeline order.
     pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        let live = self.auth.iter().filter_map(|slot| match slot {
-            AuthSlot::Live(binding) => Some(binding),
-            AuthSlot::Closed { .. } => None,
-        });
-        live.chain(&self.filters).chain(&self.transforms).chain(&self.storages)
+        self.auth.iter().filter_map(AuthSlot::binding).chain(&self.filters).chain(&self.transforms).chain(&self.storages)
     }
 
     /// Whether the auth part is the same, plugin for plugin.

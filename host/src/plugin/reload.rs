@@ -8,9 +8,11 @@ mod loader;
 mod settling;
 mod shadows;
 mod status;
+mod trial;
 mod wanted;
 
 pub use check::check;
+pub use trial::{Candidate, Trial};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ use crate::accounts::Accounts;
 use crate::config::{Compile, LimitsTable, PluginLimits, Trust};
 use crate::metrics::{Counter, Metrics};
 use crate::store::Store;
+use candidate::Bench;
 use loader::Loader;
 use settling::Settling;
 
@@ -77,6 +80,8 @@ pub struct Plugins {
     wake: SyncSender<Wake>,
     metrics: Arc<Metrics>,
     engine: Engine,
+    /// Where candidates are loaded.
+    bench: Bench,
     /// Ends a compilation under way.
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -110,6 +115,7 @@ impl Plugins {
         // Watched before the first scan, so that nothing falls between the two.
         let watcher = watch(&folder, wake.clone())?;
         let mut loader = Loader::new(options, engine.clone(), activation)?;
+        let bench = loader.bench();
         loader.reload(&chain, &status, |_| true)?;
         changed.send_replace(chain.load().generation);
         let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
@@ -121,7 +127,7 @@ impl Plugins {
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { chain, changes, status, wake, metrics, engine, stop, thread })
+        Ok(Self { chain, changes, status, wake, metrics, engine, bench, stop, thread })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -137,6 +143,11 @@ impl Plugins {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Largest component that is taken, in bytes.
+    pub fn most_file_bytes(&self) -> usize {
+        self.bench.limits.most_file_bytes(&self.bench.ceiling)
     }
 
     /// Lets go of an auth plugin whose file vanished: from now on it no longer refuses anybody.

@@ -42,6 +42,7 @@ mod slow_reader;
 mod sse;
 mod swap;
 mod tidy;
+mod try_out;
 mod timeseries;
 mod trace;
 mod transactions;

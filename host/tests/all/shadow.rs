@@ -182,7 +182,7 @@ async fn the_command_line_shows_the_first_differences() {
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(said.status.success(), "{text}");
     assert!(text.contains("beside stamp: 0 same, 1 different, 0 failed, 0 skipped\n"), "{text}");
-    assert!(text.contains("    t/a 10 B [content_type: application/json] [header: stamp = b] "), "{text}");
+    assert!(text.contains("    t/a 12 B [content_type: application/json] [header: stamp = b] "), "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
     router.stop().await;
 }

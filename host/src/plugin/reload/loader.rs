@@ -162,6 +162,11 @@ impl Loader {
         }
     }
 
+    /// Where candidates are loaded.
+    pub fn bench(&self) -> Bench {
+        self.bench.clone()
+    }
+
     fn shadow(&mut self, wanted: BTreeMap<String, Wanted>) -> bool {
         let live = |name: &str| self.live.get(name).map(|live| &live.binding);
         self.shadows.adopt(wanted, live, &self.bench, &self.options.metrics)
