@@ -47,6 +47,11 @@ impl Message {
         packed::text(&self.meta, tag::NAME).unwrap_or("")
     }
 
+    /// The publisher's tenant.
+    pub fn tenant(&self) -> Option<&str> {
+        packed::text(&self.meta, tag::TENANT)
+    }
+
     /// The publisher's origin: `device`, `page`, `sensor`, `service` or `plugin`.
     pub fn origin(&self) -> &str {
         packed::text(&self.meta, tag::ORIGIN).unwrap_or("")

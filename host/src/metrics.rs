@@ -8,6 +8,7 @@
 mod durable;
 mod gateway;
 mod outbox;
+mod plugin;
 mod readiness;
 mod retained;
 mod shadow;
@@ -18,6 +19,7 @@ mod text;
 pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use outbox::{ConsumerMetrics, OutboxMetrics};
+pub use plugin::{Granted, Limit, PluginUse};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
 pub use retained::RetainedMetrics;
@@ -26,13 +28,16 @@ pub use stage::{End, StageMetrics};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::config::PluginLimits;
 use gateway::{Gateways, Labels};
+use plugin::Plugins;
 use stage::Stages;
 
 type ByName = [(&'static str, String); 1];
@@ -42,6 +47,7 @@ type ByName = [(&'static str, String); 1];
 pub struct Metrics {
     registry: Registry,
     stages: Arc<Stages>,
+    plugins: Arc<Plugins>,
     gateways: Arc<Gateways>,
     known: Mutex<BTreeMap<&'static str, Arc<GatewayMetrics>>>,
     families: gateway::Families,
@@ -104,6 +110,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("weir");
         let (stages, gateways) = (Arc::<Stages>::default(), Arc::<Gateways>::default());
         registry.register_collector(Box::new(Arc::clone(&stages)));
+        let plugins = Arc::<Plugins>::default();
+        registry.register_collector(Box::new(Arc::clone(&plugins)));
         registry.register_collector(Box::new(Arc::clone(&gateways)));
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running program", version);
@@ -137,6 +145,7 @@ impl Metrics {
         Self {
             registry,
             stages,
+            plugins,
             gateways,
             known,
             families,
@@ -180,6 +189,21 @@ impl Metrics {
     /// Drops the series of a shadow that is gone.
     pub fn forget_shadow(&self, plugin: &str) {
         self.shadows.forget(plugin);
+    }
+
+    /// What a binding may take, for a version that is being loaded. `state` holds the bytes of its state.
+    pub fn plugin_use(&self, plugin: &str, limits: &PluginLimits, state: Arc<AtomicU64>) -> Arc<PluginUse> {
+        self.plugins.open(plugin, limits, state)
+    }
+
+    /// The version that takes it is live.
+    pub fn show_plugin_use(&self, plugin: &str, live: &Arc<PluginUse>) {
+        self.plugins.show(plugin, live);
+    }
+
+    /// Drops what is counted of bindings that are gone.
+    pub fn retain_plugins(&self, stays: impl Fn(&str) -> bool) {
+        self.plugins.retain(stays);
     }
 
     /// What one gateway counts. Resolve it when the gateway is built.

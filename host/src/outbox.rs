@@ -12,7 +12,7 @@ mod queue;
 mod webhook;
 
 pub use post::{Post, RefusedPost};
-pub use queue::Queue;
+pub use queue::{Grants, Queue};
 pub use webhook::{WebhookError, WebhookInfo, Webhooks};
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config;
+use crate::config::{self, Endpoint};
 use crate::dead_letters::DeadLetters;
 use crate::metrics::Metrics;
 use client::Client;
@@ -65,6 +65,12 @@ impl Outbox {
             closing: CancellationToken::new(),
             aborting: CancellationToken::new(),
         })
+    }
+
+    /// Whether a post may go there that nobody has granted: never to an address that is neither public nor in one
+    /// of the operator's networks. Host names are checked when they are resolved.
+    pub fn may_reach(&self, endpoint: &Endpoint) -> bool {
+        endpoint.literal().is_none_or(|address| address::allows(&self.options.networks, address))
     }
 
     /// Stops sending; what was not answered stays in the store. Blocks: not on an async thread.

@@ -5,6 +5,7 @@
 
 pub mod compare;
 pub mod explain;
+mod instances;
 mod shadow;
 mod stages;
 mod stop;
@@ -12,6 +13,7 @@ pub mod trace;
 mod transform;
 
 pub use explain::Recorder;
+pub use instances::TENANTS;
 pub use stages::{AuthStage, Stage, Stages};
 pub use stop::{By, Stop};
 
@@ -77,8 +79,10 @@ pub fn ask(
 ) -> Result<bool, Stop> {
     let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
-    let answer =
-        stage.call(clock, |instance| instance.authorize(&principal.packed, &principal.claims, action, topic));
+    let tenant = || Some(&*principal.tenant);
+    let answer = stage.call(clock, tenant, |instance| {
+        instance.authorize(&principal.packed, &principal.claims, action, topic)
+    });
     heard(stage, &answer);
     match answer {
         Ok(Permission::Allow) => Ok(true),

@@ -48,12 +48,34 @@ impl PluginView for OnePlugin {
             topics: vec!["#".into()],
             state: PluginState::Active,
             reason: None,
+            notes: Vec::new(),
+            grants: crate::plugin::Grants::default(),
             loaded_us: None,
             calls: 3,
             failures: 0,
             lag: None,
             missed: None,
+            shadow: None,
         }]
+    }
+
+    fn shadow(&self, _: &str) -> Option<crate::plugin::shadow::ShadowReport> {
+        None
+    }
+}
+
+struct NoTrial;
+
+impl crate::trial::TrialView for NoTrial {
+    fn most_file_bytes(&self) -> usize {
+        0
+    }
+
+    fn begin(
+        &self,
+        _: crate::trial::Asked,
+    ) -> Result<tokio::sync::mpsc::Receiver<crate::trial::Line>, crate::trial::NotTried> {
+        Err(crate::trial::NotTried::NothingRecorded)
     }
 }
 
@@ -126,6 +148,7 @@ fn state() -> AdminState {
     AdminState {
         dead_letters: Arc::new(dead_letters.unwrap()),
         requeue: Arc::new(NoRequeue),
+        trials: Arc::new(NoTrial),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

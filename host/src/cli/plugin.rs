@@ -62,6 +62,8 @@ struct Plugin {
     state: String,
     reason: Option<String>,
     #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
     calls: u64,
     #[serde(default)]
     failures: u64,
@@ -102,7 +104,11 @@ async fn show(args: &List) -> anyhow::Result<()> {
     let plugins = Plugins::deserialize(answer)?.plugins;
     let reasons: Vec<String> = plugins
         .iter()
-        .flat_map(|plugin| [reason(plugin), missed(plugin), rebuilt(plugin), compared(plugin)].into_iter().flatten())
+        .flat_map(|plugin| {
+            let notes = plugin.notes.iter().map(|note| said(plugin, note));
+            let own = [reason(plugin), missed(plugin), rebuilt(plugin), compared(plugin)];
+            own.into_iter().flatten().chain(notes)
+        })
         .collect();
     let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "LAG", "TOPICS"];
     let mut text = table(heading, plugins.into_iter().map(row));
@@ -115,7 +121,11 @@ async fn show(args: &List) -> anyhow::Result<()> {
 
 fn reason(plugin: &Plugin) -> Option<String> {
     let reason = plugin.reason.as_deref().filter(|reason| !reason.is_empty())?;
-    Some(format!("{}: {}", escape(&plugin.name), escape(reason)))
+    Some(said(plugin, reason))
+}
+
+fn said(plugin: &Plugin, text: &str) -> String {
+    format!("{}: {}", escape(&plugin.name), escape(text))
 }
 
 fn missed(plugin: &Plugin) -> Option<String> {

@@ -57,6 +57,11 @@ impl Endpoint {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
+
+    /// The address, if it names one instead of a host.
+    pub fn literal(&self) -> Option<IpAddr> {
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
 }
 
 impl FromStr for Endpoint {
@@ -132,6 +137,12 @@ impl Grant {
             && prefix.host == endpoint.host
             && prefix.port == endpoint.port
             && below.is_some_and(boundary)
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.uri.fmt(out)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a storage plugin returned for a batch. It is guest-controlled: posts are checked here, keys and values by
 //! the store.
 
-use crate::outbox::{Post, RefusedPost};
+use crate::config::Endpoint;
+use crate::metrics::Granted;
+use crate::outbox::{Outbox, Post, RefusedPost};
 use crate::plugin::Binding;
 use crate::plugin::contract::Write as Written;
 use crate::store::Write;
@@ -17,7 +19,11 @@ pub(super) struct Effects {
 
 impl Effects {
     /// Err: one of the posts may not or cannot be sent, so nothing of the batch counts.
-    pub(super) fn check(written: Vec<Written>, binding: &Binding) -> Result<Self, RefusedPost> {
+    pub(super) fn check(
+        written: Vec<Written>,
+        binding: &Binding,
+        outbox: &Outbox,
+    ) -> Result<Self, RefusedPost> {
         let mut effects = Self::default();
         for write in written {
             match write {
@@ -28,11 +34,20 @@ impl Effects {
                 Written::Delete(key) => effects.writes.push(Write::Delete { key }),
                 Written::Post(post) => {
                     let headers = post.headers.iter().map(|header| (&*header.name, &*header.value));
-                    let post = Post::check(&post.url, headers, &post.key, post.body, &binding.spec.post)?;
+                    let granted = |endpoint: &Endpoint| may_post(binding, outbox, endpoint);
+                    let post = Post::check(&post.url, headers, &post.key, post.body, granted)?;
                     effects.posts.push(post);
                 }
             }
         }
         Ok(effects)
     }
+}
+
+/// Whether its binding lets a plugin post there. Where grants are only counted, addresses of private networks stay
+/// closed.
+pub(super) fn may_post(binding: &Binding, outbox: &Outbox, endpoint: &Endpoint) -> bool {
+    binding.spec.post.iter().any(|grant| grant.covers(endpoint))
+        || (binding.shared.ungranted.lets_pass(Granted::Post, &endpoint.destination())
+            && outbox.may_reach(endpoint))
 }

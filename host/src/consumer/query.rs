@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::de::IgnoredAny;
 
 use super::Consumers;
-use crate::metrics::End;
+use crate::metrics::{End, Limit};
 use crate::plugin::contract::{AnswerOut, ConfigError, QueryError, QuestionIn};
 use crate::plugin::{CallError, Instance};
 
@@ -65,7 +65,9 @@ impl Consumers {
         let started = Instant::now();
         let _clock = binding.engine().running();
         let answer = instance.query(question);
-        stage.ended(ended(&answer), started.elapsed());
+        let took = started.elapsed();
+        stage.ended(ended(&answer), took);
+        binding.shared.used.took(Limit::StoreDeadline, took);
         match &answer {
             Ok(_) => binding.health.answered(),
             Err(error) => binding.failed(error),

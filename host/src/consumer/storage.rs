@@ -21,7 +21,7 @@ use super::rebuild::Fence;
 use super::{Consumer, Consumers};
 use crate::dead_letters::NotKept;
 use crate::metrics::{ConsumerMetrics, StageMetrics};
-use crate::outbox::{Post, Queue};
+use crate::outbox::{Grants, Post, Queue};
 use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, CallError, Instance};
 use crate::store::{Cursor, Log, StorageSpace, StoreError};
@@ -257,13 +257,14 @@ impl Writer {
     }
 
     fn open_queue(&mut self, binding: &Binding, space: &Arc<StorageSpace>) -> Result<(), StoreError> {
+        let grants = Grants { to: binding.spec.post.clone(), elsewhere: binding.spec.count_only };
         match &self.queue {
             // Nothing is sent.
             _ if self.rebuilds => {}
-            Some(queue) if queue.is_of(space) => queue.set_grants(&binding.spec.post),
+            Some(queue) if queue.is_of(space) => queue.set_grants(grants),
             _ => {
                 let outbox = &self.consumers.outbox;
-                self.queue = Some(Queue::open(outbox, binding.name(), space, &binding.spec.post)?);
+                self.queue = Some(Queue::open(outbox, binding.name(), space, grants)?);
             }
         }
         Ok(())

@@ -127,7 +127,9 @@ impl Authenticator {
                 }
             };
             let plugin = Arc::clone(stage.name());
-            match stage.call(&clock, |instance| instance.authenticate(asked.clone())) {
+            // Whose credential it is, as far as the router has verified it.
+            let tenant = || asked.proven.first().map(|account| account.tenant.as_str());
+            match stage.call(&clock, tenant, |instance| instance.authenticate(asked.clone())) {
                 Ok(Decision::Abstain) => continue,
                 Ok(Decision::Allow(grant)) => granted = Ok((grant, plugin)),
                 Ok(Decision::Deny(reason)) => {

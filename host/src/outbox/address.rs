@@ -23,9 +23,14 @@ impl Resolver {
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        let address = embedded(address);
-        is_public(address) || self.networks.iter().any(|network| network.contains(address))
+        allows(&self.networks, address)
     }
+}
+
+/// Whether the address is public or in one of the operator's networks.
+pub(super) fn allows(networks: &[Network], address: IpAddr) -> bool {
+    let address = embedded(address);
+    is_public(address) || networks.iter().any(|network| network.contains(address))
 }
 
 impl tower::Service<Name> for Resolver {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
-use crate::config::{Endpoint, EndpointError, Grant, post_header};
+use crate::config::{Endpoint, EndpointError, post_header};
 use crate::dead_letters::Letter;
 
 /// Most headers that a plugin may give.
@@ -52,11 +52,11 @@ impl Post {
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         key: &str,
         body: Vec<u8>,
-        grants: &[Grant],
+        granted: impl FnOnce(&Endpoint) -> bool,
     ) -> Result<Self, RefusedPost> {
         let shown = || url.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect::<String>();
         let endpoint: Endpoint = url.parse().map_err(|error| RefusedPost::Endpoint(shown(), error))?;
-        if !is_granted(&endpoint, grants) {
+        if !granted(&endpoint) {
             return Err(RefusedPost::NotGranted(endpoint.destination()));
         }
         let mut checked = HeaderMap::new();
@@ -83,11 +83,6 @@ impl Post {
                 key.len()
             ))),
         }
-    }
-
-    /// Whether one of the grants covers it.
-    pub fn is_granted(&self, grants: &[Grant]) -> bool {
-        is_granted(&self.endpoint, grants)
     }
 
     /// What a dead letter keeps of it, beside the body, to send it again.
@@ -142,11 +137,6 @@ impl fmt::Debug for Post {
     }
 }
 
-/// Whether one of the grants covers it.
-pub(super) fn is_granted(endpoint: &Endpoint, grants: &[Grant]) -> bool {
-    grants.iter().any(|grant| grant.covers(endpoint))
-}
-
 fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -172,10 +162,11 @@ fn text<'b>(rest: &mut &'b [u8]) -> Option<&'b str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Grant;
 
     fn check(url: &str, headers: &[(&str, &str)], key: &str, body: usize) -> Result<Post, RefusedPost> {
-        let grants = ["http://a/x".parse().unwrap()];
-        Post::check(url, headers.iter().copied(), key, vec![0; body], &grants)
+        let grant: Grant = "http://a/x".parse().unwrap();
+        Post::check(url, headers.iter().copied(), key, vec![0; body], |endpoint| grant.covers(endpoint))
     }
 
     #[test]

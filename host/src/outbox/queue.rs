@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use weir_contract::packed::{put_text, tag};
 
 use super::deliver::{Delivered, Sender};
-use super::post::{Post, is_granted};
+use super::post::Post;
 use super::{Outbox, insist};
-use crate::config::Grant;
+use crate::config::{Endpoint, Grant};
 use crate::dead_letters::{About, NotKept};
 use crate::message::Message;
 use crate::metrics::OutboxMetrics;
@@ -28,11 +28,20 @@ struct Inner {
     name: Arc<str>,
     outbox: Arc<Outbox>,
     space: Arc<StorageSpace>,
-    grants: ArcSwap<Vec<Grant>>,
+    grants: ArcSwap<Grants>,
     metrics: OutboxMetrics,
     closing: CancellationToken,
     waiting: Mutex<Waiting>,
     room: Condvar,
+}
+
+/// Where posts may go.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// There, and below.
+    pub to: Vec<Grant>,
+    /// Elsewhere, too: what is not granted is only counted.
+    pub elsewhere: bool,
 }
 
 /// What the store holds, without what is in it.
@@ -71,7 +80,7 @@ impl Queue {
         outbox: &Arc<Outbox>,
         name: &Arc<str>,
         space: &Arc<StorageSpace>,
-        grants: &[Grant],
+        grants: Grants,
     ) -> Result<Self, StoreError> {
         // A post that cannot be read has a queue of its own, where it is set aside.
         let waiters = space.posts(|post| {
@@ -83,7 +92,7 @@ impl Queue {
             name: Arc::clone(name),
             outbox: Arc::clone(outbox),
             space: Arc::clone(space),
-            grants: ArcSwap::from_pointee(grants.to_vec()),
+            grants: ArcSwap::from_pointee(grants),
             metrics: outbox.metrics.outbox(name),
             closing: outbox.closing.child_token(),
             waiting: Mutex::new(Waiting { next, ..Waiting::default() }),
@@ -102,8 +111,8 @@ impl Queue {
     }
 
     /// From now on posts may go there, those that wait included; others that wait become dead letters.
-    pub fn set_grants(&self, grants: &[Grant]) {
-        self.0.grants.store(Arc::new(grants.to_vec()));
+    pub fn set_grants(&self, grants: Grants) {
+        self.0.grants.store(Arc::new(grants));
     }
 
     /// Whether so many more fit. An empty queue takes any batch, so that none is too large for ever.
@@ -217,6 +226,12 @@ impl Inner {
         next
     }
 
+    fn may_send(&self, endpoint: &Endpoint) -> bool {
+        let grants = self.grants.load();
+        grants.to.iter().any(|grant| grant.covers(endpoint))
+            || (grants.elsewhere && self.outbox.may_reach(endpoint))
+    }
+
     /// Sends one post, or sets it aside, and removes it. None: stopped, it stays.
     async fn send(self: &Arc<Self>, waiter: Waiter) -> Option<()> {
         let number = waiter.number;
@@ -225,7 +240,7 @@ impl Inner {
             let letter = Letter { body: blob.into(), ..Letter::default() };
             return self.give_up(number, letter, "it cannot be read from the store".into()).await;
         };
-        let delivered = if is_granted(&post.endpoint, &self.grants.load()) {
+        let delivered = if self.may_send(&post.endpoint) {
             let sender = Sender {
                 outbox: &self.outbox,
                 name: &self.name,

@@ -92,13 +92,13 @@ fn compare_one(shadow: &Shadow, stage: &mut Stage, sighting: Sighting) -> bool {
     let clock = Cell::new(Instant::now());
     let answer = match stage.binding.kind() {
         Kind::Filter => stage
-            .call(&clock, |instance| {
+            .call(&clock, || message.tenant(), |instance| {
                 over(instance);
                 instance.check(&message)
             })
             .map(Answer::Filter),
         _ => stage
-            .call(&clock, |instance| {
+            .call(&clock, || message.tenant(), |instance| {
                 over(instance);
                 instance.apply(&message)
             })

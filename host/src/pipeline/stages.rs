@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::instances::Isolated;
 use super::{By, Stop, shadow};
-use crate::metrics::{End, Metrics, StageMetrics};
+use crate::metrics::{End, Limit, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
 use crate::plugin::guest::StateAccess;
 use crate::plugin::shadow::Shadow;
@@ -19,6 +20,8 @@ pub struct Stage {
     /// The binding.
     pub binding: Arc<Binding>,
     instance: Option<Instance>,
+    /// None: the instance serves everybody.
+    isolated: Option<Box<Isolated>>,
     /// What a pass has read and written in an instance that died without a successor.
     stranded: Transaction,
     metrics: StageMetrics,
@@ -167,6 +170,7 @@ impl Stage {
         Self {
             binding: Arc::clone(binding),
             instance: binding.spare().ok(),
+            isolated: Isolated::new(binding.spec.isolation),
             stranded: Transaction::default(),
             metrics,
             shadows: Box::default(),
@@ -181,27 +185,38 @@ impl Stage {
     /// Calls the plugin, unless its breaker is open; once more, on a fresh instance, after a failure that may be the
     /// instance's own.
     /// `clock` is the end of the call before, and becomes the end of this one: one look at the time per call.
-    pub fn call<T: Counted>(
+    /// `tenant`, for whom it is, is only asked where it makes a difference.
+    pub fn call<'t, T: Counted>(
         &mut self,
         clock: &Cell<Instant>,
+        tenant: impl FnOnce() -> Option<&'t str>,
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        match self.call_once(clock, &mut call) {
+        let whom = self.isolated.is_some().then(tenant);
+        match self.call_once(clock, whom, &mut call) {
             Err(error) if error.worth_a_retry() => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
                 tracing::debug!(%plugin, %version, %error, "plugin call failed, tried once more");
-                self.call_once(clock, &mut call)
+                self.call_once(clock, None, &mut call)
             }
             answer => answer,
         }
     }
 
+    /// `whom`: the instance must be one that may serve this tenant.
     fn call_once<T: Counted>(
         &mut self,
         clock: &Cell<Instant>,
+        whom: Option<Option<&str>>,
         call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let answer = self.binding.health.check().and_then(|()| {
+            if let (Some(tenant), Some(isolated)) = (whom, &mut self.isolated) {
+                isolated.turn_to(tenant, &mut self.instance, || self.binding.fresh())?;
+                if let Some(instance) = self.instance.as_mut().filter(|_| self.stranded.touched()) {
+                    instance.guest().transaction = std::mem::take(&mut self.stranded);
+                }
+            }
             let instance = match &mut self.instance {
                 Some(instance) => instance,
                 none => {
@@ -221,7 +236,9 @@ impl Stage {
         }
         let end = answer.as_ref().map_or_else(End::from, Counted::end);
         let now = Instant::now();
-        self.metrics.ended(end, now.duration_since(clock.replace(now)));
+        let took = now.duration_since(clock.replace(now));
+        self.metrics.ended(end, took);
+        self.binding.shared.used.took(Limit::Deadline, took);
         answer
     }
 

@@ -8,6 +8,7 @@ use weir_contract::packed::{self, put, tag};
 use super::explain::REAUTHORIZE;
 use super::{Pass, Stages, Stop, authorize};
 use crate::message::Message;
+use crate::metrics::Granted;
 use crate::plugin::contract::{MessageOut, TransformOutcome};
 
 /// A message and the first transform that it has not met.
@@ -46,8 +47,19 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
             let topic = &message.message.topic;
             if emit.spec.may_emit(topic) {
                 pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
-            } else {
-                authorize(stages, pass, REAUTHORIZE, topic)?;
+                continue;
+            }
+            match authorize(stages, pass, REAUTHORIZE, topic) {
+                Err(Stop::Denied(_)) if emit.shared.ungranted.lets_pass(Granted::Emit, topic) => {
+                    pass.known(
+                        REAUTHORIZE,
+                        topic,
+                        emit.name(),
+                        true,
+                        "not granted, let through by `count-only`",
+                    );
+                }
+                allowed => allowed?,
             }
         }
         waiting.extend(became.into_iter().rev().map(|e| Waiting { message: e.message, next: at + 1 }));

@@ -69,10 +69,7 @@ impl Binding {
         let waiting = self.ready.lock().pop();
         match waiting {
             Some(instance) => Ok(instance),
-            None => self.make().map_err(|error| match error {
-                LoadError::Init(call) => call,
-                other => CallError::Engine(other.to_string().into()),
-            }),
+            None => self.made(self.make()),
         }
     }
 
@@ -93,6 +90,21 @@ impl Binding {
                 return ready.pop().ok_or(CallError::Skipped(why));
             }
         }
+    }
+
+    /// An instance made here and now, for one message or one tenant. Its `init` has no more time than a call, since
+    /// messages wait for it.
+    pub fn fresh(&self) -> Result<Instance, CallError> {
+        let mut shared = self.shared.clone();
+        shared.limits.init_deadline = shared.limits.init_deadline.min(shared.limits.deadline);
+        self.made(Instance::new(&self.engine, &self.loaded, shared, &self.config, &self.context))
+    }
+
+    fn made(&self, made: Result<Instance, LoadError>) -> Result<Instance, CallError> {
+        made.map_err(|error| match error {
+            LoadError::Init(call) => call,
+            other => CallError::Engine(other.to_string().into()),
+        })
     }
 
     /// Whether fewer instances wait than should.

@@ -64,11 +64,8 @@ impl Loaded {
         let extra = kind::extra_imports(names.imports(engine.wasm()).map(|(name, _)| name));
         let counted = grants::check(spec, &extra)?;
         let exports = exports(component, kind)?;
-        let mut linker = imports::linker(engine)?;
-        if !counted.is_empty() {
-            // Whoever calls one of them traps.
-            linker.define_unknown_imports_as_traps(component).map_err(LoadError::engine)?;
-        }
+        let mut linker = imports::linker(engine, &spec.imports)?;
+        imports::add_refusals(&mut linker, engine, component, &counted).map_err(LoadError::engine)?;
         let ungranted = counted.into_iter().map(str::to_owned).collect();
         let pre =
             linker.instantiate_pre(component).map_err(|error| LoadError::Types(format!("{error:#}")))?;

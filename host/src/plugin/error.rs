@@ -176,7 +176,7 @@ pub enum CallError {
     /// `err(internal)`.
     #[error("internal: {0}")]
     Internal(String),
-    /// More memory than it may have; the instance is gone.
+    /// More memory, or a larger table, than it may have; the instance is gone.
     #[error("ran out of memory: {0}")]
     Memory(Arc<str>),
     /// The engine failed, not the plugin.

@@ -1,24 +1,28 @@
 //! What a guest's store holds: its limits, its transaction, its output streams, and nothing of the host's
 //! that it was not given.
 
+mod limiter;
 mod stderr;
 
 pub use stderr::Console;
 
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Kind;
 use super::binding::Secrets;
 use super::engine::Engine;
+use super::grants::Ungranted;
 use super::imports::logging::LogGate;
 use super::space::{Space, Transaction};
 use crate::accounts::Accounts;
 use crate::config::PluginLimits;
+use crate::metrics::PluginUse;
 use crate::store::StorageSpace;
+use limiter::Limiter;
 
 /// What `state` reaches in this instance.
 #[derive(Clone)]
@@ -50,6 +54,10 @@ pub struct Shared {
     pub gate: Arc<LogGate>,
     /// What must not appear in what the plugin says.
     pub secrets: Arc<Secrets>,
+    /// What its instances took of the limits.
+    pub used: Arc<PluginUse>,
+    /// What they did or wanted without a grant.
+    pub ungranted: Arc<Ungranted>,
 }
 
 impl Shared {
@@ -77,7 +85,7 @@ pub struct Guest {
     pub may_write: bool,
     /// Captured stderr, for the text of a panic.
     pub console: Console,
-    limits: StoreLimits,
+    pub(super) limiter: Limiter,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -90,29 +98,32 @@ impl Guest {
     pub fn store(engine: &Engine, shared: Shared) -> Store<Self> {
         let console = Console::new(&shared);
         let wasi = WasiCtx::builder().stdout(console.clone()).stderr(console.clone()).build();
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(shared.limits.memory_bytes)
-            .table_elements(shared.limits.table_elements)
-            .instances(64)
-            .tables(64)
-            .memories(8)
-            .build();
-        let copied = shared.limits.hostcall_bytes.min(shared.limits.output_bytes.saturating_add(64 * 1024));
+        let limiter = Limiter::new(&shared.limits, Arc::clone(&shared.used));
+        let copied = shared.limits.hostcall_bytes;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
         let guest = Self {
             shared,
             transaction: Transaction::default(),
             may_write: false,
             console,
-            limits,
+            limiter,
             wasi,
-            table: ResourceTable::new(),
+            table,
         };
         let mut store = Store::new(engine.wasm(), guest);
-        store.limiter(|guest| &mut guest.limits);
+        store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(copied);
         store.set_max_component_handles(HANDLES);
         store.epoch_deadline_trap();
         store
+    }
+}
+
+impl Guest {
+    /// Handles of `wasi:io`.
+    pub(super) fn handles(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::binding::Spec;
 use super::shadow::{ShadowCounts, ShadowReport};
 
 /// Lists the bindings; the admin listener knows plugins only through this.
@@ -39,6 +40,11 @@ pub struct PluginInfo {
     /// Why it failed, is disabled, was taken away or stores nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What it did, or wanted to do, without a grant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What it may do beyond its messages.
+    pub grants: Grants,
     /// Since when this version serves, Unix microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded_us: Option<u64>,
@@ -67,6 +73,61 @@ pub struct ShadowLine {
     /// How often it agreed.
     #[serde(flatten)]
     pub counts: ShadowCounts,
+}
+
+/// What a binding is granted beyond its messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Patterns of topics that it may emit to although the publisher may not.
+    pub emit: Vec<String>,
+    /// URLs below which it may post.
+    pub post: Vec<String>,
+    /// Realms whose accounts it may look up.
+    pub accounts: Vec<String>,
+    /// Interfaces of the host.
+    pub imports: Vec<String>,
+    /// Keys of its configuration whose values are secrets; never the values, nor where they stand.
+    pub secrets: Vec<String>,
+    /// What else it does is counted and let through.
+    pub count_only: bool,
+}
+
+impl From<&Spec> for Grants {
+    fn from(spec: &Spec) -> Self {
+        Self {
+            emit: spec.emit.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+            post: spec.post.iter().map(ToString::to_string).collect(),
+            accounts: spec.accounts.clone(),
+            imports: spec.imports.clone(),
+            secrets: spec.secrets.iter().map(|(key, _)| key.clone()).collect(),
+            count_only: spec.count_only,
+        }
+    }
+}
+
+impl fmt::Display for Grants {
+    /// The keys of a binding that grant something; `none` if none does.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { emit, post, accounts, imports, secrets, count_only } = self;
+        let keys = [
+            ("emit", emit),
+            ("post", post),
+            ("accounts", accounts),
+            ("imports", imports),
+            ("secrets", secrets),
+        ];
+        let mut none = true;
+        for (key, granted) in keys.into_iter().filter(|(_, granted)| !granted.is_empty()) {
+            write!(out, "{}{key} = {granted:?}", if none { "" } else { ", " })?;
+            none = false;
+        }
+        match (none, count_only) {
+            (true, true) => out.write_str("count-only"),
+            (false, true) => out.write_str(", count-only"),
+            (true, false) => out.write_str("none"),
+            (false, false) => Ok(()),
+        }
+    }
 }
 
 /// What a binding is doing.

@@ -1,13 +1,15 @@
 //! One live instance of a binding: a store of its own, typed functions, a deadline for every call.
 
 mod calls;
+mod failure;
+mod output;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use wasmtime::Store;
 use wasmtime::component::{
     ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc,
 };
-use wasmtime::{FrameInfo, Store, Trap, WasmBacktrace};
 
 use super::component::Loaded;
 use super::contract::{
@@ -16,9 +18,8 @@ use super::contract::{
 };
 use super::guest::{Guest, Shared};
 use super::{CallError, Engine, Kind, LoadError};
-
-/// Functions of a backtrace that are told.
-const BACKTRACE: usize = 6;
+use crate::metrics::Limit;
+use failure::call_error;
 
 /// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
 pub struct Instance {
@@ -56,23 +57,26 @@ impl Instance {
         config: &str,
         context: &[u8],
     ) -> Result<Self, LoadError> {
-        let deadline = shared.limits.init_deadline;
+        let started = Instant::now();
         let kind = shared.kind;
         let mut store = Guest::store(engine, shared);
-        store.set_epoch_deadline(Engine::ticks(deadline));
+        store.set_epoch_deadline(Engine::ticks(deadline(&store, Limit::InitDeadline)));
         let instance = loaded
             .pre
             .instantiate(&mut store)
-            .map_err(|error| LoadError::Init(call_error(&store, &error, deadline)))?;
+            .map_err(|error| LoadError::Init(call_error(&store, &error, Limit::InitDeadline)))?;
         let functions = functions(&mut store, &instance, loaded)?;
         let init: TypedFunc<_, (Result<(), ConfigError>,)> =
             typed::<(&str, &[u8]), _>(&mut store, &instance, &loaded.exports.init)?;
         let mut made = Self { store, functions, dead: false };
-        let answer =
-            made.call(deadline, |store| init.call(store, (config, context))).map_err(LoadError::Init)?;
+        let (answer,) = made
+            .call(Limit::InitDeadline, |store| init.call(store, (config, context)))
+            .map_err(LoadError::Init)?;
+        let answer = made.sized(answer).map_err(LoadError::Init)?;
         made.store.data_mut().transaction.clear();
-        match answer.0 {
+        match answer {
             Ok(()) => {
+                made.store.data().shared.used.took(Limit::InitDeadline, started.elapsed());
                 made.store.data_mut().may_write = kind != Kind::Storage;
                 Ok(made)
             }
@@ -86,14 +90,15 @@ impl Instance {
     /// Runs the optional `selftest`, on a trial instance.
     pub fn self_test(&mut self, loaded: &Loaded) -> Result<(), LoadError> {
         let Some(index) = &loaded.exports.selftest else { return Ok(()) };
-        let deadline = self.store.data().shared.limits.init_deadline;
         let instance = loaded
             .pre
             .instantiate(&mut self.store)
             .map_err(|error| LoadError::Types(format!("{error:#}")))?;
         let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &instance, index)?;
         self.store.data_mut().may_write = false;
-        match self.call(deadline, |store| run.call(store, ())).map_err(LoadError::Init)?.0 {
+        let (answer,) =
+            self.call(Limit::InitDeadline, |store| run.call(store, ())).map_err(LoadError::Init)?;
+        match self.sized(answer).map_err(LoadError::Init)? {
             Ok(()) => Ok(()),
             Err(reason) => {
                 let reason = self.store.data().shared.secrets.redact(&reason).into_owned();
@@ -114,51 +119,30 @@ impl Instance {
 
     fn call<R>(
         &mut self,
-        deadline: Duration,
+        limit: Limit,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
         if self.dead {
             return Err(CallError::Engine("the instance has trapped".into()));
         }
-        self.store.data().console.clear();
-        self.store.set_epoch_deadline(Engine::ticks(deadline));
+        let guest = self.store.data_mut();
+        guest.console.clear();
+        guest.limiter.begin_call();
+        self.store.set_epoch_deadline(Engine::ticks(deadline(&self.store, limit)));
         call(&mut self.store).map_err(|error| {
             self.dead = true;
-            call_error(&self.store, &error, deadline)
+            call_error(&self.store, &error, limit)
         })
     }
 }
 
-/// What a guest's end means, with its own panic text where it wrote one.
-fn call_error(store: &Store<Guest>, error: &wasmtime::Error, deadline: Duration) -> CallError {
-    if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {
-        return CallError::Timeout(deadline.as_millis());
+fn deadline(store: &Store<Guest>, limit: Limit) -> Duration {
+    let limits = &store.data().shared.limits;
+    match limit {
+        Limit::InitDeadline => limits.init_deadline,
+        Limit::StoreDeadline => limits.store_deadline,
+        _ => limits.deadline,
     }
-    let said = store.data().console.take_tail();
-    let root = error.root_cause();
-    let mut text = if said.is_empty() { format!("{root}") } else { format!("{root}: {said}") };
-    if let Some(trace) = error.downcast_ref::<WasmBacktrace>() {
-        text.push_str(&backtrace(trace));
-    }
-    CallError::Trap(store.data().shared.secrets.redact(&text).into())
-}
-
-/// The innermost functions, by name, or by number where the component was stripped of names.
-fn backtrace(trace: &WasmBacktrace) -> String {
-    let frames = trace.frames().iter().filter(|frame| !frame.func_name().is_some_and(is_runtime));
-    let name = |frame: &FrameInfo| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-        None => format!("function {}", frame.func_index()),
-    };
-    let names: Vec<_> = frames.take(BACKTRACE).map(name).collect();
-    if names.is_empty() { String::new() } else { format!(" [in {}]", names.join(" < ")) }
-}
-
-/// How a panic gets from its place to its end is of no use to anybody.
-fn is_runtime(name: &str) -> bool {
-    ["rust_panic", "begin_panic", "__rust", "panicking", "abort", "sys_backtrace"]
-        .iter()
-        .any(|part| name.contains(part))
 }
 
 fn functions(

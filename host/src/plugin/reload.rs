@@ -185,7 +185,11 @@ impl PluginView for Plugins {
     /// In pipeline order.
     fn list(&self) -> Vec<PluginInfo> {
         let mut all: Vec<_> = self.status.lock().values().cloned().collect();
+        let chain = self.chain.load();
         for info in &mut all {
+            if let Some(binding) = chain.bindings().find(|binding| binding.spec.name == info.name) {
+                info.notes = binding.shared.ungranted.notes();
+            }
             (info.calls, info.failures) = self.metrics.plugin_totals(&info.name, &info.version);
             if let Some(line) = &mut info.shadow {
                 line.counts = self.shadow_named(&info.name).map(|shadow| shadow.counts()).unwrap_or_default();

@@ -42,6 +42,8 @@ pub struct Space {
     /// Order in which several spaces are locked, so that no two passes wait for each other.
     rank: u64,
     quota: AtomicUsize,
+    /// Bytes of keys and values, for whoever does not want to wait for the lock.
+    held: Arc<AtomicU64>,
     pairs: Mutex<Pairs>,
 }
 
@@ -51,6 +53,7 @@ pub struct Pairs {
     map: BTreeMap<Vec<u8>, Entry>,
     expiries: BTreeSet<(u64, Vec<u8>)>,
     bytes: usize,
+    held: Arc<AtomicU64>,
     version: u64,
 }
 
@@ -70,8 +73,10 @@ impl Space {
         for (key, value) in kept {
             pairs.put(key, Some(value));
         }
+        pairs.held.store(pairs.bytes as u64, Ordering::Relaxed);
         Self {
             name,
+            held: Arc::clone(&pairs.held),
             quota: AtomicUsize::new(quota),
             rank: RANK.fetch_add(1, Ordering::Relaxed),
             pairs: Mutex::new(pairs),
@@ -103,6 +108,11 @@ impl Space {
     /// Locks the space for a commit.
     pub fn lock(&self) -> MutexGuard<'_, Pairs> {
         self.pairs.lock()
+    }
+
+    /// Bytes of keys and values, kept up to date.
+    pub fn held(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.held)
     }
 
     /// Bytes of keys and values.
@@ -162,6 +172,7 @@ impl Pairs {
         for change in changes {
             self.put(change.key, change.value);
         }
+        self.held.store(self.bytes as u64, Ordering::Relaxed);
     }
 }
 

@@ -313,10 +313,17 @@ impl Reach {
 
     /// The sum of all samples of a counter.
     pub async fn metric(&self, name: &str) -> f64 {
+        self.sample(name, &[]).await
+    }
+
+    /// The sum of the samples that have these labels.
+    pub async fn sample(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = self.admin("GET", "/metrics", "").await.text;
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let samples = text
             .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| labels.iter().all(|label| line.contains(label)));
         samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 }

@@ -39,7 +39,7 @@ async fn whatever_a_plugin_does_ends_and_the_next_message_goes_through() {
     let (mut traps, mut errors) = (0, 0);
     for (what, end, times) in [
         ("panic", "trap", 2),
-        ("allocate", "trap", 2),
+        ("allocate", "memory", 2),
         ("sleep", "trap", 2),
         ("recurse", "trap", 2),
         ("flood", "trap", 2),

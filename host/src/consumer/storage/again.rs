@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::effects::Effects;
+use super::super::effects::{Effects, may_post};
 use super::call::is_trap;
 use super::{Failed, Writer};
 use crate::message::Message;
-use crate::outbox::Post;
+use crate::outbox::{Outbox, Post};
 use crate::plugin::contract::StoreFailure;
 use crate::plugin::guest::StateAccess;
 use crate::plugin::{Binding, CallError};
@@ -55,7 +55,7 @@ impl Writer {
             }
             Work::Post(post) => {
                 self.open_queue(&binding, space)?;
-                post_again(&binding, *post)?
+                post_again(&binding, &self.consumers.outbox, *post)?
             }
         };
         if self.queue.as_ref().is_some_and(|queue| !queue.fits(&effects.posts)) {
@@ -76,7 +76,10 @@ impl Writer {
             answer => answer,
         };
         match answer? {
-            Ok(written) => Effects::check(written, binding).map_err(|error| Failed::Again(error.to_string())),
+            Ok(written) => {
+                let checked = Effects::check(written, binding, &self.consumers.outbox);
+                checked.map_err(|error| Failed::Again(error.to_string()))
+            }
             Err(StoreFailure::Unprocessable(bad)) => Err(Failed::Again(bad.reason)),
             Err(StoreFailure::Unavailable(text)) => Err(CallError::Unavailable(text).into()),
             Err(StoreFailure::Internal(text)) => Err(CallError::Internal(text).into()),
@@ -84,8 +87,8 @@ impl Writer {
     }
 }
 
-fn post_again(binding: &Binding, post: Post) -> Result<Effects, Failed> {
-    if !post.is_granted(&binding.spec.post) {
+fn post_again(binding: &Binding, outbox: &Outbox, post: Post) -> Result<Effects, Failed> {
+    if !may_post(binding, outbox, &post.endpoint) {
         let (plugin, to) = (binding.name(), &post.endpoint);
         return Err(Failed::Again(format!("the binding of {plugin} does not let it post to {to} any more")));
     }

@@ -7,7 +7,8 @@ use super::super::placed::for_plugin;
 use super::{BATCH, Failed, Writer};
 use crate::dead_letters::About;
 use crate::message::{Message, Stored};
-use crate::metrics::End;
+use crate::metrics::{End, Limit};
+use crate::outbox::RefusedPost;
 use crate::plugin::contract::{MessageIn, StoreFailure, Write as Written};
 use crate::plugin::{Binding, CallError, component};
 
@@ -21,7 +22,7 @@ impl Writer {
             tries += 1;
             let messages: Vec<Message> = left.iter().map(|stored| for_plugin(stored)).collect();
             match self.call(binding, &messages) {
-                Ok(Ok(written)) => match Effects::check(self.without_posts(written), binding) {
+                Ok(Ok(written)) => match self.check(binding, written) {
                     Ok(effects) => {
                         self.size = BATCH;
                         return Ok(Some(effects));
@@ -64,6 +65,10 @@ impl Writer {
         Ok(Some(Effects::default()))
     }
 
+    fn check(&self, binding: &Binding, written: Vec<Written>) -> Result<Effects, RefusedPost> {
+        Effects::check(self.without_posts(written), binding, &self.consumers.outbox)
+    }
+
     /// A rebuild sends nothing: what is to be sent was sent when the message was stored for the first time.
     fn without_posts(&self, mut written: Vec<Written>) -> Vec<Written> {
         if self.rebuilds {
@@ -99,7 +104,9 @@ impl Writer {
                 End::from(error)
             }
         };
-        live.metrics.ended(end, started.elapsed());
+        let took = started.elapsed();
+        live.metrics.ended(end, took);
+        binding.shared.used.took(Limit::StoreDeadline, took);
         answer
     }
 
@@ -119,5 +126,5 @@ impl Writer {
 }
 
 pub(super) fn is_trap(error: &CallError) -> bool {
-    matches!(error, CallError::Trap(_) | CallError::Output(_))
+    matches!(error, CallError::Trap(_) | CallError::Memory(_) | CallError::Output(_))
 }

@@ -21,7 +21,7 @@ impl Pass<'_> {
         call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let answer = match self.recorder {
-            None => stage.call(&self.clock, call),
+            None => stage.call(&self.clock, || message.tenant(), call),
             Some(recorder) => self.recorded(recorder, stage, message, call),
         };
         if !stage.shadows.is_empty() {
@@ -38,7 +38,8 @@ impl Pass<'_> {
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let (began, mut tries) = (self.begin(), 0);
-        let answer = stage.call(&self.clock, |instance| {
+        let tenant = || message.tenant();
+        let answer = stage.call(&self.clock, tenant, |instance| {
             tries += 1;
             call(instance)
         });

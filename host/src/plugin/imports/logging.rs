@@ -10,6 +10,7 @@ use wasmtime::component::Linker;
 
 use super::interface;
 use crate::message::now_us;
+use crate::metrics::{Limit, PluginUse};
 use crate::plugin::binding::Secrets;
 use crate::plugin::contract::{Attribute, LogLevel};
 use crate::plugin::guest::Guest;
@@ -25,6 +26,7 @@ pub struct LogGate {
     secrets: Arc<Secrets>,
     window: Mutex<Window>,
     dropped: AtomicU64,
+    used: Arc<PluginUse>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +39,18 @@ struct Window {
 impl LogGate {
     /// A gate for one binding.
     pub fn new(per_second: u32, secrets: Arc<Secrets>) -> Self {
-        Self { per_second, secrets, window: Mutex::default(), dropped: AtomicU64::new(0) }
+        Self {
+            per_second,
+            secrets,
+            window: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            used: Arc::default(),
+        }
+    }
+
+    /// Its use is noted there.
+    pub fn noted(self, used: &Arc<PluginUse>) -> Self {
+        Self { used: Arc::clone(used), ..self }
     }
 
     /// Some(dropped since the last line that passed): write it. None: do not.
@@ -52,9 +65,11 @@ impl LogGate {
         }
         if window.lines >= self.per_second {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.used.hit(Limit::LogLinesPerS);
             return None;
         }
         window.lines += 1;
+        self.used.note(Limit::LogLinesPerS, window.lines.into());
         text.clone_into(&mut window.last);
         Some(self.dropped.swap(0, Ordering::Relaxed))
     }

@@ -4,6 +4,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::interface;
+use crate::metrics::Limit;
 use crate::plugin::contract::{Pair, StateError};
 use crate::plugin::guest::{Guest, StateAccess};
 use crate::plugin::space::{StateFault, Value};
@@ -68,7 +69,10 @@ impl Guest {
 
     fn set(&mut self, key: Vec<u8>, value: Option<Value>) -> Result<(), StateError> {
         match &self.shared.state {
-            StateAccess::Space(space) if self.may_write => Ok(self.transaction.set(space, key, value)?),
+            StateAccess::Space(space) if self.may_write => {
+                let set = self.transaction.set(space, key, value);
+                set.map_err(|fault| self.refused(fault))
+            }
             _ => Err(StateError::ReadOnly),
         }
     }
@@ -76,10 +80,18 @@ impl Guest {
     fn increment(&mut self, key: Vec<u8>, delta: i64) -> Result<i64, StateError> {
         match &self.shared.state {
             StateAccess::Space(space) if self.may_write => {
-                Ok(self.transaction.increment(space, key, delta)?)
+                let sum = self.transaction.increment(space, key, delta);
+                sum.map_err(|fault| self.refused(fault))
             }
             _ => Err(StateError::ReadOnly),
         }
+    }
+
+    fn refused(&self, fault: StateFault) -> StateError {
+        if matches!(fault, StateFault::Quota(_)) {
+            self.shared.used.hit(Limit::StateBytes);
+        }
+        fault.into()
     }
 
     fn scan(&mut self, start: &[u8], end: &[u8], reverse: bool, limit: u32) -> Result<Vec<Pair>, StateError> {

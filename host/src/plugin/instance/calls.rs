@@ -1,35 +1,25 @@
 //! The calls of each kind. Every one begins a call in the binding's transaction and ends it: an answer keeps
 //! its writes for the pass, a failure takes them back.
 
-use std::time::Duration;
-
-use weir_contract::packed;
-use weir_contract::topic;
+use std::borrow::Cow;
 
 use super::super::contract::{
-    AnswerOut, CredentialIn, Decision, Failure, MessageIn, MessageOut, Permission, QueryError, QuestionIn,
+    AnswerOut, BadMessage, CredentialIn, Decision, Failure, MessageIn, Permission, QueryError, QuestionIn,
     StoreFailure, TransformOutcome, Verdict, Write,
 };
+use super::output::{self, Output};
 use super::{CallError, Functions, Instance};
 use crate::message::Message;
+use crate::metrics::Limit;
 
 const WRONG_KIND: CallError = CallError::Internal(String::new());
-
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Unavailable(text) => Self::Unavailable(text),
-            Failure::Internal(text) => Self::Internal(text),
-        }
-    }
-}
 
 impl Instance {
     /// `filter.check`.
     pub fn check(&mut self, message: &Message) -> Result<Verdict, CallError> {
         let Functions::Filter(check) = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.begin();
-        let (answer,) = self.call(deadline, |store| check.call(store, (message.into(),)))?;
+        self.begin();
+        let (answer,) = self.call(Limit::Deadline, |store| check.call(store, (message.into(),)))?;
         let verdict = self.end(answer)?;
         if !matches!(verdict, Verdict::Keep) {
             self.store.data_mut().transaction.keep_call();
@@ -40,13 +30,12 @@ impl Instance {
     /// `transform.apply`, its output checked: topics, metadata, sizes.
     pub fn apply(&mut self, message: &Message) -> Result<TransformOutcome, CallError> {
         let Functions::Transform(apply) = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.begin();
-        let (answer,) = self.call(deadline, |store| apply.call(store, (message.into(),)))?;
+        self.begin();
+        let (answer,) = self.call(Limit::Deadline, |store| apply.call(store, (message.into(),)))?;
         let outcome = self.end(answer)?;
-        if let Err(error) = self.check_output(&outcome) {
-            self.store.data_mut().transaction.discard_call();
-            self.dead = true;
-            return Err(error);
+        let shared = &self.store.data().shared;
+        if let Err(error) = output::check_messages(&shared.limits, &shared.used, &outcome) {
+            return Err(self.spoilt(error));
         }
         let stopped = match &outcome {
             TransformOutcome::Replace(messages) => messages.is_empty(),
@@ -62,8 +51,8 @@ impl Instance {
     /// `auth.authenticate`. A transaction of its own: commit or clear it afterwards.
     pub fn authenticate(&mut self, credential: CredentialIn) -> Result<Decision, CallError> {
         let Functions::Auth { authenticate, .. } = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.begin();
-        let (answer,) = self.call(deadline, |store| authenticate.call(store, (credential,)))?;
+        self.begin();
+        let (answer,) = self.call(Limit::Deadline, |store| authenticate.call(store, (credential,)))?;
         self.end(answer)
     }
 
@@ -76,68 +65,74 @@ impl Instance {
         topic: &str,
     ) -> Result<Permission, CallError> {
         let Functions::Auth { authorize, .. } = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.begin();
+        self.begin();
         let arguments = (session, claims, action, topic);
-        let (answer,) = self.call(deadline, |store| authorize.call(store, arguments))?;
+        let (answer,) = self.call(Limit::Deadline, |store| authorize.call(store, arguments))?;
         self.end(answer)
     }
 
     /// `storage.store`. Its `err` is an answer that the consumer acts on.
     pub fn store(&mut self, batch: &[MessageIn<'_>]) -> Result<Result<Vec<Write>, StoreFailure>, CallError> {
         let Functions::Storage { store, .. } = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.store.data().shared.limits.store_deadline;
-        let (answer,) = self.call(deadline, |guest| store.call(guest, (batch,)))?;
-        Ok(answer)
+        let (answer,) = self.call(Limit::StoreDeadline, |guest| store.call(guest, (batch,)))?;
+        Ok(self.sized(answer)?.map_err(|failure| match failure {
+            StoreFailure::Unprocessable(bad) => {
+                StoreFailure::Unprocessable(BadMessage { reason: self.redacted(bad.reason), ..bad })
+            }
+            StoreFailure::Unavailable(text) => StoreFailure::Unavailable(self.redacted(text)),
+            StoreFailure::Internal(text) => StoreFailure::Internal(self.redacted(text)),
+        }))
     }
 
     /// `storage.query`.
     pub fn query(&mut self, question: QuestionIn<'_>) -> Result<Result<AnswerOut, QueryError>, CallError> {
         let Functions::Storage { query, .. } = self.functions else { return Err(WRONG_KIND) };
-        let deadline = self.store.data().shared.limits.store_deadline;
-        let (answer,) = self.call(deadline, |store| query.call(store, (question,)))?;
-        Ok(answer)
+        let (answer,) = self.call(Limit::StoreDeadline, |store| query.call(store, (question,)))?;
+        Ok(self.sized(answer)?.map_err(|error| match error {
+            QueryError::Unavailable(text) => QueryError::Unavailable(self.redacted(text)),
+            QueryError::Internal(text) => QueryError::Internal(self.redacted(text)),
+            other => other,
+        }))
     }
 
-    fn begin(&mut self) -> Duration {
-        let guest = self.store.data_mut();
-        guest.transaction.begin_call();
-        guest.shared.limits.deadline
+    fn begin(&mut self) {
+        self.store.data_mut().transaction.begin_call();
     }
 
-    fn end<T>(&mut self, answer: Result<T, Failure>) -> Result<T, CallError> {
-        answer.map_err(|failure| {
+    fn end<T: Output>(&mut self, answer: Result<T, Failure>) -> Result<T, CallError> {
+        self.sized(answer)?.map_err(|failure| {
             self.store.data_mut().transaction.discard_call();
-            failure.into()
+            match failure {
+                Failure::Unavailable(text) => CallError::Unavailable(self.redacted(text)),
+                Failure::Internal(text) => CallError::Internal(self.redacted(text)),
+            }
         })
     }
 
     /// Guest-controlled: nothing of it is used before it has passed here.
-    fn check_output(&self, outcome: &TransformOutcome) -> Result<(), CallError> {
-        let limits = &self.store.data().shared.limits;
-        let messages = match outcome {
-            TransformOutcome::Unchanged | TransformOutcome::Refuse(_) | TransformOutcome::SetPayload(_) => {
-                &[]
-            }
-            TransformOutcome::SetMeta(meta) => {
-                packed::check_output(meta)
-                    .map_err(|error| CallError::Output(format!("metadata: {error}")))?;
-                return Ok(());
-            }
-            TransformOutcome::Add(messages) | TransformOutcome::Replace(messages) => messages.as_slice(),
-        };
-        if messages.len() > limits.output_messages {
-            return Err(CallError::Output(format!(
-                "{} messages: at most {} are accepted (plugin.output_messages)",
-                messages.len(),
-                limits.output_messages
-            )));
+    pub(super) fn sized<T: Output>(&mut self, answer: T) -> Result<T, CallError> {
+        let shared = &self.store.data().shared;
+        match output::check_size(&shared.limits, &shared.used, &answer) {
+            Ok(()) => Ok(answer),
+            Err(error) => Err(self.spoilt(error)),
         }
-        messages.iter().try_for_each(check_message)
     }
-}
 
-fn check_message(message: &MessageOut) -> Result<(), CallError> {
-    topic::check(&message.topic)
-        .map_err(|error| CallError::Output(format!("topic {:?}: {error}", message.topic)))?;
-    packed::check_output(&message.meta).map_err(|error| CallError::Output(format!("metadata: {error}")))
+    /// What a plugin says of its failure goes to logs and dead letters.
+    fn redacted(&self, text: String) -> String {
+        match self.store.data().shared.secrets.redact(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(redacted) => redacted,
+        }
+    }
+
+    /// A guest that returns what it may not is treated as one that trapped.
+    fn spoilt(&mut self, error: CallError) -> CallError {
+        self.store.data_mut().transaction.discard_call();
+        self.dead = true;
+        match error {
+            CallError::Output(text) => CallError::Output(self.redacted(text)),
+            other => other,
+        }
+    }
 }

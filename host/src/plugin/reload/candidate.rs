@@ -10,15 +10,17 @@ use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component;
 use super::super::folder::File;
+use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
-use super::wanted::limits;
+use super::wanted::{check_isolation, limits};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
 use crate::message::now_us;
+use crate::metrics::PluginUse;
 
 /// What loading a candidate takes.
 #[derive(Clone)]
@@ -52,8 +54,10 @@ impl Bench {
         let engine = self.engine.with_stack(limits.stack_bytes)?;
         let loaded = self.activation.load(&engine, spec, &limits, file, None)?;
         check_kind(spec, loaded.kind, live)?;
+        check_isolation(spec, loaded.kind)?;
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+        let used = Arc::<PluginUse>::default();
         let shared = Shared {
             binding: spec.name.as_str().into(),
             version: component::version(&loaded.digest).into(),
@@ -64,6 +68,8 @@ impl Bench {
             gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
             limits,
             secrets,
+            ungranted: Arc::new(Ungranted::new(spec, Arc::clone(&used))),
+            used,
         };
         let binding = Binding {
             spec: spec.clone(),

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use super::super::activation::Activation;
 use super::super::binding::Secrets;
 use super::super::folder::Folder;
+use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
 use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem};
 use super::compiler;
-use super::wanted::{Wanted, limits, wanted};
+use super::wanted::{Wanted, check_isolation, limits, wanted};
 use crate::config::Config;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, PluginUse};
 
 /// Compiles and initialises every plugin of the folder, on empty state. Blocks.
 pub fn check(config: &Config) -> Vec<Problem> {
@@ -67,9 +68,11 @@ fn rehearse(
     let limits = limits(&spec, &config.plugin, &config.plugin_ceiling)?;
     let engine = &engine.with_stack(limits.stack_bytes)?;
     let loaded = activation.load(engine, &spec, &limits, &file?, None)?;
+    check_isolation(&spec, loaded.kind)?;
     let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
     let secrets = Arc::new(secrets);
     let filled = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+    let used = Arc::<PluginUse>::default();
     let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
     let shared = Shared {
         binding: spec.name.as_str().into(),
@@ -78,9 +81,11 @@ fn rehearse(
         state: StateAccess::Space(Arc::new(space)),
         realms: spec.accounts.clone().into(),
         accounts: None,
-        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
+        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
         limits,
         secrets,
+        ungranted: Arc::new(Ungranted::new(&spec, Arc::clone(&used))),
+        used,
     };
     let _clock = engine.running();
     Instance::new(engine, &loaded, shared, &filled, &[1])?.self_test(&loaded)

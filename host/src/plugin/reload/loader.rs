@@ -13,18 +13,20 @@ use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component;
 use super::super::folder::{File, Folder, Seal};
+use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
 use super::super::spares::{Orders, SPARES};
-use super::super::{Binding, Chain, Engine, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::super::{Binding, Chain, Engine, Grants, Instance, Kind, LoadError, PluginInfo, Problem};
 use super::candidate::Bench;
 use super::ledger::Ledger;
 use super::shadows::{self, Shadows};
-use super::wanted::{Wanted, limits, wanted};
+use super::wanted::{Wanted, check_isolation, limits, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
+use crate::metrics::{Granted, Limit};
 
 /// What is live, what failed, and what the next scan is compared with.
 pub struct Loader {
@@ -115,6 +117,8 @@ impl Loader {
         let shadows = shadows::take(&mut wanted);
         let mut changed = self.unbind(&wanted, &broken);
         self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
+        let known = |name: &str| wanted.contains_key(name) || self.live.contains_key(name);
+        self.options.metrics.retain_plugins(known);
         let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
         for (stem, error) in broken {
             self.fail(&stem, None, None, error);
@@ -223,8 +227,10 @@ impl Loader {
                     plugin = name,
                     version = %binding.shared.version,
                     kind = %binding.kind(),
+                    grants = %Grants::from(&spec),
                     "plugin loaded"
                 );
+                self.options.metrics.show_plugin_use(name, &binding.shared.used);
                 self.failed.remove(name);
                 let File { digest, seal, .. } = file;
                 self.live.insert(name.to_owned(), Live { stem, digest, seal, binding });
@@ -278,6 +284,7 @@ impl Loader {
         let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
         let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
+        check_isolation(spec, kind)?;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
         if kind == Kind::Auth && policy == Policy::Pass {
             return Err(LoadError::Binding(Problem {
@@ -300,16 +307,29 @@ impl Loader {
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
         let version: Arc<str> = component::version(&loaded.digest).into();
+        let state = self.state(stem, &spec.name, kind, limits.state_bytes)?;
+        let held = match &state {
+            StateAccess::Space(space) => space.held(),
+            StateAccess::Storage(_) => Arc::default(),
+        };
+        let used = self.options.metrics.plugin_use(&spec.name, &limits, held);
+        used.note(Limit::FileBytes, file.bytes.len() as u64);
+        let ungranted = Arc::new(Ungranted::new(spec, Arc::clone(&used)));
+        for import in &*loaded.ungranted {
+            ungranted.lets_pass(Granted::Imports, import);
+        }
         let shared = Shared {
             binding: spec.name.as_str().into(),
             version: Arc::clone(&version),
             kind,
-            state: self.state(stem, &spec.name, kind, limits.state_bytes)?,
+            state,
             realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
             limits,
             secrets,
+            used,
+            ungranted,
         };
         let binding = Binding {
             spec: spec.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::binding::Spec;
-use super::super::{Binding, Closed, Kind, LoadError, PluginInfo, PluginState};
+use super::super::{Binding, Closed, Grants, Kind, LoadError, PluginInfo, PluginState};
 
 /// One line per binding, failed and vanished ones too.
 pub fn list<'a>(
@@ -39,6 +39,7 @@ pub fn list<'a>(
             .or_insert_with(|| absent(name, order, PluginState::Failed, String::new()));
         if let (Some(spec), "") = (spec, line.file.as_str()) {
             line.file = spec.source.to_string();
+            line.grants = spec.into();
         }
         let note = match line.state {
             PluginState::Active => format!(" (version {} serves on)", line.version),
@@ -64,6 +65,8 @@ fn active(binding: &Binding) -> PluginInfo {
         topics: binding.spec.topics.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         state: PluginState::Active,
         reason: None,
+        notes: Vec::new(),
+        grants: (&binding.spec).into(),
         loaded_us: Some(binding.loaded_us),
         calls: 0,
         failures: 0,
@@ -83,6 +86,8 @@ pub fn absent(name: &str, order: i64, state: PluginState, reason: String) -> Plu
         topics: Vec::new(),
         state,
         reason: Some(reason),
+        notes: Vec::new(),
+        grants: Grants::default(),
         loaded_us: None,
         calls: 0,
         failures: 0,

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::super::binding::{Budget, Mode, Secrets, Source, Spec, valid_name};
 use super::super::folder::{File, Seal};
+use super::super::grants::Ungranted;
 use super::super::guest::StateAccess;
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Binding, Chain, LoadError, Problem, component};
 use super::Plugins;
+use crate::metrics::PluginUse;
 
 /// A component that is not in the folder, and where it would stand.
 #[derive(Debug)]
@@ -81,8 +83,11 @@ impl Plugins {
     }
 }
 
-/// Without a word in the router's log, and without a budget.
+/// Without a word in the router's log, without a budget, and counted nowhere.
 fn quiet(mut binding: Binding) -> Binding {
+    let used = Arc::<PluginUse>::default();
+    binding.shared.ungranted = Arc::new(Ungranted::new(&binding.spec, Arc::clone(&used)));
+    binding.shared.used = used;
     let budget = Budget { failures: u32::MAX, window: Duration::ZERO };
     binding.shared.gate = Arc::new(LogGate::new(0, Arc::clone(&binding.shared.secrets)));
     binding.complaints = LogGate::new(0, Arc::default());

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::super::binding::{Mode, Source, Spec};
+use super::super::binding::{Isolation, Mode, Source, Spec};
 use super::super::folder::{Entry, File, Seal};
-use super::super::{LoadError, Problem, component, stock};
+use super::super::{Kind, LoadError, Problem, component, stock};
 use crate::config::{LimitsTable, PluginLimits};
 
 /// A binding that the folder asks for, with its component.
@@ -72,6 +72,17 @@ pub fn limits(spec: &Spec, all: &PluginLimits, ceiling: &LimitsTable) -> Result<
     all.with(&spec.limits, ceiling).map_err(|(_, why)| {
         LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message: why })
     })
+}
+
+/// A storage plugin writes whole batches, of many messages, on one instance.
+pub fn check_isolation(spec: &Spec, kind: Kind) -> Result<(), LoadError> {
+    if kind != Kind::Storage || spec.isolation == Isolation::Shared {
+        return Ok(());
+    }
+    let message = "isolation: a storage plugin gets its messages in batches on one instance, so that only \
+        \"shared\" is accepted for it"
+        .into();
+    Err(LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message }))
 }
 
 fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, LoadError> {
