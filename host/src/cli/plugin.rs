@@ -139,7 +139,8 @@ fn rebuilt(plugin: &Plugin) -> Option<String> {
 }
 
 fn compared(plugin: &Plugin) -> Option<String> {
-    let Compared { of, counts: ShadowCounts { same, different, failed, skipped } } = plugin.shadow.as_ref()?;
+    let Compared { of, counts: ShadowCounts { same, different, failed, skipped } } =
+        plugin.shadow.as_ref()?;
     let name = escape(&plugin.name);
     Some(format!(
         "{name}: shadow of {}: {same} same, {different} different, {failed} failed, {skipped} skipped; `weir plugin shadow {name}` shows more",

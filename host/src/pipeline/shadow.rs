@@ -27,7 +27,9 @@ impl Stage {
     /// Shows shadows what came of a message, those that want to see it.
     pub(super) fn show<T: Told>(&mut self, message: &Message, answer: &Result<T, CallError>) {
         for at in 0..self.shadows.len() {
-            let Some(shadow) = self.shadows.get(at).filter(|shadow| shadow.wants()).cloned() else { continue };
+            let Some(shadow) = self.shadows.get(at).filter(|shadow| shadow.wants()).cloned() else {
+                continue;
+            };
             let live = match answer {
                 // The live version was not asked.
                 Err(CallError::Skipped(_)) => continue,
@@ -92,16 +94,24 @@ fn compare_one(shadow: &Shadow, stage: &mut Stage, sighting: Sighting) -> bool {
     let clock = Cell::new(Instant::now());
     let answer = match stage.binding.kind() {
         Kind::Filter => stage
-            .call(&clock, || message.tenant(), |instance| {
-                over(instance);
-                instance.check(&message)
-            })
+            .call(
+                &clock,
+                || message.tenant(),
+                |instance| {
+                    over(instance);
+                    instance.check(&message)
+                },
+            )
             .map(Answer::Filter),
         _ => stage
-            .call(&clock, || message.tenant(), |instance| {
-                over(instance);
-                instance.apply(&message)
-            })
+            .call(
+                &clock,
+                || message.tenant(),
+                |instance| {
+                    over(instance);
+                    instance.apply(&message)
+                },
+            )
             .map(Answer::Transform),
     };
     stage.forget();
@@ -119,7 +129,11 @@ fn compare_one(shadow: &Shadow, stage: &mut Stage, sighting: Sighting) -> bool {
         counted.same.inc();
         return true;
     }
-    if failed { counted.failed.inc() } else { counted.different.inc() };
+    if failed {
+        counted.failed.inc()
+    } else {
+        counted.different.inc()
+    };
     if shadow.has_room() {
         shadow.keep(Divergence {
             time_us: now_us(),

@@ -270,7 +270,12 @@ impl Chain {
 
     /// All live bindings, in pipeline order.
     pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        self.auth.iter().filter_map(AuthSlot::binding).chain(&self.filters).chain(&self.transforms).chain(&self.storages)
+        self.auth
+            .iter()
+            .filter_map(AuthSlot::binding)
+            .chain(&self.filters)
+            .chain(&self.transforms)
+            .chain(&self.storages)
     }
 
     /// Whether the auth part is the same, plugin for plugin.

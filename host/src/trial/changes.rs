@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn json_is_compared_by_its_pointers() {
         assert_eq!(
-            between(json!({"a": 1, "b": {"c/d": [1, 2]}, "g": 0}), json!({"a": 2, "b": {"c/d": [1, 3, 4]}, "n": "x"})),
+            between(
+                json!({"a": 1, "b": {"c/d": [1, 2]}, "g": 0}),
+                json!({"a": 2, "b": {"c/d": [1, 3, 4]}, "n": "x"})
+            ),
             [
                 "payload/a: 1 → 2",
                 "payload/b/c~1d/1: 2 → 3",
@@ -154,7 +157,10 @@ mod tests {
         );
         assert_eq!(between(json!(1), json!([1])), ["payload: 1 → [1]"]);
         let long = between(json!("é".repeat(90)), json!(1)).remove(0);
-        assert!(long.starts_with("payload: \"ééé") && long.ends_with("…\" → 1") || long.ends_with("… → 1"), "{long}");
+        assert!(
+            long.starts_with("payload: \"ééé") && long.ends_with("…\" → 1") || long.ends_with("… → 1"),
+            "{long}"
+        );
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(super) fn run(trials: &Trials, asked: Asked, lines: &Sender<Line>) {
                 return;
             }
             let (live, candidate) = (Side::new(live, trials.pass), Side::new(candidate, trials.pass));
-            let replay = Replay { trials, live, candidate, lines, left: limit, steps, sum: Summary::default() };
+            let replay =
+                Replay { trials, live, candidate, lines, left: limit, steps, sum: Summary::default() };
             match replay.run(since_us) {
                 Ok(sum) => Line::Done(sum),
                 Err(Ended::Failed(reason)) => failed("replay", reason),

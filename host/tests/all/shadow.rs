@@ -35,7 +35,11 @@ async fn differences_are_counted_and_shown_and_nothing_else_comes_of_them() {
         .start()
         .await;
     let listed = router.plugin("stamp-b").await;
-    assert_eq!((&listed["state"], &listed["version"]), (&json!("shadow"), &json!(version("stamp-b"))), "{listed}");
+    assert_eq!(
+        (&listed["state"], &listed["version"]),
+        (&json!("shadow"), &json!(version("stamp-b"))),
+        "{listed}"
+    );
     let mut client = router.client("ada").await;
     client.subscribe("#").await;
     for n in 0..30 {
@@ -101,7 +105,10 @@ async fn a_shadow_that_loops_or_traps_hurts_nobody() {
     let router = Setup::open()
         .guest("same")
         .guest("hostile")
-        .binding("loops", &shadow("hostile", "same", "[config]\nact = \"loop\"\n[limits]\ndeadline = \"20ms\"\n"))
+        .binding(
+            "loops",
+            &shadow("hostile", "same", "[config]\nact = \"loop\"\n[limits]\ndeadline = \"20ms\"\n"),
+        )
         .binding("traps", &shadow("hostile", "same", "[config]\nact = \"panic-on-poison\"\n"))
         .start()
         .await;

@@ -101,7 +101,10 @@ async fn state_goes_on_from_message_to_message_and_nothing_of_it_stays() {
     assert_eq!(sum(&lines), [11, 6, 5, 0, 0], "{lines:?}");
     let first = &lines[1];
     assert_eq!(first["live"]["outcome"], "accepted", "{first}");
-    assert_eq!((&first["candidate"]["outcome"], &first["candidate"]["reason"]), (&json!("filtered"), &json!("over the limit")));
+    assert_eq!(
+        (&first["candidate"]["outcome"], &first["candidate"]["reason"]),
+        (&json!("filtered"), &json!("over the limit"))
+    );
     assert_eq!(first["changes"][0], "outcome: accepted → filtered");
     assert_eq!(before, (router.calls("counter", "keep").await, client.history("#").await.len()));
     assert_eq!(client.publish("hot", json!("?")).await["reason"], "10", "nothing was counted");
@@ -138,7 +141,13 @@ async fn what_cannot_be_tried_is_refused_with_the_step_and_what_to_do() {
         ("same", "keep", json!({}), "binding", "it is a filter, and same is a transform"),
         ("same", "same", json!({"config": "topic = ['a']"}), "binding", "did you mean `topics`?"),
         ("Same", "same", json!({}), "read", "accepted are 1 to 63"),
-        ("x", "hostile", json!({"config": "[config]\nact = 'panic-at-init'"}), "init", "hostile panics at init"),
+        (
+            "x",
+            "hostile",
+            json!({"config": "[config]\nact = 'panic-at-init'"}),
+            "init",
+            "hostile panics at init",
+        ),
         ("x", "wrong-import", json!({}), "imports", ""),
     ] {
         let lines = tried(&router, binding, guest, more).await;
@@ -238,7 +247,12 @@ async fn the_command_line_shows_what_would_change() {
     };
     let (good, out, said) = run("stamp-b", &[]).await;
     assert!(good && said.starts_with("trying stamp, version"), "{out}{said}");
-    assert!(out.contains("  t/a\n  accepted t/a 7 B → accepted t/a 7 B\n    - header: stamp = a\n    + header: stamp = b\n"), "{out}");
+    assert!(
+        out.contains(
+            "  t/a\n  accepted t/a 7 B → accepted t/a 7 B\n    - header: stamp = a\n    + header: stamp = b\n"
+        ),
+        "{out}"
+    );
     assert!(out.contains("3 replayed: 0 same, 3 different; failed: 0 as it is live, 0 with the candidate\n1 of 3 differences are shown (--limit)"), "{out}");
     let (good, out, _) = run("stamp-a", &[]).await;
     assert!(good && out.starts_with("3 replayed: 3 same, 0 different"), "{out}");

@@ -61,7 +61,8 @@ pub(super) fn made(who: &str, made: &Made) -> Vec<String> {
     for message in &made.messages {
         let fields: Vec<_> = message.fields.iter().map(|field| format!(" [{}]", escape(field))).collect();
         let text = message.text.as_deref().map(|text| format!(" {}", escape(text))).unwrap_or_default();
-        let cut = if message.text.as_ref().is_some_and(|text| text.len() < message.bytes) { " …" } else { "" };
+        let cut =
+            if message.text.as_ref().is_some_and(|text| text.len() < message.bytes) { " …" } else { "" };
         let (topic, bytes, fields) = (escape(&message.topic), message.bytes, fields.concat());
         lines.push(format!("    {topic} {bytes} B{fields}{text}{cut}"));
     }

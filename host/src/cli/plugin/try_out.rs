@@ -147,7 +147,8 @@ fn result(side: &SideResult) -> String {
     if !side.reason.is_empty() {
         text.push_str(&format!(" ({})", escape(&side.reason)));
     }
-    let messages = side.messages.iter().map(|message| format!(" {} {} B", escape(&message.topic), message.bytes));
+    let messages =
+        side.messages.iter().map(|message| format!(" {} {} B", escape(&message.topic), message.bytes));
     text.push_str(&messages.collect::<Vec<_>>().join(","));
     if side.more > 0 {
         text.push_str(&format!(" and {} more", side.more));

@@ -1,4 +1,5 @@
-//! A version that is tried, not served: through the same steps as one that goes live, over data that are given.
+//! What loading takes; and a version that is tried, not served: through the same steps as one that goes live, over
+//! data that are given.
 
 use std::sync::Arc;
 
@@ -16,13 +17,14 @@ use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
+use super::PluginsOptions;
 use super::wanted::{check_isolation, limits};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
 use crate::message::now_us;
 use crate::metrics::PluginUse;
 
-/// What loading a candidate takes.
+/// What loading a version takes.
 #[derive(Clone)]
 pub(super) struct Bench {
     pub engine: Engine,
@@ -36,8 +38,32 @@ pub(super) struct Bench {
 }
 
 impl Bench {
+    /// As the router's options say.
+    pub fn new(
+        options: &PluginsOptions,
+        engine: &Engine,
+        activation: &Arc<Activation>,
+        orders: &Orders,
+    ) -> Self {
+        Self {
+            engine: engine.clone(),
+            activation: Arc::clone(activation),
+            limits: options.limits.clone(),
+            ceiling: options.ceiling.clone(),
+            accounts: Arc::clone(&options.accounts),
+            orders: orders.clone(),
+            run: now_us(),
+        }
+    }
+
     /// Loads a filter or transform in place of `live`, with its `state`.
-    pub fn load(&self, spec: &Spec, file: &File, secrets: Secrets, live: &Binding) -> Result<Binding, LoadError> {
+    pub fn load(
+        &self,
+        spec: &Spec,
+        file: &File,
+        secrets: Secrets,
+        live: &Binding,
+    ) -> Result<Binding, LoadError> {
         self.load_over(spec, file, secrets, live.shared.state.clone(), Some(live))
     }
 
@@ -77,7 +103,7 @@ impl Bench {
             policy: spec.on_error.unwrap_or(Policy::default_for(loaded.kind)),
             loaded_us: now_us(),
             engine,
-            context: self.context(spec, &loaded.digest, false),
+            context: self.context(&spec.name, &spec.name, &loaded.digest, false),
             health: Health::new(spec.budget),
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
@@ -86,27 +112,30 @@ impl Bench {
             loaded,
             shared,
         };
-        self.rehearse(&binding)?;
+        // One that is called, and those that wait.
+        self.rehearse(&spec.name, &binding, 1 + SPARES)?;
         Ok(binding)
     }
 
-    fn rehearse(&self, binding: &Binding) -> Result<(), LoadError> {
+    /// A trial instance first, then as many as whoever calls them will take.
+    pub fn rehearse(&self, stem: &str, binding: &Binding, instances: usize) -> Result<(), LoadError> {
         let _clock = self.engine.running();
-        let trial = self.context(&binding.spec, &binding.loaded.digest, true);
+        let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
         let shared = binding.shared.clone();
         let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
         instance.self_test(&binding.loaded)?;
-        for _ in 0..=SPARES {
+        for _ in 0..instances {
             let made = binding.make()?;
             binding.ready.lock().push(made);
         }
         Ok(())
     }
 
-    fn context(&self, spec: &Spec, digest: &[u8], trial: bool) -> Vec<u8> {
+    /// What a plugin's `init` is told.
+    pub fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
         let mut blob = Vec::new();
-        put_text(&mut blob, tag::PLUGIN, &spec.name);
-        put_text(&mut blob, tag::BINDING, &spec.name);
+        put_text(&mut blob, tag::PLUGIN, stem);
+        put_text(&mut blob, tag::BINDING, binding);
         put(&mut blob, tag::DIGEST, digest);
         put_text(&mut blob, tag::HOST_VERSION, env!("CARGO_PKG_VERSION"));
         put_u64(&mut blob, tag::RUN, self.run);

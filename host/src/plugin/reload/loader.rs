@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
-use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
 use super::super::activation::Activation;
 use super::super::binding::{Policy, Secrets, Spec};
@@ -19,7 +18,7 @@ use super::super::health::Health;
 use super::super::imports::logging::LogGate;
 use super::super::space::{Space, Value};
 use super::super::spares::{Orders, SPARES};
-use super::super::{Binding, Chain, Engine, Grants, Instance, Kind, LoadError, PluginInfo, Problem};
+use super::super::{Binding, Chain, Engine, Grants, Kind, LoadError, PluginInfo, Problem};
 use super::candidate::Bench;
 use super::ledger::Ledger;
 use super::shadows::{self, Shadows};
@@ -43,7 +42,6 @@ pub struct Loader {
     retired: Vec<(String, Arc<str>)>,
     /// Where bindings order instances.
     orders: Orders,
-    run: u64,
     /// Where candidates are loaded.
     bench: Bench,
     /// Those that run beside what is live.
@@ -70,21 +68,17 @@ struct Failed {
 
 impl Loader {
     /// Nothing live yet.
-    pub fn new(options: PluginsOptions, engine: Engine, activation: Arc<Activation>) -> Result<Self, LoadError> {
+    pub fn new(
+        options: PluginsOptions,
+        engine: Engine,
+        activation: Arc<Activation>,
+    ) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
         let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
         let retired = Vec::new();
-        let (orders, run) = (Orders::start()?, now_us());
-        let bench = Bench {
-            engine: engine.clone(),
-            activation: Arc::clone(&activation),
-            limits: options.limits.clone(),
-            ceiling: options.ceiling.clone(),
-            accounts: Arc::clone(&options.accounts),
-            orders: orders.clone(),
-            run,
-        };
+        let orders = Orders::start()?;
+        let bench = Bench::new(&options, &engine, &activation, &orders);
         let shadows = Shadows::default();
         Ok(Self {
             options,
@@ -97,7 +91,6 @@ impl Loader {
             ledger,
             retired,
             orders,
-            run,
             bench,
             shadows,
         })
@@ -337,7 +330,7 @@ impl Loader {
             policy,
             loaded_us: now_us(),
             engine,
-            context: self.context(stem, &spec.name, &loaded.digest, false),
+            context: self.bench.context(stem, &spec.name, &loaded.digest, false),
             health: Health::new(spec.budget),
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
@@ -346,30 +339,17 @@ impl Loader {
             loaded,
             shared,
         };
-        self.rehearse(stem, &binding)?;
-        self.ledger.note(stem, spec, kind)?;
-        Ok(Arc::new(binding))
-    }
-
-    /// A trial instance first, then those that the shards will take: `init` never runs on a shard.
-    fn rehearse(&self, stem: &str, binding: &Binding) -> Result<(), LoadError> {
-        let _clock = self.engine.running();
-        let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
-        let shared = binding.shared.clone();
-        let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
-        instance.self_test(&binding.loaded)?;
-        let wanted = match binding.kind() {
+        let instances = match kind {
             // One more, for the thread that authenticates.
             Kind::Auth => self.options.shards + 1 + SPARES,
             Kind::Filter | Kind::Transform => self.options.shards + SPARES,
             // One that stores and one that answers queries.
             Kind::Storage => 2,
         };
-        for _ in 0..wanted {
-            let made = binding.make()?;
-            binding.ready.lock().push(made);
-        }
-        Ok(())
+        // `init` never runs on a shard.
+        self.bench.rehearse(stem, &binding, instances)?;
+        self.ledger.note(stem, spec, kind)?;
+        Ok(Arc::new(binding))
     }
 
     fn state(
@@ -396,17 +376,6 @@ impl Loader {
         let space = Arc::new(Space::new(name.as_str().into(), quota, pairs));
         self.spaces.insert(name, Arc::clone(&space));
         Ok(StateAccess::Space(space))
-    }
-
-    fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
-        let mut blob = Vec::new();
-        put_text(&mut blob, tag::PLUGIN, stem);
-        put_text(&mut blob, tag::BINDING, binding);
-        put(&mut blob, tag::DIGEST, digest);
-        put_text(&mut blob, tag::HOST_VERSION, env!("CARGO_PKG_VERSION"));
-        put_u64(&mut blob, tag::RUN, self.run);
-        put_flag(&mut blob, tag::TRIAL, trial);
-        blob
     }
 
     /// Forgets an auth plugin that is not live.

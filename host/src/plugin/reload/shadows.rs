@@ -1,7 +1,7 @@
 //! Bindings with `mode = "shadow"`: loaded like the others, compared with one of them, never in the chain.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::super::binding::{Mode, Secrets, Spec};
 use super::super::folder::Seal;
@@ -19,22 +19,39 @@ pub(super) struct Shadows {
 }
 
 struct Running {
-    file: Identity,
-    spec: Spec,
+    tried: Tried,
     shadow: Arc<Shadow>,
     /// Beside which load of the live binding it runs.
     live: Arc<Binding>,
 }
 
-/// A component's digest and signature.
-type Identity = ([u8; 32], Seal);
+/// What a version is made of.
+#[derive(PartialEq)]
+struct Tried {
+    /// Digest and signature of the component, if it could be read.
+    file: Option<([u8; 32], Seal)>,
+    spec: Spec,
+    /// Digest of the secrets.
+    secrets: [u8; 32],
+}
 
 /// A version that does not run. One that has been refused is not tried again until something of it changes.
 struct Failed {
-    file: Option<Identity>,
-    spec: Spec,
-    secrets: [u8; 32],
+    tried: Tried,
+    /// Beside which load of the live binding.
+    beside: Weak<Binding>,
     error: LoadError,
+}
+
+impl Failed {
+    fn waits(&self) -> bool {
+        matches!(self.error, LoadError::Waits(_))
+    }
+
+    fn refuses(&self, tried: &Tried, beside: &Arc<Binding>) -> bool {
+        let same_live = self.beside.ptr_eq(&Arc::downgrade(beside));
+        !self.waits() && tried.file.is_some() && self.tried == *tried && same_live
+    }
 }
 
 impl Drop for Running {
@@ -64,67 +81,64 @@ impl Shadows {
         self.failed.retain(|name, _| wanted.contains_key(name));
         let mut changed = self.running.len() != before;
         for (name, Wanted { spec, file, .. }) in wanted {
-            let Mode::Shadow { of, sample } = spec.mode.clone() else { continue };
-            let identity = file.as_ref().ok().map(|file| (file.digest, file.seal.clone()));
+            let Mode::Shadow { of, .. } = spec.mode.clone() else { continue };
             let secrets = Secrets::read(&spec);
-            let tried = secrets.as_ref().map_or([0; 32], Secrets::digest);
-            let beside = live(&of);
-            let runs = |running: &Running| {
-                Some(&running.file) == identity.as_ref()
-                    && running.spec == spec
-                    && beside.is_some_and(|beside| Arc::ptr_eq(beside, &running.live))
-                    && running.shadow.binding.shared.secrets.digest() == tried
+            let tried = Tried {
+                file: file.as_ref().ok().map(|file| (file.digest, file.seal.clone())),
+                secrets: secrets.as_ref().map_or([0; 32], Secrets::digest),
+                spec,
             };
-            let refused = |failed: &Failed| {
-                failed.file == identity
-                    && failed.spec == spec
-                    && failed.secrets == tried
-                    && identity.is_some()
-                    && !matches!(failed.error, LoadError::Waits(_))
+            let Some(beside) = live(&of) else {
+                let error = LoadError::Waits(format!("{of:?}, the binding of `shadow-of`: it is not live"));
+                changed |= self.fail(name, Failed { tried, beside: Weak::new(), error }, metrics);
+                continue;
             };
+            let runs = |it: &Running| it.tried == tried && Arc::ptr_eq(beside, &it.live);
             if self.running.get(&name).is_some_and(runs) {
                 self.failed.remove(&name);
                 continue;
             }
-            let made = match beside {
-                None => Err(LoadError::Waits(format!("{of:?}, the binding of `shadow-of`: it is not live"))),
-                Some(_) if self.failed.get(&name).is_some_and(refused) => continue,
-                Some(beside) => file.and_then(|file| {
-                    let secrets = secrets.map_err(LoadError::Secret)?;
-                    let binding = Arc::new(bench.load(&spec, &file, secrets, beside)?);
-                    let shadow = Shadow::new(binding, &of, sample, metrics.shadow(&name));
-                    let (shadow, live) = (Arc::new(shadow), Arc::clone(beside));
-                    Ok(Running { file: (file.digest, file.seal), spec: spec.clone(), shadow, live })
-                }),
-            };
-            match made {
-                Ok(running) => {
-                    let version = &running.shadow.binding.shared.version;
-                    tracing::info!(plugin = name, %version, of, "shadow loaded");
-                    self.failed.remove(&name);
-                    self.running.insert(name, running);
+            if self.failed.get(&name).is_some_and(|failed| failed.refuses(&tried, beside)) {
+                continue;
+            }
+            let loaded = file
+                .and_then(|file| bench.load(&tried.spec, &file, secrets.map_err(LoadError::Secret)?, beside));
+            match loaded {
+                Ok(binding) => {
+                    self.run(name, tried, binding, beside, metrics);
                     changed = true;
                 }
                 Err(error) => {
-                    // Beside what no longer serves, or is served by something else, there is nothing to compare.
-                    changed |= self.running.remove(&name).is_some();
-                    self.note(name, Failed { file: identity, spec, secrets: tried, error }, metrics);
+                    let failed = Failed { tried, beside: Arc::downgrade(beside), error };
+                    changed |= self.fail(name, failed, metrics);
                 }
             }
         }
         changed
     }
 
-    fn note(&mut self, name: String, failed: Failed, metrics: &Metrics) {
-        let text = failed.error.to_string();
+    fn run(&mut self, name: String, tried: Tried, binding: Binding, live: &Arc<Binding>, metrics: &Metrics) {
+        let Mode::Shadow { of, sample } = &tried.spec.mode else { return };
+        let shadow = Shadow::new(Arc::new(binding), of, *sample, metrics.shadow(&name));
+        tracing::info!(plugin = name, version = %shadow.binding.shared.version, of, "shadow loaded");
+        self.failed.remove(&name);
+        self.running.insert(name, Running { tried, shadow: Arc::new(shadow), live: Arc::clone(live) });
+    }
+
+    /// Beside what no longer serves, or is served by something else, there is nothing to compare. True: it ran.
+    fn fail(&mut self, name: String, failed: Failed, metrics: &Metrics) -> bool {
+        let (text, stage) = (failed.error.to_string(), failed.error.stage());
         let known = self.failed.get(&name);
-        if known.is_none_or(|known| known.error.to_string() != text || known.file != failed.file) {
-            if !matches!(failed.error, LoadError::Waits(_)) {
-                metrics.load_failures(failed.error.stage()).inc();
+        if known.is_none_or(|known| known.error.to_string() != text || known.tried.file != failed.tried.file)
+        {
+            if !failed.waits() {
+                metrics.load_failures(stage).inc();
             }
-            tracing::warn!(plugin = name, stage = failed.error.stage(), reason = text, "shadow not loaded");
+            tracing::warn!(plugin = name, stage, reason = text, "shadow not loaded");
         }
+        let ran = self.running.remove(&name).is_some();
         self.failed.insert(name, failed);
+        ran
     }
 
     /// Those that run, for the chain.
@@ -138,7 +152,7 @@ impl Shadows {
         all: &mut BTreeMap<String, PluginInfo>,
         blank: impl Fn(&str, i64, PluginState, String) -> PluginInfo,
     ) {
-        for (name, Running { spec, shadow, .. }) in &self.running {
+        for (name, Running { tried: Tried { spec, .. }, shadow, .. }) in &self.running {
             let line = blank(name, spec.order, PluginState::Shadow, String::new());
             let Mode::Shadow { of, sample } = &spec.mode else { continue };
             let binding = &shadow.binding;
@@ -156,11 +170,9 @@ impl Shadows {
                 },
             );
         }
-        for (name, Failed { spec, error, .. }) in &self.failed {
-            let state = match error {
-                LoadError::Waits(_) => PluginState::Waiting,
-                _ => PluginState::Failed,
-            };
+        for (name, failed) in &self.failed {
+            let (spec, error) = (&failed.tried.spec, &failed.error);
+            let state = if failed.waits() { PluginState::Waiting } else { PluginState::Failed };
             let line = blank(name, spec.order, state, format!("{}: {error}", error.stage()));
             all.insert(name.clone(), PluginInfo { file: spec.source.to_string(), ..line });
         }
