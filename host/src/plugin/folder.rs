@@ -3,12 +3,13 @@
 //! The folder is the truth and events are hints: every reload reads it anew, but files whose size, time and
 //! inode did not change.
 
+mod beneath;
 mod exposed;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -174,19 +175,12 @@ impl Folder {
     /// Only regular files inside the folder: no FIFO that would block, no way out through a link.
     fn contents(&self, path: &Path, limit: usize) -> Result<Vec<u8>, LoadError> {
         let refuse = |reason: &str| LoadError::Read { path: path.to_owned(), reason: reason.into() };
-        let real = fs::canonicalize(path).map_err(|error| read_error(path, &error))?;
-        let home = fs::canonicalize(&self.path).map_err(|error| read_error(&self.path, &error))?;
-        if !real.starts_with(&home) {
-            return Err(refuse(
-                "a link that leads out of the plugins folder is refused: copy the file into it",
-            ));
-        }
-        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nonblocking)
-            .open(&real)
-            .map_err(|error| read_error(path, &error))?;
+        let file = beneath::open(&self.path, path).map_err(|error| match error {
+            beneath::NotOpen::Outside => {
+                refuse("a link that leads out of the plugins folder is refused: copy the file into it")
+            }
+            beneath::NotOpen::System(error) => read_error(path, &error),
+        })?;
         let metadata = file.metadata().map_err(|error| read_error(path, &error))?;
         if !metadata.is_file() {
             return Err(refuse("not a regular file"));

@@ -141,3 +141,15 @@ async fn a_plugin_that_traps_at_every_message_gets_new_instances_at_a_bounded_ra
     .await;
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_sees_nothing_of_the_world_outside() {
+    let router = Setup::open().guest("snoop").start().await;
+    let (mut client, mut reader) = (router.client("writer").await, router.client("reader").await);
+    reader.subscribe("t").await;
+    assert_eq!(publish(&mut client, "t", "x").await["outcome"], "accepted");
+    let seen = reader.message().await["data"].clone();
+    let nothing = json!({"arguments": 0, "variables": 0, "readable": 0, "written": false, "input": 0});
+    assert_eq!(seen, nothing);
+    router.stop().await;
+}

@@ -216,3 +216,54 @@ fn config(
     }
     Ok(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::super::Expect;
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../../docs/plugins.md");
+
+    /// What is accepted, as the refusal of something else names it.
+    fn accepted<T: DeserializeOwned>(text: &str) -> Vec<String> {
+        let refused = toml::from_str::<T>(text).err().unwrap().to_string();
+        let (_, list) = refused.split_once("expected ").unwrap();
+        list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[derive(Deserialize)]
+    struct Words<T> {
+        #[serde(rename = "word")]
+        _word: T,
+    }
+
+    fn keys<T: DeserializeOwned>() -> Vec<String> {
+        accepted::<T>("no-such-key = 1\ntopic = 'a'")
+    }
+
+    fn words<T: DeserializeOwned>() -> Vec<String> {
+        accepted::<Words<T>>("word = 'no-such-word'")
+    }
+
+    #[test]
+    fn the_page_for_deployers_names_every_key_and_every_word() {
+        let mut all: Vec<String> = [keys::<Table>(), keys::<LimitsTable>(), keys::<BudgetTable>()].concat();
+        all.extend(
+            [words::<Policy>(), words::<Isolation>(), words::<ModeWord>(), words::<Expect>()].concat(),
+        );
+        all.extend(wasi::GRANTABLE.map(str::to_owned));
+        assert!(all.len() > 40, "the keys are read: {all:?}");
+        let is_named = |key: &str| {
+            let spellings =
+                [format!("`{key}`"), format!("`[{key}]`"), format!("`[[{key}]]`"), format!(" {key},")];
+            spellings.iter().any(|spelling| PAGE.contains(spelling))
+        };
+        let missing: Vec<_> = all.iter().filter(|key| !is_named(key)).collect();
+        assert!(missing.is_empty(), "docs/plugins.md does not name {missing:?}");
+        for key in keys::<SampleTable>() {
+            assert!(PAGE.contains(&format!("{key} = ")), "docs/plugins.md shows no sample with {key}");
+        }
+    }
+}
