@@ -79,7 +79,6 @@ fn run(shadow: &Arc<Shadow>, queue: &Receiver<Option<Sighting>>, metrics: &Metri
             );
         }
     }
-    metrics.forget_stage(binding.name(), &binding.shared.version);
 }
 
 /// False: that was no agreement.

@@ -63,6 +63,47 @@ impl Sighting {
     }
 }
 
+/// What waits for a shadow's thread.
+#[derive(Debug)]
+struct Queue {
+    /// None ends the thread.
+    entry: SyncSender<Option<Sighting>>,
+    bytes: AtomicUsize,
+    exit: Mutex<Option<Receiver<Option<Sighting>>>>,
+    ended: AtomicBool,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let (entry, exit) = sync_channel(QUEUE);
+        let (bytes, ended) = Default::default();
+        Self { entry, bytes, exit: Mutex::new(Some(exit)), ended }
+    }
+
+    /// False: it is full.
+    fn push(&self, sighting: Sighting) -> bool {
+        let size = sighting.size();
+        let taken = self.bytes.fetch_add(size, Ordering::Relaxed) + size <= QUEUE_BYTES
+            && self.entry.try_send(Some(sighting)).is_ok();
+        if !taken {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn next(&self, exit: &Receiver<Option<Sighting>>) -> Option<Sighting> {
+        let sighting = exit.recv().ok()??;
+        self.bytes.fetch_sub(sighting.size(), Ordering::Relaxed);
+        (!self.ended.load(Ordering::Acquire)).then_some(sighting)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        // In a full queue there is something that wakes the thread.
+        drop(self.entry.try_send(None));
+    }
+}
+
 /// A binding with `mode = "shadow"`, and the way to its thread.
 pub struct Shadow {
     /// The candidate; its `state` is that of the live binding.
@@ -71,68 +112,47 @@ pub struct Shadow {
     pub of: Arc<str>,
     /// Of 2^32 messages.
     share: u64,
-    /// None ends the thread.
-    queue: SyncSender<Option<Sighting>>,
-    queued: AtomicUsize,
-    waiting: Mutex<Option<Receiver<Option<Sighting>>>>,
-    ended: AtomicBool,
-    /// How often they agreed.
+    queue: Queue,
+    /// How often they agreed, over all versions of the candidate.
     pub counted: ShadowMetrics,
+    /// What was counted before this version.
+    before: ShadowCounts,
     kept: Mutex<VecDeque<Divergence>>,
 }
 
 impl Shadow {
     /// Beside the binding `of`, with this share of its messages: above 0, at most 1.
     pub fn new(binding: Arc<Binding>, of: &str, share: f64, counted: ShadowMetrics) -> Self {
-        let (queue, waiting) = sync_channel(QUEUE);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^32")]
-        let share = ((share * 2_f64.powi(32)) as u64).max(1);
-        Self {
-            binding,
-            of: of.into(),
-            share,
-            queue,
-            queued: AtomicUsize::new(0),
-            waiting: Mutex::new(Some(waiting)),
-            ended: AtomicBool::new(false),
-            counted,
-            kept: Mutex::default(),
-        }
+        let before = counts(&counted);
+        let (queue, of, kept) = (Queue::new(), of.into(), Mutex::default());
+        Self { binding, of, share: threshold(share), queue, counted, before, kept }
     }
 
-    /// Whether this message is of its share. Two additions and a look at the thread's own memory.
+    /// Whether this message is of its share. Some additions and a look at the thread's own memory.
     pub fn wants(&self) -> bool {
         u64::from(dice()) < self.share
     }
 
     /// Hands a message to its thread; never waits.
     pub fn show(&self, sighting: Sighting) {
-        let size = sighting.size();
-        let taken = self.queued.fetch_add(size, Ordering::Relaxed) + size <= QUEUE_BYTES
-            && self.queue.try_send(Some(sighting)).is_ok();
-        if !taken {
-            self.queued.fetch_sub(size, Ordering::Relaxed);
+        if !self.queue.push(sighting) {
             self.counted.skipped.inc();
         }
     }
 
     /// The messages that wait, for the one thread that is the first to ask.
     pub fn take_queue(&self) -> Option<Receiver<Option<Sighting>>> {
-        self.waiting.lock().take()
+        self.queue.exit.lock().take()
     }
 
     /// The next message, for its thread. None: the binding is gone.
     pub fn next(&self, queue: &Receiver<Option<Sighting>>) -> Option<Sighting> {
-        let sighting = queue.recv().ok()??;
-        self.queued.fetch_sub(sighting.size(), Ordering::Relaxed);
-        (!self.ended.load(Ordering::Acquire)).then_some(sighting)
+        self.queue.next(queue)
     }
 
     /// Its thread ends, after the call that is under way.
     pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        // In a full queue there is something that wakes the thread.
-        drop(self.queue.try_send(None));
+        self.queue.end();
     }
 
     /// Keeps one of the first differences.
@@ -158,16 +178,32 @@ impl Shadow {
         }
     }
 
-    /// How often they agreed, so far.
+    /// How often this version agreed, so far.
     pub fn counts(&self) -> ShadowCounts {
-        let ShadowMetrics { same, different, failed, skipped } = &self.counted;
+        let (all, before) = (counts(&self.counted), &self.before);
         ShadowCounts {
-            same: same.get(),
-            different: different.get(),
-            failed: failed.get(),
-            skipped: skipped.get(),
+            same: all.same - before.same,
+            different: all.different - before.different,
+            failed: all.failed - before.failed,
+            skipped: all.skipped - before.skipped,
         }
     }
+}
+
+fn counts(counted: &ShadowMetrics) -> ShadowCounts {
+    let ShadowMetrics { same, different, failed, skipped } = counted;
+    ShadowCounts {
+        same: same.get(),
+        different: different.get(),
+        failed: failed.get(),
+        skipped: skipped.get(),
+    }
+}
+
+/// Numbers below it, of 2^32, are of the share.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 2^32")]
+fn threshold(share: f64) -> u64 {
+    ((share * 2_f64.powi(32)) as u64).max(1)
 }
 
 /// Compared messages, by result.
@@ -190,7 +226,7 @@ pub struct ShadowReport {
     pub of: Arc<str>,
     /// The candidate's version.
     pub version: Arc<str>,
-    /// Since the router started, over all versions of the candidate.
+    /// Of this version, beside the one that is live.
     #[serde(flatten)]
     pub counts: ShadowCounts,
     /// The first ones of this version.
@@ -257,4 +293,46 @@ fn dice() -> u32 {
         dice.set(x);
         u32::try_from(x >> 32).unwrap_or_default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sighting(bytes: usize) -> Sighting {
+        let message = Message { topic: "t".into(), meta: vec![1].into(), payload: vec![0; bytes].into() };
+        Sighting { message, live: Answer::Filter(Verdict::Keep), before: Vec::new() }
+    }
+
+    #[test]
+    fn a_full_queue_takes_nothing_more_and_makes_room_again() {
+        let queue = Queue::new();
+        let taken = (0..2 * QUEUE).filter(|_| queue.push(sighting(1))).count();
+        assert_eq!(taken, QUEUE);
+        let queue = Queue::new();
+        let big = QUEUE_BYTES / 4;
+        assert_eq!((0..9).filter(|_| queue.push(sighting(big))).count(), 3, "with topic and metadata");
+        let exit = queue.exit.lock().take().unwrap();
+        assert!(queue.next(&exit).is_some() && queue.push(sighting(big)));
+        queue.end();
+        assert!(queue.next(&exit).is_none(), "what waits is not run any more");
+    }
+
+    #[test]
+    fn answers_and_state_count_too() {
+        let out = TransformOutcome::SetPayload(vec![0; 100]);
+        let value = super::super::space::Value { bytes: [0; 20].as_slice().into(), expires_us: None };
+        let before = vec![Change { key: b"abc".to_vec(), value: Some(value) }];
+        let sighting = Sighting { live: Answer::Transform(out), before, ..sighting(7) };
+        assert_eq!(sighting.size(), 2 + 7 + 100 + 23);
+    }
+
+    #[test]
+    fn a_share_is_about_that_of_all() {
+        for (share, most) in [(0.1, 2_000), (0.5, 6_000), (1.0, 10_000)] {
+            let taken = (0..10_000).filter(|_| u64::from(dice()) < threshold(share)).count();
+            assert!(taken <= most && taken + 2_000 >= most, "{share}: {taken}");
+        }
+        assert!(threshold(1e-12) > 0 && threshold(1.0) > u64::from(u32::MAX));
+    }
 }

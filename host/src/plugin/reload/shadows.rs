@@ -54,6 +54,20 @@ impl Failed {
     }
 }
 
+impl Running {
+    fn version(&self) -> &str {
+        &self.shadow.binding.shared.version
+    }
+
+    /// Drops its series. Always false: it does not stay.
+    fn forget(&self, metrics: &Metrics) -> bool {
+        let name = self.shadow.binding.name();
+        metrics.forget_shadow(name);
+        metrics.forget_stage(name, self.version());
+        false
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.shadow.end();
@@ -77,7 +91,7 @@ impl Shadows {
         metrics: &Metrics,
     ) -> bool {
         let before = self.running.len();
-        self.running.retain(|name, _| wanted.contains_key(name) || forget(metrics, name));
+        self.running.retain(|name, running| wanted.contains_key(name) || running.forget(metrics));
         self.failed.retain(|name, _| wanted.contains_key(name));
         let mut changed = self.running.len() != before;
         for (name, Wanted { spec, file, .. }) in wanted {
@@ -122,7 +136,13 @@ impl Shadows {
         let shadow = Shadow::new(Arc::new(binding), of, *sample, metrics.shadow(&name));
         tracing::info!(plugin = name, version = %shadow.binding.shared.version, of, "shadow loaded");
         self.failed.remove(&name);
-        self.running.insert(name, Running { tried, shadow: Arc::new(shadow), live: Arc::clone(live) });
+        let next = Running { tried, shadow: Arc::new(shadow), live: Arc::clone(live) };
+        if let Some(before) = self.running.insert(name.clone(), next) {
+            let (old, new) = (before.version(), self.running.get(&name).map(Running::version));
+            if new != Some(old) {
+                metrics.forget_stage(&name, old);
+            }
+        }
     }
 
     /// Beside what no longer serves, or is served by something else, there is nothing to compare. True: it ran.
@@ -136,7 +156,8 @@ impl Shadows {
             }
             tracing::warn!(plugin = name, stage, reason = text, "shadow not loaded");
         }
-        let ran = self.running.remove(&name).is_some();
+        let ran = self.running.remove(&name);
+        let ran = ran.is_some_and(|running| !running.forget(metrics));
         self.failed.insert(name, failed);
         ran
     }
@@ -177,9 +198,4 @@ impl Shadows {
             all.insert(name.clone(), PluginInfo { file: spec.source.to_string(), ..line });
         }
     }
-}
-
-fn forget(metrics: &Metrics, name: &str) -> bool {
-    metrics.forget_shadow(name);
-    false
 }
