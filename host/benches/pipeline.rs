@@ -71,6 +71,7 @@ fn measure(count: usize) -> f64 {
     let limits = PluginLimits::default();
     let plugins = Plugins::start(PluginsOptions {
         folder,
+        versions: home.path().join("versions"),
         cache: None,
         compiler: None,
         compile: Compile::default(),

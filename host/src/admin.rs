@@ -26,6 +26,7 @@
 mod answer;
 mod consumers;
 mod dead;
+mod deeds;
 mod guard;
 mod health;
 mod keys;
@@ -117,7 +118,11 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{id}", delete(keys::revoke))
         .route("/v1/plugins", get(views::plugins))
-        .route("/v1/plugins/{name}", delete(views::forget))
+        .route("/v1/plugins/{name}", delete(deeds::forget))
+        .route("/v1/plugins/{name}/rollback", post(deeds::rollback))
+        .route("/v1/plugins/{name}/disable", post(deeds::disable))
+        .route("/v1/plugins/{name}/enable", post(deeds::enable))
+        .route("/v1/plugins/{name}/history", get(deeds::history))
         .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
         .route("/v1/plugins/try", post(trial::begin).layer(DefaultBodyLimit::max(trial_bytes)))
         .route("/v1/plugins/{name}/shadow", get(shadow::report))

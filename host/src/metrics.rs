@@ -53,6 +53,7 @@ pub struct Metrics {
     families: gateway::Families,
     outboxes: outbox::Families,
     loads: Family<Labels<1>, Counter>,
+    rollbacks: Family<[(&'static str, String); 2], Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
     shadows: shadow::Shadows,
@@ -118,6 +119,9 @@ impl Metrics {
         let families = gateway::Families::register(&mut registry);
         let outboxes = outbox::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
+        let rollbacks = Family::default();
+        let back = "Plugins that went back to an older version, by who brought them back";
+        registry.register("plugin_rollbacks", back, Family::clone(&rollbacks));
         let dropped = Family::default();
         let [plugin_swaps, plugin_compilations] = std::array::from_fn(|_| Counter::default());
         let dead_letters = DeadLetterMetrics::default();
@@ -151,6 +155,7 @@ impl Metrics {
             families,
             outboxes,
             loads,
+            rollbacks,
             appended,
             durable,
             shadows,
@@ -217,6 +222,11 @@ impl Metrics {
     /// Load failures by step: one of the stages of `plugin::LoadError::STAGES`.
     pub fn load_failures(&self, step: &'static str) -> Counter {
         self.loads.get_or_create_owned(&[("step", step)])
+    }
+
+    /// How often a plugin went back to an older version, by `operator` or `budget`.
+    pub fn rollback(&self, plugin: &str, by: &'static str) -> Counter {
+        self.rollbacks.get_or_create_owned(&[("plugin", plugin.to_owned()), ("by", by.to_owned())])
     }
 
     /// What one configured log counts.

@@ -207,6 +207,7 @@ impl Parts {
         };
         let plugins = Arc::new(Plugins::start(PluginsOptions {
             folder: config.plugins.clone(),
+            versions: config.data.join("versions"),
             cache: Some(config.data.join("compiled")),
             compiler: config.compiler.clone(),
             compile: config.compile.clone(),
@@ -252,6 +253,7 @@ impl Parts {
         let context = ShardContext {
             chain: Arc::clone(chain),
             engine: plugins.engine().clone(),
+            fence: Arc::clone(plugins.fence()),
             sequencer: Arc::clone(&sequencer),
             router: Arc::clone(&router),
             consumers: Arc::clone(&consumers),

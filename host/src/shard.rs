@@ -25,7 +25,7 @@ use crate::durable::Registry;
 use crate::message::{Level, Message, Outcome};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
-use crate::plugin::{Chain, Engine};
+use crate::plugin::{Chain, Engine, Fence};
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::Session;
@@ -124,6 +124,8 @@ pub struct ShardContext {
     pub chain: Arc<ArcSwap<Chain>>,
     /// The engine, for its clock.
     pub engine: Engine,
+    /// Where a pass waits whose plugin's state is being migrated.
+    pub fence: Arc<Fence>,
     /// Offsets, logs, routing.
     pub sequencer: Arc<Sequencer>,
     /// Subscriptions.
@@ -148,12 +150,14 @@ pub struct ShardContext {
 pub struct Shard {
     context: ShardContext,
     stages: Stages,
+    /// Auth generation of the chain, revision of the accounts.
+    authority: (u64, u64),
 }
 
 /// Starts a shard's thread.
 pub fn start(number: usize, context: ShardContext) -> std::io::Result<(ShardQueue, JoinHandle<()>)> {
     let (commands, queue) = channel(QUEUE);
-    let shard = Shard { context, stages: Stages::default() };
+    let shard = Shard { context, stages: Stages::default(), authority: (0, 0) };
     let thread =
         std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run(queue))?;
     Ok((ShardQueue { commands, bytes: Arc::new(Semaphore::new(QUEUE_KIB)) }, thread))
@@ -165,27 +169,32 @@ impl Shard {
         let engine = self.context.engine.clone();
         let mut batch = Vec::with_capacity(BATCH);
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            let chain = self.context.chain.load_full();
-            self.stages.adopt(&chain, &self.context.metrics);
-            let authority = (chain.authority, self.context.accounts.revision());
+            self.adopt();
             let _clock = engine.running();
             for command in batch.drain(..) {
                 if matches!(command, Command::Stop) {
                     return;
                 }
-                self.execute(command, authority);
+                self.execute(command);
             }
         }
     }
 
-    fn execute(&mut self, command: Command, authority: (u64, u64)) {
+    /// Goes over to the live chain.
+    fn adopt(&mut self) {
+        let chain = self.context.chain.load_full();
+        self.stages.adopt(&chain, &self.context.metrics);
+        self.authority = (chain.authority, self.context.accounts.revision());
+    }
+
+    fn execute(&mut self, command: Command) {
         match command {
             Command::Publish { session, message, level, reply, permit } => {
-                self.publish(&session, message, level, reply, authority);
+                self.publish(&session, message, level, reply);
                 drop(permit);
             }
             Command::Explain { session, message, payloads, answer, permit } => {
-                drop(answer.send(self.explain(&session, message, payloads, authority)));
+                drop(answer.send(self.explain(&session, message, payloads)));
                 drop(permit);
             }
             Command::Subscribe { session, wanted, answer } => {

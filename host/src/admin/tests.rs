@@ -14,6 +14,7 @@ use super::*;
 use crate::accounts::Records;
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
+use crate::plugin::{Deed, Event, HistoryLine, Refused};
 use crate::plugin::{PluginInfo, PluginState};
 use crate::session::{Item, OutboundLimits, Session, Subscription};
 
@@ -34,8 +35,16 @@ impl Records for Memory {
 struct OnePlugin;
 
 impl PluginView for OnePlugin {
-    fn forget(&self, name: &str) -> Result<(), String> {
-        if name == "gone" { Ok(()) } else { Err(format!("{name} is not gone")) }
+    fn act(&self, name: &str, deed: Deed) -> Result<String, Refused> {
+        match name {
+            "gone" => Ok(format!("{deed:?}")),
+            "open" => Err(Refused::Impossible("open is not gone".into())),
+            _ => Err(Refused::Unknown { name: name.into(), known: vec!["open".into()] }),
+        }
+    }
+
+    fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused> {
+        Ok(vec![HistoryLine::new(Event::Live, name)])
     }
 
     fn list(&self) -> Vec<PluginInfo> {
@@ -345,7 +354,21 @@ async fn what_runs_is_shown() {
     connect(&state, "s1", "a");
     let (_, plugins) = ask(&state, "GET /v1/plugins", "").await;
     assert_eq!(plugins["plugins"][0]["state"], "active");
-    assert_eq!(ask(&state, "DELETE /v1/plugins/gone", "").await, (200, json!({"forgotten": "gone"})));
+    for (request, body, deed) in [
+        ("DELETE /v1/plugins/gone", "", "Forget"),
+        ("POST /v1/plugins/gone/rollback", "", "Rollback(None)"),
+        ("POST /v1/plugins/gone/rollback", r#"{"to":"3"}"#, r#"Rollback(Some("3"))"#),
+        ("POST /v1/plugins/gone/disable", "", "Disable"),
+        ("POST /v1/plugins/gone/enable", "", "Enable"),
+    ] {
+        assert_eq!(ask(&state, request, body).await, (200, json!({"name": "gone", "done": deed})));
+    }
+    let (status, wrong) = ask(&state, "POST /v1/plugins/gone/rollback", r#"{"version":3}"#).await;
+    assert!(status == 400 && wrong["reason"].as_str().unwrap().contains("accepted are"), "{wrong}");
+    let (status, unknown) = ask(&state, "POST /v1/plugins/nobody/disable", "").await;
+    assert_eq!((status, &unknown["reason"]), (404, &json!("no plugin is named \"nobody\": there are open")));
+    let (_, history) = ask(&state, "GET /v1/plugins/x/history", "").await;
+    assert_eq!(history["history"][0]["event"], "live", "{history}");
     let (status, refused) = ask(&state, "DELETE /v1/plugins/open", "").await;
     assert_eq!((status, &refused["reason"]), (409, &json!("open is not gone")));
     let (_, connections) = ask(&state, "GET /v1/connections", "").await;

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::json;
 use weir_contract::topic::Pattern;
 
 use super::AdminState;
-use super::answer::{Fault, blocking};
 use crate::consumer::RebuildReport;
 use crate::plugin::{Kind, PluginInfo, PluginState};
 
@@ -56,17 +54,6 @@ fn stores_nothing(state: &AdminState, plugin: &PluginInfo) -> bool {
     plugin.kind == Kind::Storage.as_str()
         && plugin.state == PluginState::Active
         && state.sequencer.meet(&topics).is_empty()
-}
-
-pub(super) async fn forget(
-    State(state): State<Arc<AdminState>>,
-    Path(name): Path<String>,
-) -> Result<Json<serde_json::Value>, Fault> {
-    let (plugins, gone) = (Arc::clone(&state.plugins), name.clone());
-    let refused = |reason| Fault::new(StatusCode::CONFLICT, "invalid", reason);
-    blocking(move || plugins.forget(&gone)).await?.map_err(refused)?;
-    tracing::info!(plugin = name, "plugin forgotten");
-    Ok(Json(json!({"forgotten": name})))
 }
 
 pub(super) async fn connections(State(state): State<Arc<AdminState>>) -> impl IntoResponse {

@@ -55,6 +55,12 @@ pub(super) struct AdminClient {
     token: AdminToken,
 }
 
+/// What the server says that it has done.
+#[derive(Deserialize)]
+pub(super) struct Done {
+    pub(super) done: String,
+}
+
 #[derive(Deserialize)]
 struct Fault {
     reason: String,
@@ -85,8 +91,23 @@ impl AdminClient {
         self.ask("DELETE", &format!("/v1/keys/{id}"), Vec::new()).await
     }
 
-    pub(super) async fn forget_plugin(&self, name: &str) -> Result<serde_json::Value, AdminError> {
+    pub(super) async fn forget_plugin(&self, name: &str) -> Result<Done, AdminError> {
         self.ask("DELETE", &plugin_path(name)?, Vec::new()).await
+    }
+
+    /// `deed`: disable, enable or, with the version in `body`, rollback.
+    pub(super) async fn act_on_plugin(
+        &self,
+        name: &str,
+        deed: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Done, AdminError> {
+        let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        self.ask("POST", &format!("{}/{deed}", plugin_path(name)?), body).await
+    }
+
+    pub(super) async fn plugin_history(&self, name: &str) -> Result<serde_json::Value, AdminError> {
+        self.get(&format!("{}/history", plugin_path(name)?)).await
     }
 
     pub(super) async fn rebuild_plugin(

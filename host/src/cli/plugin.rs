@@ -1,5 +1,6 @@
 //! `weir plugin`: what the bindings of a running server do.
 
+mod deeds;
 mod rebuild;
 mod shadow;
 mod try_out;
@@ -18,8 +19,17 @@ use crate::telemetry::escape;
 pub(super) enum Verb {
     /// Show the bindings, in the order in which messages meet them
     List(List),
-    /// Let go of an auth plugin whose file is gone: until then it denies everybody
-    Forget(Forget),
+    /// Go back to the version before, component and binding; what lies in the folder is quarantined until it changes
+    Rollback(deeds::Rollback),
+    /// Take a binding out until it is enabled again; an auth plugin's place stays closed
+    Disable(deeds::Named),
+    /// Take a disabled binding in again
+    Enable(deeds::Named),
+    /// Show what happened to a binding
+    History(deeds::Events),
+    /// Lift the quarantine of a live binding; or forget one that is not live: until then an auth plugin whose file is
+    /// gone denies everybody
+    Forget(deeds::Named),
     /// Make the data of a storage plugin anew from the log, while the old data serves; both need room on the disk
     Rebuild(rebuild::Rebuild),
     /// Show how often a shadow agreed with the live version, and the first messages of which it made something else
@@ -33,14 +43,6 @@ pub(super) struct List {
     /// Print the server's JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Forget {
-    /// The binding, as `weir plugin list` shows it
-    name: String,
     #[command(flatten)]
     place: Place,
 }
@@ -84,16 +86,15 @@ struct Compared {
 pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     match verb {
         Verb::List(args) => show(args).await,
-        Verb::Forget(args) => forget(args).await,
+        Verb::Rollback(args) => deeds::rollback(args).await,
+        Verb::Disable(args) => deeds::act(args, "disable").await,
+        Verb::Enable(args) => deeds::act(args, "enable").await,
+        Verb::History(args) => deeds::history(args).await,
+        Verb::Forget(args) => deeds::forget(args).await,
         Verb::Rebuild(args) => rebuild::run(args).await,
         Verb::Shadow(args) => shadow::run(args).await,
         Verb::Try(args) => try_out::run(args).await,
     }
-}
-
-async fn forget(args: &Forget) -> anyhow::Result<()> {
-    desk::server(&args.place)?.forget_plugin(&args.name).await?;
-    print(&format!("plugin {} is forgotten", escape(&args.name)))
 }
 
 async fn show(args: &List) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use super::component::Loaded;
 use super::guest::{Shared, StateAccess};
 use super::health::Health;
 use super::imports::logging::LogGate;
+use super::report::Report;
 use super::shadow::Shadow;
 use super::spares::{Orders, SPARES};
 use super::{CallError, Engine, Instance, Kind, LoadError};
@@ -36,6 +37,8 @@ pub struct Binding {
     pub(super) engine: Engine,
     /// Packed fields 0x20-0x25, for `init`.
     pub(super) context: Vec<u8>,
+    /// How a shard says that it fails too often.
+    pub report: Arc<Report>,
     /// How it does.
     pub health: Health,
     /// Rate limit of log lines about its failures.
@@ -139,6 +142,10 @@ impl Binding {
         if self.health.failed(error) {
             let Budget { failures, window } = self.spec.budget;
             tracing::error!(%plugin, %version, failures, window_s = window.as_secs(), "over its error budget");
+            self.report.over_budget(format!(
+                "more than {failures} failures within {} s after it went live, the last one: {error}",
+                window.as_secs()
+            ));
         }
     }
 
@@ -153,6 +160,7 @@ impl Binding {
             loaded_us: self.loaded_us,
             engine: self.engine.clone(),
             context: self.context.clone(),
+            report: Arc::clone(&self.report),
             health: Health::new(self.spec.budget),
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),

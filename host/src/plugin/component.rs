@@ -34,6 +34,8 @@ pub struct Exports {
     pub second: Option<ComponentExportIndex>,
     /// `selftest.run`.
     pub selftest: Option<ComponentExportIndex>,
+    /// `migration.schema` and `migration.migrate`.
+    pub migration: Option<(ComponentExportIndex, ComponentExportIndex)>,
 }
 
 /// SHA-256 of a file's bytes.
@@ -86,13 +88,15 @@ fn exports(component: &Component, kind: Kind) -> Result<Exports, LoadError> {
         let found = parent.and_then(|parent| component.get_export_index(Some(&parent), name));
         found.ok_or_else(|| LoadError::Types(format!("{instance} has no function {name}")))
     };
-    let selftest = component
-        .get_export_index(None, imports::interface("selftest").as_str())
-        .and_then(|parent| component.get_export_index(Some(&parent), "run"));
+    let optional = |interface: &str, name: &str| {
+        let parent = component.get_export_index(None, imports::interface(interface).as_str())?;
+        component.get_export_index(Some(&parent), name)
+    };
     Ok(Exports {
         init: function("init")?,
         main: function(main)?,
         second: second.map(function).transpose()?,
-        selftest,
+        selftest: optional("selftest", "run"),
+        migration: optional("migration", "schema").zip(optional("migration", "migrate")),
     })
 }

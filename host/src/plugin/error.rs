@@ -89,6 +89,21 @@ pub enum LoadError {
     /// `selftest` said no.
     #[error("self-test failed: {0}")]
     SelfTest(String),
+    /// A sample message of the binding.
+    #[error("sample message {number} (topic {topic:?}): expected {expected}, got {came}")]
+    Sample {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// Its topic.
+        topic: String,
+        /// What the file expects.
+        expected: &'static str,
+        /// What the plugin made of it.
+        came: String,
+    },
+    /// The state that is there is of another schema, and cannot be made this version's.
+    #[error("{0}")]
+    Migration(String),
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
@@ -142,8 +157,10 @@ impl LoadError {
             Self::Types(_) => "instantiate",
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
+            Self::Sample { .. } => "sample",
             Self::Binding(_) | Self::Secret(_) | Self::Waits(_) => "binding",
             Self::State(_) => "state",
+            Self::Migration(_) => "migration",
         }
     }
 }
@@ -246,6 +263,8 @@ mod tests {
             (LoadError::Binding(Problem { file: path(), line: None, message: text() }), "binding"),
             (LoadError::Secret(text()), "binding"),
             (LoadError::State(text()), "state"),
+            (LoadError::Migration(text()), "migration"),
+            (LoadError::Sample { number: 1, topic: text(), expected: "keep", came: text() }, "sample"),
             (LoadError::Engine(text()), "engine"),
         ] {
             assert_eq!(error.stage(), stage, "{error:?}");

@@ -83,6 +83,8 @@ pub struct Guest {
     pub transaction: Transaction,
     /// False in `init`, in storage plugins and in queries.
     pub may_write: bool,
+    /// While state is migrated, on a copy: what is written is there at once, and no call writes too much.
+    pub direct: bool,
     /// Captured stderr, for the text of a panic.
     pub console: Console,
     pub(super) limiter: Limiter,
@@ -106,6 +108,7 @@ impl Guest {
             shared,
             transaction: Transaction::default(),
             may_write: false,
+            direct: false,
             console,
             limiter,
             wasi,

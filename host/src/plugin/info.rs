@@ -7,14 +7,18 @@ use serde::Serialize;
 
 use super::binding::Spec;
 use super::shadow::{ShadowCounts, ShadowReport};
+use super::{Deed, HistoryLine, Refused};
 
 /// Lists the bindings; the admin listener knows plugins only through this.
 pub trait PluginView: Send + Sync {
     /// Every binding, in pipeline order.
     fn list(&self) -> Vec<PluginInfo>;
 
-    /// Lets go of an auth plugin whose file is gone. Err says why not, and what is accepted.
-    fn forget(&self, name: &str) -> Result<(), String>;
+    /// Does something to a binding; live when it returns. Ok says what was done, Err why nothing was.
+    fn act(&self, name: &str, deed: Deed) -> Result<String, Refused>;
+
+    /// What happened to a binding, oldest first.
+    fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused>;
 
     /// What came of a shadow so far. None: no shadow of this name runs.
     fn shadow(&self, name: &str) -> Option<ShadowReport>;
@@ -142,7 +146,7 @@ pub enum PluginState {
     Waiting,
     /// Not serving, or serving an older version: `reason` says why.
     Failed,
-    /// Switched off by its binding file.
+    /// Switched off by the operator.
     Disabled,
     /// Its file is gone and it still denies, so that nothing opens because a file vanished.
     Tombstone,

@@ -24,6 +24,7 @@ use failure::call_error;
 /// A live instance. A trap or a deadline ends it: its owner drops it and makes another.
 pub struct Instance {
     store: Store<Guest>,
+    instance: WasmInstance,
     functions: Functions,
     dead: bool,
 }
@@ -68,7 +69,7 @@ impl Instance {
         let functions = functions(&mut store, &instance, loaded)?;
         let init: TypedFunc<_, (Result<(), ConfigError>,)> =
             typed::<(&str, &[u8]), _>(&mut store, &instance, &loaded.exports.init)?;
-        let mut made = Self { store, functions, dead: false };
+        let mut made = Self { store, instance, functions, dead: false };
         let (answer,) = made
             .call(Limit::InitDeadline, |store| init.call(store, (config, context)))
             .map_err(LoadError::Init)?;
@@ -90,11 +91,7 @@ impl Instance {
     /// Runs the optional `selftest`, on a trial instance.
     pub fn self_test(&mut self, loaded: &Loaded) -> Result<(), LoadError> {
         let Some(index) = &loaded.exports.selftest else { return Ok(()) };
-        let instance = loaded
-            .pre
-            .instantiate(&mut self.store)
-            .map_err(|error| LoadError::Types(format!("{error:#}")))?;
-        let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &instance, index)?;
+        let run: TypedFunc<(), (Result<(), String>,)> = typed(&mut self.store, &self.instance, index)?;
         self.store.data_mut().may_write = false;
         let (answer,) =
             self.call(Limit::InitDeadline, |store| run.call(store, ())).map_err(LoadError::Init)?;
@@ -105,6 +102,34 @@ impl Instance {
                 Err(LoadError::SelfTest(reason))
             }
         }
+    }
+
+    /// The number of what the component keeps in `state`, asked before `init`; 0 if it says none.
+    pub fn schema(engine: &Engine, loaded: &Loaded, shared: Shared) -> Result<u32, LoadError> {
+        let Some((schema, _)) = &loaded.exports.migration else { return Ok(0) };
+        let mut store = Guest::store(engine, shared);
+        store.set_epoch_deadline(Engine::ticks(deadline(&store, Limit::InitDeadline)));
+        let failed =
+            |store: &Store<Guest>, error| LoadError::Init(call_error(store, &error, Limit::InitDeadline));
+        let instance = loaded.pre.instantiate(&mut store).map_err(|error| failed(&store, error))?;
+        let schema: TypedFunc<(), (u32,)> = typed(&mut store, &instance, schema)?;
+        let (number,) = schema.call(&mut store, ()).map_err(|error| failed(&store, error))?;
+        Ok(number)
+    }
+
+    /// Runs `migration.migrate`, on a trial instance whose state is a copy that nobody else touches.
+    pub fn migrate(&mut self, loaded: &Loaded, stored: u32, deadline: Duration) -> Result<(), String> {
+        let Some((_, migrate)) = &loaded.exports.migration else {
+            return Err("it has no `migration`".into());
+        };
+        let run: TypedFunc<(u32,), (Result<(), Failure>,)> =
+            typed(&mut self.store, &self.instance, migrate).map_err(|error| error.to_string())?;
+        let guest = self.store.data_mut();
+        (guest.may_write, guest.direct) = (true, true);
+        let answer = self.call_within(deadline, Limit::InitDeadline, |store| run.call(store, (stored,)));
+        self.store.data_mut().direct = false;
+        let answer = answer.and_then(|(answer,)| self.end(answer));
+        answer.map_err(|error| error.to_string())
     }
 
     /// Whether a trap or a deadline has closed the store.
@@ -122,13 +147,23 @@ impl Instance {
         limit: Limit,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
+        self.call_within(deadline(&self.store, limit), limit, call)
+    }
+
+    /// A call that may have less time than its limit says.
+    fn call_within<R>(
+        &mut self,
+        deadline: Duration,
+        limit: Limit,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+    ) -> Result<R, CallError> {
         if self.dead {
             return Err(CallError::Engine("the instance has trapped".into()));
         }
         let guest = self.store.data_mut();
         guest.console.clear();
         guest.limiter.begin_call();
-        self.store.set_epoch_deadline(Engine::ticks(deadline(&self.store, limit)));
+        self.store.set_epoch_deadline(Engine::ticks(deadline));
         call(&mut self.store).map_err(|error| {
             self.dead = true;
             call_error(&self.store, &error, limit)

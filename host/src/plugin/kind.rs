@@ -42,7 +42,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Optional exports that this host knows. It calls none of them yet but `selftest`.
+/// Optional exports that this host knows. It does not call `ticker` yet.
 const OPTIONAL: [&str; 3] = ["ticker", "migration", "selftest"];
 
 /// Contract interfaces that a component may import.

@@ -1,18 +1,26 @@
 //! From the folder to the chain, at start and at every change: scan, load what is new, keep what is not,
 //! swap everything at once. Any failure keeps the version before it and is shown in the list.
 
+mod bind;
 mod candidate;
 mod check;
+mod deeds;
 mod ledger;
+mod load;
 mod loader;
+mod migrate;
+mod samples;
+mod schema;
 mod settling;
 mod shadows;
 mod status;
 mod trial;
+mod versions;
 mod wanted;
 
 pub use check::check;
 pub use trial::{Candidate, Trial};
+pub use versions::{Event, HistoryLine};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +39,7 @@ use super::activation::Activation;
 use super::compiler::{CodeCache, Compiler};
 use super::folder::exposed;
 use super::shadow::{Shadow, ShadowReport};
-use super::{Chain, Engine, Kind, LoadError, PluginInfo, PluginView};
+use super::{Chain, Deed, Engine, Fence, Kind, LoadError, PluginInfo, PluginView, Refused};
 use crate::accounts::Accounts;
 use crate::config::{Compile, LimitsTable, PluginLimits, Trust};
 use crate::metrics::{Counter, Metrics};
@@ -49,6 +57,8 @@ const EVENTS: usize = 1_024;
 pub struct PluginsOptions {
     /// The folder that deployers drop files into.
     pub folder: PathBuf,
+    /// Where versions that were live are kept; made if it is not there.
+    pub versions: PathBuf,
     /// Where compiled code is kept; none: components are compiled in this process, without limits, which is for
     /// benchmarks that trust theirs.
     pub cache: Option<PathBuf>,
@@ -82,6 +92,7 @@ pub struct Plugins {
     engine: Engine,
     /// Where candidates are loaded.
     bench: Bench,
+    fence: Arc<Fence>,
     /// Ends a compilation under way.
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -89,7 +100,10 @@ pub struct Plugins {
 
 enum Wake {
     Event(notify::Result<notify::Event>),
-    Forget(String, SyncSender<Result<(), String>>),
+    Act(String, Deed, SyncSender<Result<String, Refused>>),
+    History(String, SyncSender<Result<Vec<HistoryLine>, Refused>>),
+    /// A binding's report says that it is over its budget.
+    OverBudget,
     Rescan(SyncSender<()>),
     Stop,
 }
@@ -102,7 +116,7 @@ impl Plugins {
         let cache = options.cache.as_deref();
         let (engine, compiler) =
             compiler(cache, options.compiler.clone(), &options.compile, Arc::clone(&stop), started)?;
-        let activation = Arc::new(Activation::new(compiler, options.trust.clone()));
+        let activation = Activation::new(compiler, options.trust.clone());
         let folder = options.folder.clone();
         if let Some(warning) = exposed(&folder) {
             tracing::warn!(folder = %folder.display(), "{warning}");
@@ -114,8 +128,12 @@ impl Plugins {
         let (wake, woken) = sync_channel(EVENTS);
         // Watched before the first scan, so that nothing falls between the two.
         let watcher = watch(&folder, wake.clone())?;
-        let mut loader = Loader::new(options, engine.clone(), activation)?;
-        let bench = loader.bench();
+        let waker = wake.clone();
+        // A full queue loses nothing: the rescan looks at the reports as well.
+        let report = Arc::new(move || drop(waker.try_send(Wake::OverBudget)));
+        let fence = Arc::<Fence>::default();
+        let mut loader = Loader::new(options, engine.clone(), activation, Arc::clone(&fence), report)?;
+        let bench = loader.bench.clone();
         loader.reload(&chain, &status, |_| true)?;
         changed.send_replace(chain.load().generation);
         let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
@@ -127,7 +145,7 @@ impl Plugins {
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { chain, changes, status, wake, metrics, engine, bench, stop, thread })
+        Ok(Self { chain, changes, status, wake, metrics, engine, bench, fence, stop, thread })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -140,6 +158,11 @@ impl Plugins {
         self.changes.clone()
     }
 
+    /// Where a pass waits whose state is being migrated.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -148,14 +171,6 @@ impl Plugins {
     /// Largest component that is taken, in bytes.
     pub fn most_file_bytes(&self) -> usize {
         self.bench.limits.most_file_bytes(&self.bench.ceiling)
-    }
-
-    /// Lets go of an auth plugin whose file vanished: from now on it no longer refuses anybody.
-    pub fn forget_vanished(&self, name: &str) -> Result<(), String> {
-        let (answer, answered) = sync_channel(1);
-        let stopped = |_| "the router is stopping".to_owned();
-        self.wake.send(Wake::Forget(name.to_owned(), answer)).map_err(|_| stopped(()))?;
-        answered.recv().map_err(|_| stopped(()))?
     }
 
     /// Reads the folder now and waits until what has settled is live.
@@ -168,6 +183,12 @@ impl Plugins {
 
     fn shadow_named(&self, name: &str) -> Option<Arc<Shadow>> {
         self.chain.load().shadows.iter().find(|shadow| &**shadow.binding.name() == name).cloned()
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(SyncSender<Result<T, Refused>>) -> Wake) -> Result<T, Refused> {
+        let (answer, answered) = sync_channel(1);
+        self.wake.send(question(answer)).map_err(|_| Refused::Stopping)?;
+        answered.recv().map_err(|_| Refused::Stopping)?
     }
 
     /// Stops watching.
@@ -205,8 +226,12 @@ impl PluginView for Plugins {
         all
     }
 
-    fn forget(&self, name: &str) -> Result<(), String> {
-        self.forget_vanished(name)
+    fn act(&self, name: &str, deed: Deed) -> Result<String, Refused> {
+        self.ask(|answer| Wake::Act(name.to_owned(), deed, answer))
+    }
+
+    fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused> {
+        self.ask(|answer| Wake::History(name.to_owned(), answer))
     }
 
     fn shadow(&self, name: &str) -> Option<ShadowReport> {
@@ -254,28 +279,20 @@ fn run(
     let mut next_scan = Instant::now() + RESCAN;
     loop {
         let due = settling.next().map_or(next_scan, |settled| settled.min(next_scan));
-        let mut answer = None;
-        match woken.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(Wake::Event(Ok(event))) => {
-                if event.need_rescan() {
-                    next_scan = Instant::now();
+        let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
+        let mut first = woken.recv_timeout(due.saturating_duration_since(Instant::now()));
+        // All that waits, so that what was put into the folder together goes live together.
+        for _ in 0..EVENTS {
+            match first {
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => break,
+                Ok(wake) => {
+                    if handle(&mut loader, &mut settling, wake, &mut answers) {
+                        next_scan = Instant::now();
+                    }
                 }
-                settling.note(&event.kind, &event.paths, Instant::now());
             }
-            Ok(Wake::Event(Err(error))) => {
-                tracing::warn!(%error, "watching the plugins folder failed; it is read every few seconds");
-            }
-            Ok(Wake::Forget(name, reply)) => {
-                // The asker may have gone away; the deed stands.
-                drop(reply.send(loader.forget(&name)));
-                next_scan = Instant::now();
-            }
-            Ok(Wake::Rescan(reply)) => {
-                next_scan = Instant::now();
-                answer = Some(reply);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            first = woken.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
         let now = Instant::now();
         if settling.take_due(now) || now >= next_scan {
@@ -289,8 +306,43 @@ fn run(
                 changed.send_replace(after);
             }
         }
-        if let Some(reply) = answer {
-            let _ = reply.send(());
+        answers.into_iter().for_each(|answer| answer());
+    }
+}
+
+/// True: the folder is to be read again now. `answers` are given after that.
+fn handle(
+    loader: &mut Loader,
+    settling: &mut Settling,
+    wake: Wake,
+    answers: &mut Vec<Box<dyn FnOnce()>>,
+) -> bool {
+    // Whoever asked may have gone away; the deed stands.
+    match wake {
+        Wake::Event(Ok(event)) => {
+            settling.note(&event.kind, &event.paths, Instant::now());
+            event.need_rescan()
         }
+        Wake::Event(Err(error)) => {
+            tracing::warn!(%error, "watching the plugins folder failed; it is read every few seconds");
+            false
+        }
+        Wake::Act(name, deed, reply) => {
+            let done = loader.act(&name, &deed);
+            answers.push(Box::new(move || drop(reply.send(done))));
+            true
+        }
+        Wake::History(name, reply) => {
+            drop(reply.send(loader.history(&name)));
+            false
+        }
+        Wake::Rescan(reply) => {
+            answers.push(Box::new(move || {
+                let _ = reply.send(());
+            }));
+            true
+        }
+        Wake::OverBudget => true,
+        Wake::Stop => false,
     }
 }

@@ -55,6 +55,8 @@ pub struct Pairs {
     bytes: usize,
     held: Arc<AtomicU64>,
     version: u64,
+    /// Another space has taken its place, or is about to: nothing is committed here.
+    sealed: bool,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,23 @@ impl Space {
         self.quota.store(bytes, Ordering::Relaxed);
     }
 
+    /// From now on every commit is a conflict. Returns what it holds.
+    pub fn seal(&self) -> Vec<(Vec<u8>, Value)> {
+        let mut pairs = self.pairs.lock();
+        pairs.sealed = true;
+        pairs.all()
+    }
+
+    /// Commits are taken again.
+    pub fn unseal(&self) {
+        self.pairs.lock().sealed = false;
+    }
+
+    /// What it holds, expired pairs too.
+    pub fn pairs(&self) -> Vec<(Vec<u8>, Value)> {
+        self.pairs.lock().all()
+    }
+
     /// Locks the space for a commit.
     pub fn lock(&self) -> MutexGuard<'_, Pairs> {
         self.pairs.lock()
@@ -122,6 +141,10 @@ impl Space {
 }
 
 impl Pairs {
+    fn all(&self) -> Vec<(Vec<u8>, Value)> {
+        self.map.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
+    }
+
     /// The pair's value, unless expired, and its version.
     fn get(&self, key: &[u8], now_us: u64) -> (Option<Value>, u64) {
         match self.map.get(key) {

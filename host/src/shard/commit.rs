@@ -22,19 +22,12 @@ struct Conflict;
 
 impl Shard {
     /// One publish, from the pipeline to its answer.
-    pub(super) fn publish(
-        &mut self,
-        session: &Session,
-        message: Message,
-        level: Level,
-        reply: Reply,
-        authority: (u64, u64),
-    ) {
+    pub(super) fn publish(&mut self, session: &Session, message: Message, level: Level, reply: Reply) {
         let began = Instant::now();
         let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
-        let pass = Pass {
+        let mut pass = Pass {
             session,
-            authority,
+            authority: self.authority,
             most_messages: self.context.pass_messages,
             deadline: began + self.context.pass_deadline,
             clock: Cell::new(began),
@@ -42,7 +35,8 @@ impl Shard {
         };
         let sequencer = Arc::clone(&self.context.sequencer);
         let mut reply = Some(reply);
-        for attempt in 0..=ATTEMPTS {
+        let mut attempt = 0;
+        while attempt <= ATTEMPTS {
             // Alone = nobody else commits state from the first call to the commit.
             let alone = (attempt == ATTEMPTS).then(|| sequencer.alone.write());
             match self.attempt(&pass, &message, level, alone.is_some(), &mut reply) {
@@ -50,6 +44,17 @@ impl Shard {
                 Ok(Some(outcome)) => return answer(reply, outcome),
                 Err(Conflict) => self.run_again(&pass),
             }
+            drop(alone);
+            // The state that it touched may be on its way to a new version: that is nobody's delay.
+            if self.context.fence.wait() {
+                let now = Instant::now();
+                pass.clock.set(now);
+                pass.deadline = now + self.context.pass_deadline;
+            } else {
+                attempt += 1;
+            }
+            self.adopt();
+            pass.authority = self.authority;
         }
         answer(reply, Outcome::TimedOut);
     }

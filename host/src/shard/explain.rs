@@ -43,13 +43,12 @@ impl Shard {
         session: &Session,
         message: Message,
         payloads: bool,
-        authority: (u64, u64),
     ) -> Result<Explained, Outcome> {
         let began = Instant::now();
         let recorder = Recorder::new(if payloads { PAYLOAD_BYTES } else { 0 }, ROOM);
         let pass = Pass {
             session,
-            authority,
+            authority: self.authority,
             most_messages: self.context.pass_messages,
             deadline: began + self.context.pass_deadline,
             clock: Cell::new(began),

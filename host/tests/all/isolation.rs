@@ -123,6 +123,7 @@ fn an_instance_of_a_tenant_has_seen_no_message_of_another() {
         compiler: None,
         compile: Compile::default(),
         trust: Trust::default(),
+        versions: home.path().join("versions"),
         limits: PluginLimits { deadline: Duration::from_secs(5), ..PluginLimits::default() },
         ceiling: LimitsTable::ceiling(),
         shards: 1,

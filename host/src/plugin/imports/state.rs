@@ -7,7 +7,7 @@ use super::interface;
 use crate::metrics::Limit;
 use crate::plugin::contract::{Pair, StateError};
 use crate::plugin::guest::{Guest, StateAccess};
-use crate::plugin::space::{StateFault, Value};
+use crate::plugin::space::{Space, StateFault, Transaction, Value};
 use crate::store::StoreError;
 
 impl From<StateFault> for StateError {
@@ -61,6 +61,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) => {
                 let value = self.transaction.get(space, key)?;
+                settle(self.direct, &mut self.transaction, space);
                 Ok(value.map(|value| value.bytes.to_vec()))
             }
             StateAccess::Storage(space) => Ok(space.get(key)?.map(|pair| pair.value)),
@@ -71,6 +72,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) if self.may_write => {
                 let set = self.transaction.set(space, key, value);
+                settle(self.direct, &mut self.transaction, space);
                 set.map_err(|fault| self.refused(fault))
             }
             _ => Err(StateError::ReadOnly),
@@ -81,6 +83,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) if self.may_write => {
                 let sum = self.transaction.increment(space, key, delta);
+                settle(self.direct, &mut self.transaction, space);
                 sum.map_err(|fault| self.refused(fault))
             }
             _ => Err(StateError::ReadOnly),
@@ -99,6 +102,7 @@ impl Guest {
         match &self.shared.state {
             StateAccess::Space(space) => {
                 let found = self.transaction.scan(space, start, end, reverse, limit);
+                settle(self.direct, &mut self.transaction, space);
                 let pair = |(key, value): (Vec<u8>, Value)| Pair {
                     key,
                     value: value.bytes.to_vec(),
@@ -114,5 +118,13 @@ impl Guest {
                     .collect())
             }
         }
+    }
+}
+
+/// Nothing is put off, nor remembered, where nobody else reads or writes.
+fn settle(direct: bool, transaction: &mut Transaction, space: &Space) {
+    if direct {
+        let changes = std::mem::take(transaction).into_changes(true);
+        space.lock().apply(changes);
     }
 }

@@ -99,7 +99,7 @@ impl Instance {
         self.store.data_mut().transaction.begin_call();
     }
 
-    fn end<T: Output>(&mut self, answer: Result<T, Failure>) -> Result<T, CallError> {
+    pub(super) fn end<T: Output>(&mut self, answer: Result<T, Failure>) -> Result<T, CallError> {
         self.sized(answer)?.map_err(|failure| {
             self.store.data_mut().transaction.discard_call();
             match failure {

@@ -9,15 +9,17 @@ use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 use super::super::activation::Activation;
 use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component;
+use super::super::component::{self, Loaded};
 use super::super::folder::File;
 use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
+use super::super::report::Report;
 use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
 use super::PluginsOptions;
+use super::samples;
 use super::wanted::{check_isolation, limits};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
@@ -39,19 +41,14 @@ pub(super) struct Bench {
 
 impl Bench {
     /// As the router's options say.
-    pub fn new(
-        options: &PluginsOptions,
-        engine: &Engine,
-        activation: &Arc<Activation>,
-        orders: &Orders,
-    ) -> Self {
+    pub fn new(options: &PluginsOptions, engine: &Engine, activation: Activation, orders: Orders) -> Self {
         Self {
             engine: engine.clone(),
-            activation: Arc::clone(activation),
+            activation: Arc::new(activation),
             limits: options.limits.clone(),
             ceiling: options.ceiling.clone(),
             accounts: Arc::clone(&options.accounts),
-            orders: orders.clone(),
+            orders,
             run: now_us(),
         }
     }
@@ -97,6 +94,9 @@ impl Bench {
             ungranted: Arc::new(Ungranted::new(spec, Arc::clone(&used))),
             used,
         };
+        if let Some(live) = live {
+            self.check_schema(&engine, &loaded, &shared, live)?;
+        }
         let binding = Binding {
             spec: spec.clone(),
             config,
@@ -104,6 +104,7 @@ impl Bench {
             loaded_us: now_us(),
             engine,
             context: self.context(&spec.name, &spec.name, &loaded.digest, false),
+            report: Arc::new(Report::new(|| {})),
             health: Health::new(spec.budget),
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
@@ -112,23 +113,42 @@ impl Bench {
             loaded,
             shared,
         };
+        self.rehearse(&spec.name, &binding)?;
         // One that is called, and those that wait.
-        self.rehearse(&spec.name, &binding, 1 + SPARES)?;
+        for _ in 0..=SPARES {
+            let made = binding.make()?;
+            binding.ready.lock().push(made);
+        }
         Ok(binding)
     }
 
-    /// A trial instance first, then as many as whoever calls them will take.
-    pub fn rehearse(&self, stem: &str, binding: &Binding, instances: usize) -> Result<(), LoadError> {
+    /// Both must read the same `state`.
+    fn check_schema(
+        &self,
+        engine: &Engine,
+        loaded: &Loaded,
+        shared: &Shared,
+        live: &Binding,
+    ) -> Result<(), LoadError> {
+        let _clock = self.engine.running();
+        let wanted = Instance::schema(engine, loaded, shared.clone())?;
+        let stored = Instance::schema(&live.engine, &live.loaded, live.shared.clone())?;
+        if wanted == stored {
+            return Ok(());
+        }
+        Err(LoadError::Migration(format!(
+            "it keeps schema {wanted} in its state and the live version schema {stored}, which is migrated only when it goes live: the two cannot be compared"
+        )))
+    }
+
+    /// A trial instance: `init`, self-test, samples.
+    pub fn rehearse(&self, stem: &str, binding: &Binding) -> Result<(), LoadError> {
         let _clock = self.engine.running();
         let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
         let shared = binding.shared.clone();
         let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
         instance.self_test(&binding.loaded)?;
-        for _ in 0..instances {
-            let made = binding.make()?;
-            binding.ready.lock().push(made);
-        }
-        Ok(())
+        samples::run(&mut instance, &binding.spec, binding.kind())
     }
 
     /// What a plugin's `init` is told.

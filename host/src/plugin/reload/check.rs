@@ -14,6 +14,7 @@ use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem};
 use super::compiler;
+use super::samples;
 use super::wanted::{Wanted, check_isolation, limits, wanted};
 use crate::config::Config;
 use crate::metrics::{Counter, PluginUse};
@@ -88,7 +89,9 @@ fn rehearse(
         used,
     };
     let _clock = engine.running();
-    Instance::new(engine, &loaded, shared, &filled, &[1])?.self_test(&loaded)
+    let mut instance = Instance::new(engine, &loaded, shared, &filled, &[1])?;
+    instance.self_test(&loaded)?;
+    samples::run(&mut instance, &spec, loaded.kind)
 }
 
 fn problem(config: &Config, file: &str, error: LoadError) -> Problem {

@@ -65,6 +65,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// The names of all bindings that are remembered.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.records.keys()
+    }
+
     /// The stem of the file that the name belonged to when it was last live.
     pub fn stem(&self, name: &str) -> Option<&str> {
         self.records.get(name).map(|record| record.stem.as_str())

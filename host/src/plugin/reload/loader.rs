@@ -1,115 +1,144 @@
-//! Loads what the folder asks for and builds the next chain.
+//! Compares what the folder asks for with what is live, and builds the next chain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::super::activation::Activation;
-use super::super::binding::{Policy, Secrets, Spec};
-use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component;
-use super::super::folder::{File, Folder, Seal};
-use super::super::grants::Ungranted;
-use super::super::guest::{Shared, StateAccess};
-use super::super::health::Health;
-use super::super::imports::logging::LogGate;
-use super::super::space::{Space, Value};
-use super::super::spares::{Orders, SPARES};
-use super::super::{Binding, Chain, Engine, Grants, Kind, LoadError, PluginInfo, Problem};
+use super::super::binding::Spec;
+use super::super::folder::{Folder, Seal};
+use super::super::space::Space;
+use super::super::spares::Orders;
+use super::super::{Binding, Chain, Engine, Fence, LoadError, PluginInfo};
 use super::candidate::Bench;
 use super::ledger::Ledger;
+use super::migrate::Migrating;
+use super::schema::{Entry, Schemas};
 use super::shadows::{self, Shadows};
-use super::wanted::{Wanted, check_isolation, limits, wanted};
+use super::versions::Versions;
+use super::wanted::{Wanted, wanted};
 use super::{PluginsOptions, status};
 use crate::message::now_us;
-use crate::metrics::{Granted, Limit};
 
 /// What is live, what failed, and what the next scan is compared with.
 pub struct Loader {
-    options: PluginsOptions,
-    engine: Engine,
-    activation: Arc<Activation>,
-    folder: Folder,
-    live: BTreeMap<String, Live>,
-    failed: BTreeMap<String, Failed>,
-    spaces: HashMap<String, Arc<Space>>,
+    pub(super) options: PluginsOptions,
+    pub(super) engine: Engine,
+    pub(super) folder: Folder,
+    pub(super) live: BTreeMap<String, Live>,
+    pub(super) failed: BTreeMap<String, Failed>,
+    pub(super) spaces: HashMap<String, Arc<Space>>,
     /// Bindings that were live once.
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    /// What they were, and what became of it.
+    pub(super) versions: Versions,
+    /// What their state is.
+    pub(super) schemas: Schemas,
+    /// Versions whose state must be migrated before the next swap.
+    pub(super) migrating: Vec<Migrating>,
+    /// Where passes wait meanwhile.
+    pub(super) fence: Arc<Fence>,
+    /// What the folder asked for when it was last read.
+    pub(super) asked: BTreeMap<String, Wanted>,
+    /// Something of `live` has changed since the last swap.
+    pub(super) changed: bool,
     /// Versions that the last swap took out: their counters go with the next one.
     retired: Vec<(String, Arc<str>)>,
-    /// Where bindings order instances.
-    orders: Orders,
-    /// Where candidates are loaded.
-    bench: Bench,
-    /// Those that run beside what is live.
-    shadows: Shadows,
+    /// Wakes the plugins thread, from a shard: must not block.
+    wake: Arc<dyn Fn() + Send + Sync>,
+    /// What loading takes.
+    pub(super) bench: Bench,
+    /// Candidates that run beside what is live.
+    pub(super) shadows: Shadows,
 }
 
 /// A binding in the chain.
-struct Live {
-    stem: String,
-    digest: [u8; 32],
-    seal: Seal,
-    binding: Arc<Binding>,
+pub(super) struct Live {
+    pub stem: String,
+    pub digest: [u8; 32],
+    pub seal: Seal,
+    pub binding: Arc<Binding>,
+    /// What the list says of it, if anything.
+    pub note: Option<String>,
+    /// What its state is from now on, by the state's key.
+    pub entry: Option<(String, Entry)>,
+    /// The space that goes with the version before.
+    pub leaves: Option<Arc<Space>>,
 }
 
 /// A version that did not go live. It is not tried again until the file, its signature or its binding changes.
-struct Failed {
-    digest: Option<[u8; 32]>,
-    seal: Option<Seal>,
-    spec: Option<Spec>,
+pub(super) struct Failed {
+    pub digest: Option<[u8; 32]>,
+    pub seal: Option<Seal>,
+    pub spec: Option<Spec>,
     /// Digest of the secrets that it was tried with.
-    secrets: [u8; 32],
-    error: LoadError,
+    pub secrets: [u8; 32],
+    pub error: LoadError,
 }
 
 impl Loader {
-    /// Nothing live yet.
+    /// Nothing live yet. `wake` brings the plugins thread to read the bindings' reports.
     pub fn new(
         options: PluginsOptions,
         engine: Engine,
-        activation: Arc<Activation>,
+        activation: Activation,
+        fence: Arc<Fence>,
+        wake: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Self, LoadError> {
         let folder = Folder::new(&options.folder, options.limits.most_file_bytes(&options.ceiling));
         let ledger = Ledger::open(&options.store)?;
-        let (live, failed, spaces) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
-        let retired = Vec::new();
-        let orders = Orders::start()?;
-        let bench = Bench::new(&options, &engine, &activation, &orders);
-        let shadows = Shadows::default();
+        let versions = Versions::open(&options.store, &options.versions)?;
+        let schemas = Schemas::open(&options.store)?;
+        let bench = Bench::new(&options, &engine, activation, Orders::start()?);
         Ok(Self {
             options,
             engine,
-            activation,
             folder,
-            live,
-            failed,
-            spaces,
+            live: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            spaces: HashMap::new(),
             ledger,
-            retired,
-            orders,
+            versions,
+            schemas,
+            migrating: Vec::new(),
+            fence,
+            asked: BTreeMap::new(),
+            changed: false,
+            retired: Vec::new(),
+            wake,
             bench,
-            shadows,
+            shadows: Shadows::default(),
         })
     }
 
-    /// Reads the folder and swaps the chain if anything changed.
+    /// Reads the folder and swaps the chain, once, if anything changed.
     pub fn reload(
         &mut self,
         chain: &ArcSwap<Chain>,
         status: &Mutex<BTreeMap<String, PluginInfo>>,
         settled: impl Fn(&Path) -> bool,
     ) -> Result<(), LoadError> {
-        let entries = self.folder.scan(settled)?;
+        let entries = match self.folder.scan(settled) {
+            Ok(entries) => entries,
+            Err(error) => {
+                // What the operator did goes live all the same.
+                let asked = self.asked.keys().cloned().collect();
+                self.swap(chain, status, &asked);
+                return Err(error);
+            }
+        };
         let (mut wanted, broken) = wanted(self.folder.path(), &entries, |name| {
             self.live.get(name).map(|live| live.stem.as_str()).or_else(|| self.ledger.stem(name))
         });
         let shadows = shadows::take(&mut wanted);
-        let mut changed = self.unbind(&wanted, &broken);
-        self.failed.retain(|name, _| wanted.contains_key(name) || broken.contains_key(name));
+        self.asked.clone_from(&wanted);
+        self.unbind(&wanted, &broken);
+        let is_disabled = |name: &str| self.versions.disabled_us(name).is_some();
+        let known = |name: &str| wanted.contains_key(name) || broken.contains_key(name);
+        self.failed.retain(|name, _| known(name) && !is_disabled(name));
         let known = |name: &str| wanted.contains_key(name) || self.live.contains_key(name);
         self.options.metrics.retain_plugins(known);
         let asked: BTreeSet<String> = wanted.keys().chain(broken.keys()).cloned().collect();
@@ -117,31 +146,76 @@ impl Loader {
             self.fail(&stem, None, None, error);
         }
         for (name, wanted) in wanted {
-            changed |= self.bind(&name, wanted);
+            if self.versions.disabled_us(&name).is_none() {
+                self.bind(&name, wanted);
+            }
         }
-        changed |= self.shadow(shadows);
+        self.react_to_budgets();
+        self.let_go(&asked);
+        self.migrate_all();
+        self.shadow(shadows);
+        self.swap(chain, status, &asked);
+        // Only now is nothing written any more to what was left.
+        self.schemas.tend(&self.options.store, now_us());
+        Ok(())
+    }
+
+    fn shadow(&mut self, wanted: BTreeMap<String, Wanted>) {
+        let live = |name: &str| self.live.get(name).map(|live| &live.binding);
+        self.changed |= self.shadows.adopt(wanted, live, &self.bench, &self.options.metrics);
+    }
+
+    /// Forgets what nobody asks for any more.
+    fn let_go(&mut self, asked: &BTreeSet<String>) {
         let is_live = |name: &str| self.live.contains_key(name);
         let is_asked = |name: &str, stem: &str| asked.contains(name) || asked.contains(stem);
         self.ledger.let_go(is_live, is_asked);
+        let unbound = self.versions.all().filter(|(name, record)| {
+            let stem = record.live().map_or(name.as_str(), |live| live.pair.stem.as_str());
+            record.live.is_some() && !is_live(name) && !is_asked(name, stem)
+        });
+        for name in unbound.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.note_unbound(&name);
+        }
+        self.versions.let_go(|name| asked.contains(name) || self.live.contains_key(name));
+    }
+
+    fn swap(
+        &mut self,
+        chain: &ArcSwap<Chain>,
+        status: &Mutex<BTreeMap<String, PluginInfo>>,
+        asked: &BTreeSet<String>,
+    ) {
+        let is_live = |name: &str| self.live.contains_key(name);
+        let is_asked = |name: &str, stem: &str| {
+            self.versions.disabled_us(name).is_none() && (asked.contains(name) || asked.contains(stem))
+        };
         let closed = self.ledger.closed(is_live, is_asked);
         let bindings: Vec<_> = self.live.values().map(|live| Arc::clone(&live.binding)).collect();
         let mut next = Chain::build(&bindings, &closed);
         self.shadows.attach(&mut next);
         let old = chain.load();
         let same_auth = next.same_auth(&old);
-        if changed || !same_auth || next.closed != old.closed {
+        if std::mem::take(&mut self.changed) || !same_auth || next.closed != old.closed {
             next.generation = old.generation + 1;
             next.authority = old.authority + u64::from(!same_auth);
             self.options.metrics.plugin_swaps.inc();
             self.retire(&old);
             tracing::info!(generation = next.generation, plugins = bindings.len(), "plugin chain is live");
+            self.seal_what_is_left();
             chain.store(Arc::new(next));
         }
-        let failures = self.failed.iter().map(|(name, f)| (name.as_str(), f.spec.as_ref(), &f.error));
-        let mut lines = status::list(&bindings, failures, &closed);
-        self.shadows.list(&mut lines, status::absent);
-        *status.lock() = lines;
-        Ok(())
+        self.fence.lower();
+        *status.lock() = status::list(self, &closed);
+    }
+
+    /// Passes that began before the swap must not commit to what the versions before have left: they begin again.
+    fn seal_what_is_left(&mut self) {
+        for left in self.live.values_mut().filter_map(|live| live.leaves.take()) {
+            self.fence.raise();
+            drop(left.seal());
+            self.spaces.remove(&*left.name);
+        }
     }
 
     /// Shards may still be counting calls of what has just gone, so its counters stay until the next swap.
@@ -159,233 +233,27 @@ impl Loader {
         }
     }
 
-    /// Where candidates are loaded.
-    pub fn bench(&self) -> Bench {
-        self.bench.clone()
-    }
-
-    fn shadow(&mut self, wanted: BTreeMap<String, Wanted>) -> bool {
-        let live = |name: &str| self.live.get(name).map(|live| &live.binding);
-        self.shadows.adopt(wanted, live, &self.bench, &self.options.metrics)
-    }
-
-    /// Takes out what the folder no longer asks for. Bindings of a file that cannot be read now stay.
-    fn unbind(&mut self, wanted: &BTreeMap<String, Wanted>, broken: &BTreeMap<String, LoadError>) -> bool {
+    /// Takes out what the folder no longer asks for, and what is switched off. Bindings of a file that cannot be read
+    /// now stay.
+    fn unbind(&mut self, wanted: &BTreeMap<String, Wanted>, broken: &BTreeMap<String, LoadError>) {
         let before = self.live.len();
+        let versions = &self.versions;
         self.live.retain(|name, live| {
-            let keep = wanted.contains_key(name) || broken.contains_key(&live.stem);
-            if !keep {
+            let asked = wanted.contains_key(name) || broken.contains_key(&live.stem);
+            let disabled = versions.disabled_us(name).is_some();
+            if !asked {
                 tracing::info!(plugin = name, "plugin unbound: the folder no longer asks for it");
+            } else if disabled {
+                tracing::info!(plugin = name, "plugin unbound: the operator has switched it off");
             }
-            keep
+            asked && !disabled
         });
-        self.live.len() != before
+        self.changed |= self.live.len() != before;
     }
 
-    fn bind(&mut self, name: &str, wanted: Wanted) -> bool {
-        let Wanted { stem, spec, file } = wanted;
-        let file = match file {
-            Ok(file) => file,
-            Err(error) => return self.fail(name, None, Some(spec), error),
-        };
-        let secrets = match Secrets::read(&spec) {
-            Ok(secrets) => secrets,
-            Err(why) => return self.fail(name, None, Some(spec), LoadError::Secret(why)),
-        };
-        let same = |live: &Live| {
-            let binding = &live.binding;
-            live.digest == file.digest
-                && live.seal == file.seal
-                && binding.spec == spec
-                && *binding.shared.secrets == secrets
-        };
-        if self.live.get(name).is_some_and(same) {
-            self.failed.remove(name);
-            return false;
-        }
-        let known_bad = |failed: &Failed| {
-            let same = failed.digest == Some(file.digest) && failed.spec.as_ref() == Some(&spec);
-            // The machine's failures (no process, no room on the disk) may pass.
-            let passing = matches!(failed.error, LoadError::Engine(_));
-            let seal = failed.seal.as_ref() == Some(&file.seal);
-            same && seal && failed.secrets == secrets.digest() && !passing
-        };
-        if self.failed.get(name).is_some_and(known_bad) {
-            return false;
-        }
-        let digest = secrets.digest();
-        match self.load(&stem, &spec, &file, secrets) {
-            Ok(binding) => {
-                tracing::info!(
-                    plugin = name,
-                    version = %binding.shared.version,
-                    kind = %binding.kind(),
-                    grants = %Grants::from(&spec),
-                    "plugin loaded"
-                );
-                self.options.metrics.show_plugin_use(name, &binding.shared.used);
-                self.failed.remove(name);
-                let File { digest, seal, .. } = file;
-                self.live.insert(name.to_owned(), Live { stem, digest, seal, binding });
-                true
-            }
-            Err(error) => {
-                self.fail(name, Some(&file), Some(spec), error);
-                if let Some(failed) = self.failed.get_mut(name) {
-                    failed.secrets = digest;
-                }
-                false
-            }
-        }
-    }
-
-    fn fail(&mut self, name: &str, file: Option<&File>, spec: Option<Spec>, error: LoadError) -> bool {
-        let digest = file.map(|file| file.digest);
-        let text = error.to_string();
-        if self.failed.get(name).is_none_or(|known| known.error.to_string() != text || known.digest != digest)
-        {
-            let serving = self.live.contains_key(name);
-            self.options.metrics.load_failures(error.stage()).inc();
-            tracing::error!(
-                plugin = name,
-                stage = error.stage(),
-                serving,
-                reason = text,
-                "plugin not loaded"
-            );
-        }
-        let seal = file.map(|file| file.seal.clone());
-        self.failed.insert(name.to_owned(), Failed { digest, seal, spec, secrets: [0; 32], error });
-        false
-    }
-
-    fn load(
-        &mut self,
-        stem: &str,
-        spec: &Spec,
-        file: &File,
-        secrets: Secrets,
-    ) -> Result<Arc<Binding>, LoadError> {
-        let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
-        let engine = self.engine.with_stack(limits.stack_bytes)?;
-        let fits = |live: &&Live| {
-            let (known, stack) = (&live.binding.spec, live.binding.shared.limits.stack_bytes);
-            live.digest == file.digest
-                && stack == limits.stack_bytes
-                && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
-        };
-        let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
-        let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
-        let kind = loaded.kind;
-        check_isolation(spec, kind)?;
-        let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
-        if kind == Kind::Auth && policy == Policy::Pass {
-            return Err(LoadError::Binding(Problem {
-                file: self.folder.path().join(format!("{stem}.toml")),
-                line: None,
-                message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in"
-                    .into(),
-            }));
-        }
-        if kind != Kind::Auth && self.ledger.was_auth(&spec.name) {
-            return Err(LoadError::Binding(Problem {
-                file: self.folder.path().join(format!("{stem}.toml")),
-                line: None,
-                message: format!(
-                    "{} was an auth plugin and is now a {kind}: give it another name, so that no door opens unseen",
-                    spec.name
-                ),
-            }));
-        }
-        let secrets = Arc::new(secrets);
-        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
-        let version: Arc<str> = component::version(&loaded.digest).into();
-        let state = self.state(stem, &spec.name, kind, limits.state_bytes)?;
-        let held = match &state {
-            StateAccess::Space(space) => space.held(),
-            StateAccess::Storage(_) => Arc::default(),
-        };
-        let used = self.options.metrics.plugin_use(&spec.name, &limits, held);
-        used.note(Limit::FileBytes, file.bytes.len() as u64);
-        let ungranted = Arc::new(Ungranted::new(spec, Arc::clone(&used)));
-        for import in &*loaded.ungranted {
-            ungranted.lets_pass(Granted::Imports, import);
-        }
-        let shared = Shared {
-            binding: spec.name.as_str().into(),
-            version: Arc::clone(&version),
-            kind,
-            state,
-            realms: spec.accounts.clone().into(),
-            accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
-            limits,
-            secrets,
-            used,
-            ungranted,
-        };
-        let binding = Binding {
-            spec: spec.clone(),
-            config,
-            policy,
-            loaded_us: now_us(),
-            engine,
-            context: self.bench.context(stem, &spec.name, &loaded.digest, false),
-            health: Health::new(spec.budget),
-            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
-            orders: self.orders.clone(),
-            ready: Mutex::default(),
-            arrived: Condvar::new(),
-            loaded,
-            shared,
-        };
-        let instances = match kind {
-            // One more, for the thread that authenticates.
-            Kind::Auth => self.options.shards + 1 + SPARES,
-            Kind::Filter | Kind::Transform => self.options.shards + SPARES,
-            // One that stores and one that answers queries.
-            Kind::Storage => 2,
-        };
-        // `init` never runs on a shard.
-        self.bench.rehearse(stem, &binding, instances)?;
-        self.ledger.note(stem, spec, kind)?;
-        Ok(Arc::new(binding))
-    }
-
-    fn state(
-        &mut self,
-        stem: &str,
-        binding: &str,
-        kind: Kind,
-        quota: usize,
-    ) -> Result<StateAccess, LoadError> {
-        let name = format!("{stem}.{binding}");
-        let unreadable = |error: crate::store::StoreError| LoadError::State(error.to_string());
-        if kind == Kind::Storage {
-            let space = self.options.store.storage_space(&name).map_err(unreadable)?;
-            return Ok(StateAccess::Storage(Arc::new(space)));
-        }
-        if let Some(space) = self.spaces.get(&name) {
-            space.set_quota(quota);
-            return Ok(StateAccess::Space(Arc::clone(space)));
-        }
-        let kept = self.options.store.load_space(&name).map_err(unreadable)?;
-        let pairs = kept
-            .into_iter()
-            .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
-        let space = Arc::new(Space::new(name.as_str().into(), quota, pairs));
-        self.spaces.insert(name, Arc::clone(&space));
-        Ok(StateAccess::Space(space))
-    }
-
-    /// Forgets an auth plugin that is not live.
-    pub fn forget(&mut self, name: &str) -> Result<(), String> {
-        if self.live.contains_key(name) {
-            return Err(format!("{name} is live: remove its file from the plugins folder first"));
-        }
-        match self.ledger.forget(name, Some(Kind::Auth))? {
-            true => Ok(()),
-            false => Err(format!("no auth plugin named {name} has vanished: `weir plugin list` shows them")),
-        }
+    /// What a binding's report calls when it is over its budget.
+    pub(super) fn over_budget_waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let wake = Arc::clone(&self.wake);
+        move || wake()
     }
 }

@@ -11,6 +11,7 @@ use super::super::grants::Ungranted;
 use super::super::guest::StateAccess;
 use super::super::health::Health;
 use super::super::imports::logging::LogGate;
+use super::super::report::Report;
 use super::super::space::Space;
 use super::super::{Binding, Chain, LoadError, Problem, component};
 use super::Plugins;
@@ -91,7 +92,7 @@ fn quiet(mut binding: Binding) -> Binding {
     let budget = Budget { failures: u32::MAX, window: Duration::ZERO };
     binding.shared.gate = Arc::new(LogGate::new(0, Arc::clone(&binding.shared.secrets)));
     binding.complaints = LogGate::new(0, Arc::default());
-    binding.health = Health::new(budget);
+    (binding.health, binding.report) = (Health::new(budget), Arc::new(Report::new(|| {})));
     for instance in binding.ready.get_mut() {
         instance.guest().shared.gate = Arc::clone(&binding.shared.gate);
     }

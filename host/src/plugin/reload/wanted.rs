@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::super::binding::{Isolation, Mode, Source, Spec};
 use super::super::folder::{Entry, File, Seal};
@@ -9,11 +10,14 @@ use super::super::{Kind, LoadError, Problem, component, stock};
 use crate::config::{LimitsTable, PluginLimits};
 
 /// A binding that the folder asks for, with its component.
+#[derive(Clone)]
 pub struct Wanted {
     /// The binding file's, or the component's, stem.
     pub stem: String,
     /// What the file says.
     pub spec: Spec,
+    /// The whole file; empty if there is none.
+    pub text: Arc<str>,
     /// The component, or why there is none.
     pub file: Result<File, LoadError>,
 }
@@ -61,7 +65,8 @@ pub fn wanted<'o>(
             broken.insert(stem, LoadError::Binding(Problem { file, line: None, message }));
         } else {
             let file = source(entries, &spec.source);
-            wanted.insert(name, Wanted { stem, spec, file });
+            let text = entries.get(&stem).and_then(|entry| entry.toml.clone()?.ok()).unwrap_or_default();
+            wanted.insert(name, Wanted { stem, spec, text, file });
         }
     }
     (wanted, broken)

@@ -107,8 +107,11 @@ impl Transaction {
         self.changes.into_iter().enumerate().filter(|(at, _)| within(at)).map(|(_, c)| c).collect()
     }
 
-    /// Whether everything read is still as it was.
+    /// Whether everything read is still as it was, where it was.
     pub fn holds(&self, pairs: &Pairs) -> bool {
+        if pairs.sealed {
+            return false;
+        }
         let now = now_us();
         self.reads.iter().all(|(key, version)| pairs.get(key, now).1 == *version)
             && self.ranges.iter().all(|(start, end, seen)| {
@@ -259,6 +262,20 @@ mod tests {
         let mut again = Transaction::default();
         assert_eq!(again.increment(&space, b"n".to_vec(), 1), Ok(2));
         assert!(commit(&space, again));
+    }
+
+    #[test]
+    fn nothing_is_committed_to_a_sealed_space() {
+        let space = space();
+        let mut writer = Transaction::default();
+        writer.set(&space, b"a".to_vec(), value(b"1")).unwrap();
+        assert!(space.seal().is_empty());
+        assert!(!commit(&space, writer));
+        space.unseal();
+        let mut writer = Transaction::default();
+        writer.set(&space, b"a".to_vec(), value(b"1")).unwrap();
+        assert!(commit(&space, writer));
+        assert_eq!(space.pairs().len(), 1);
     }
 
     #[test]
