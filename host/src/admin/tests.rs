@@ -14,8 +14,8 @@ use super::*;
 use crate::accounts::Records;
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
-use crate::plugin::{Deed, Event, HistoryLine, Refused};
-use crate::plugin::{PluginInfo, PluginState};
+use crate::plugin::shadow::ShadowReport;
+use crate::plugin::{Deed, Event, HistoryLine, PluginInfo, PluginState, Refused};
 use crate::session::{Item, OutboundLimits, Session, Subscription};
 
 #[derive(Default)]
@@ -68,23 +68,8 @@ impl PluginView for OnePlugin {
         }]
     }
 
-    fn shadow(&self, _: &str) -> Option<crate::plugin::shadow::ShadowReport> {
+    fn shadow(&self, _: &str) -> Option<ShadowReport> {
         None
-    }
-}
-
-struct NoTrial;
-
-impl crate::trial::TrialView for NoTrial {
-    fn most_file_bytes(&self) -> usize {
-        0
-    }
-
-    fn begin(
-        &self,
-        _: crate::trial::Asked,
-    ) -> Result<tokio::sync::mpsc::Receiver<crate::trial::Line>, crate::trial::NotTried> {
-        Err(crate::trial::NotTried::NothingRecorded)
     }
 }
 
@@ -157,7 +142,7 @@ fn state() -> AdminState {
     AdminState {
         dead_letters: Arc::new(dead_letters.unwrap()),
         requeue: Arc::new(NoRequeue),
-        trials: Arc::new(NoTrial),
+        trials: Arc::new(()),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

@@ -142,6 +142,10 @@ async fn what_cannot_be_compared_is_refused_or_waits_and_says_why() {
         .binding("store", &shadow("stock:timeseries", "keep", ""))
         .guest("same")
         .binding("same", &shadow("same", "keep", ""))
+        .guest("counter")
+        .binding("counter", "[config]\nlimit = 9\n")
+        .guest("counter-v2")
+        .binding("counter-v2", &shadow("counter-v2", "counter", ""))
         .binding("early", &shadow("keep", "late", ""))
         .start()
         .await;
@@ -149,6 +153,7 @@ async fn what_cannot_be_compared_is_refused_or_waits_and_says_why() {
         ("door", "failed", "only filters and transforms"),
         ("store", "failed", "weir plugin rebuild store"),
         ("same", "failed", "it is a transform, and keep is a filter"),
+        ("counter-v2", "failed", "migrated only when it goes live"),
         ("early", "waiting", "\"late\""),
     ] {
         let line = router.plugin(name).await;
