@@ -12,6 +12,8 @@
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
+//! | `POST /v1/plugins/try` | what a candidate would have made of recorded messages, as lines of JSON |
+//! | `GET /v1/plugins/NAME/shadow` | how often a shadow agreed with the live version, and where it did not |
 //! | `GET /v1/consumers`, `POST /v1/consumers/ID/reset`, `DELETE /v1/consumers/ID` | durable readers of the logs |
 //! | `GET /v1/logs`, `GET /v1/logs/NAME` | what the logs hold |
 //! | `GET /v1/logs/NAME/export`, `POST /v1/logs/NAME/import` | messages as lines of JSON |
@@ -32,8 +34,10 @@ mod logs;
 mod rebuild;
 mod requeue;
 mod retained;
+mod shadow;
 mod token;
 mod trace;
+mod trial;
 mod views;
 
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
@@ -47,11 +51,13 @@ pub use requeue::{RequeueAnswer, RequeueRequest, RequeuedInfo};
 pub use retained::{RetainedInfo, RetainedList};
 pub use token::{AdminToken, TokenError};
 pub use trace::TraceLine;
+pub use trial::TryRequest;
 pub use views::SubscriptionInfo;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{delete, get, post};
 
@@ -64,6 +70,7 @@ use crate::pipeline::trace::Traces;
 use crate::plugin::PluginView;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
+use crate::trial::TrialView;
 
 /// What the operator's listener shows and changes.
 #[derive(Clone)]
@@ -92,6 +99,8 @@ pub struct AdminState {
     pub traces: Arc<Traces>,
     /// Does again what was set aside.
     pub requeue: Arc<dyn RequeueLetters>,
+    /// Candidates on what has happened.
+    pub trials: Arc<dyn TrialView>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
     /// What `/readyz` says.
@@ -100,6 +109,7 @@ pub struct AdminState {
 
 /// The listener's routes.
 pub fn router(state: AdminState) -> Router {
+    let trial_bytes = trial::body_bytes(&*state.trials);
     let state = Arc::new(state);
     Router::new()
         .route("/healthz", get(health::healthz))
@@ -114,6 +124,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/plugins/{name}/enable", post(deeds::enable))
         .route("/v1/plugins/{name}/history", get(deeds::history))
         .route("/v1/plugins/{name}/rebuild", get(rebuild::report).post(rebuild::begin))
+        .route("/v1/plugins/try", post(trial::begin).layer(DefaultBodyLimit::max(trial_bytes)))
+        .route("/v1/plugins/{name}/shadow", get(shadow::report))
         .route("/v1/consumers", get(consumers::list))
         .route("/v1/consumers/{id}/reset", post(consumers::reset))
         .route("/v1/consumers/{id}", delete(consumers::delete))

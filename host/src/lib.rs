@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod admin;
 pub mod ingress;
 pub mod shard;
+pub mod trial;
 pub mod pipeline;
 pub mod consumer;
 pub mod durable;

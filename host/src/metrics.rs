@@ -11,6 +11,7 @@ mod outbox;
 mod plugin;
 mod readiness;
 mod retained;
+mod shadow;
 mod stage;
 mod tally;
 mod text;
@@ -22,6 +23,7 @@ pub use plugin::{Granted, Limit, PluginUse};
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub use readiness::Readiness;
 pub use retained::RetainedMetrics;
+pub use shadow::ShadowMetrics;
 pub use stage::{End, StageMetrics};
 
 use std::collections::BTreeMap;
@@ -54,6 +56,7 @@ pub struct Metrics {
     rollbacks: Family<[(&'static str, String); 2], Counter>,
     appended: Family<ByName, Counter>,
     durable: Family<ByName, Gauge>,
+    shadows: shadow::Shadows,
     dropped: Family<ByName, Counter>,
     /// New versions that went live.
     pub plugin_swaps: Counter,
@@ -141,6 +144,7 @@ impl Metrics {
         registry.register("log_input_dropped", lost, Family::clone(&dropped));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
+        let shadows = shadow::Shadows::register(&mut registry);
         let known = Mutex::default();
         Self {
             registry,
@@ -154,6 +158,7 @@ impl Metrics {
             rollbacks,
             appended,
             durable,
+            shadows,
             dropped,
             plugin_swaps,
             plugin_compilations,
@@ -179,6 +184,16 @@ impl Metrics {
     /// Drops the series of a version that will not come back, else each reload would leave some behind.
     pub fn forget_stage(&self, plugin: &str, version: &str) {
         self.stages.forget(plugin, version);
+    }
+
+    /// What one shadow counts.
+    pub fn shadow(&self, plugin: &str) -> ShadowMetrics {
+        self.shadows.get(plugin)
+    }
+
+    /// Drops the series of a shadow that is gone.
+    pub fn forget_shadow(&self, plugin: &str) {
+        self.shadows.forget(plugin);
     }
 
     /// What a binding may take, for a version that is being loaded. `state` holds the bytes of its state.

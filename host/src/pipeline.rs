@@ -3,8 +3,10 @@
 //! [`process`] reads as the product's sentence: authorize, filter, transform, re-authorize. Nothing of it is
 //! visible to anybody until the caller commits what it returns.
 
+pub mod compare;
 pub mod explain;
 mod instances;
+mod shadow;
 mod stages;
 mod stop;
 pub mod trace;

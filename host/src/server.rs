@@ -33,6 +33,7 @@ use crate::sequencer::Sequencer;
 use crate::session::Sessions;
 use crate::shard::{self, ShardContext};
 use crate::store::{LogOptions, Store, StoreError, StoreOptions};
+use crate::trial::{PassLimits, Trials};
 
 /// Sockets that are already bound, so that a caller can choose port 0 and tell what came of it.
 pub struct Listeners {
@@ -82,7 +83,10 @@ pub async fn run(
     let router = tokio::task::spawn_blocking(move || Parts::build(&starting))
         .await
         .map_err(|error| system("starting", std::io::Error::other(error)))??;
+    let pass = PassLimits { deadline: config.plugin.pass_deadline, messages: config.plugin.pass_messages };
+    let trials = Trials::new(router.store.clone(), Arc::clone(&router.plugins), pass);
     let state = AdminState {
+        trials: Arc::new(Arc::clone(&trials)),
         token,
         hosts: config.admin.hosts.clone(),
         accounts: Arc::clone(&router.accounts),
@@ -123,7 +127,11 @@ pub async fn run(
     ingress.end_replays().await;
     drop(ingress);
     let traces = Arc::clone(&router.traces);
-    let stopped = tokio::task::spawn_blocking(move || router.stop()).await;
+    let stopped = tokio::task::spawn_blocking(move || {
+        trials.stop();
+        router.stop()
+    });
+    let stopped = stopped.await;
     // After the last message has been answered.
     traces.stop();
     closing.cancel();

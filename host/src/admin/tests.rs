@@ -14,8 +14,8 @@ use super::*;
 use crate::accounts::Records;
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
-use crate::plugin::{Deed, Event, HistoryLine, Refused};
-use crate::plugin::{PluginInfo, PluginState};
+use crate::plugin::shadow::ShadowReport;
+use crate::plugin::{Deed, Event, HistoryLine, PluginInfo, PluginState, Refused};
 use crate::session::{Item, OutboundLimits, Session, Subscription};
 
 #[derive(Default)]
@@ -64,7 +64,12 @@ impl PluginView for OnePlugin {
             failures: 0,
             lag: None,
             missed: None,
+            shadow: None,
         }]
+    }
+
+    fn shadow(&self, _: &str) -> Option<ShadowReport> {
+        None
     }
 }
 
@@ -137,6 +142,7 @@ fn state() -> AdminState {
     AdminState {
         dead_letters: Arc::new(dead_letters.unwrap()),
         requeue: Arc::new(NoRequeue),
+        trials: Arc::new(()),
         sequencer,
         token: AdminToken::load_or_create(folder.path()).unwrap(),
         hosts: vec!["weir.internal".into()],

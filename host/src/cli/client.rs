@@ -123,6 +123,10 @@ impl AdminClient {
         self.get(&format!("{}/rebuild", plugin_path(name)?)).await
     }
 
+    pub(super) async fn plugin_shadow(&self, name: &str) -> Result<serde_json::Value, AdminError> {
+        self.get(&format!("{}/shadow", plugin_path(name)?)).await
+    }
+
     pub(super) async fn reset_consumer(
         &self,
         id: &str,
@@ -161,7 +165,26 @@ impl AdminClient {
         path: &str,
         write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> anyhow::Result<()> {
-        let (response, connection) = self.send("GET", path, Full::new(Bytes::new())).await?;
+        let answer = self.send("GET", path, Full::new(Bytes::new())).await?;
+        self.pieces(answer, write).await
+    }
+
+    /// Sends a body and reads an answer of any length piece by piece.
+    pub(super) async fn converse(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let answer = self.send("POST", path, Full::new(Bytes::from(body))).await?;
+        self.pieces(answer, write).await
+    }
+
+    async fn pieces(
+        &self,
+        (response, connection): (Response<Incoming>, JoinHandle<hyper::Result<()>>),
+        write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
         if !response.status().is_success() {
             let (status, bytes) = self.collect(response).await?;
             let refused = self.read::<serde_json::Value>(status, &bytes).err();

@@ -2,6 +2,8 @@
 
 mod deeds;
 mod rebuild;
+mod shadow;
+mod try_out;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -10,6 +12,7 @@ use super::settings::Place;
 use super::table::{list, table};
 use super::{desk, print};
 use crate::consumer::{RebuildReport, RebuildState};
+use crate::plugin::shadow::ShadowCounts;
 use crate::telemetry::escape;
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +32,10 @@ pub(super) enum Verb {
     Forget(deeds::Named),
     /// Make the data of a storage plugin anew from the log, while the old data serves; both need room on the disk
     Rebuild(rebuild::Rebuild),
+    /// Show how often a shadow agreed with the live version, and the first messages of which it made something else
+    Shadow(shadow::Shadow),
+    /// Replay recorded messages through a component that is not live yet, and show what it would have made otherwise
+    Try(try_out::Try),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +72,15 @@ struct Plugin {
     lag: Option<u64>,
     missed: Option<u64>,
     rebuild: Option<RebuildReport>,
+    shadow: Option<Compared>,
+}
+
+/// Of a shadow.
+#[derive(Deserialize)]
+struct Compared {
+    of: String,
+    #[serde(flatten)]
+    counts: ShadowCounts,
 }
 
 pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
@@ -76,6 +92,8 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
         Verb::History(args) => deeds::history(args).await,
         Verb::Forget(args) => deeds::forget(args).await,
         Verb::Rebuild(args) => rebuild::run(args).await,
+        Verb::Shadow(args) => shadow::run(args).await,
+        Verb::Try(args) => try_out::run(args).await,
     }
 }
 
@@ -89,7 +107,8 @@ async fn show(args: &List) -> anyhow::Result<()> {
         .iter()
         .flat_map(|plugin| {
             let notes = plugin.notes.iter().map(|note| said(plugin, note));
-            [reason(plugin), missed(plugin), rebuilt(plugin)].into_iter().flatten().chain(notes)
+            let own = [reason(plugin), missed(plugin), rebuilt(plugin), compared(plugin)];
+            own.into_iter().flatten().chain(notes)
         })
         .collect();
     let heading = ["KIND", "ORDER", "NAME", "STATE", "FILE", "VERSION", "CALLS", "FAILURES", "LAG", "TOPICS"];
@@ -118,6 +137,16 @@ fn missed(plugin: &Plugin) -> Option<String> {
 fn rebuilt(plugin: &Plugin) -> Option<String> {
     let report = plugin.rebuild.as_ref().filter(|report| report.state == RebuildState::Running)?;
     Some(format!("{}: {}", escape(&plugin.name), rebuild::progress(report)))
+}
+
+fn compared(plugin: &Plugin) -> Option<String> {
+    let Compared { of, counts: ShadowCounts { same, different, failed, skipped } } =
+        plugin.shadow.as_ref()?;
+    let name = escape(&plugin.name);
+    Some(format!(
+        "{name}: shadow of {}: {same} same, {different} different, {failed} failed, {skipped} skipped; `weir plugin shadow {name}` shows more",
+        escape(of)
+    ))
 }
 
 fn row(plugin: Plugin) -> [String; 10] {

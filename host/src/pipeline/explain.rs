@@ -21,6 +21,11 @@ pub const AUTH: &str = "auth";
 /// The same, of a topic that a transform made.
 pub const REAUTHORIZE: &str = "re-authorize";
 
+/// An answer in the words of the metric `weir_plugin_calls_total`.
+pub(super) fn word(answer: &impl Told) -> &'static str {
+    answer.end().as_str()
+}
+
 /// Gathers the steps of one pass. Bounded: what goes beyond its room is only counted.
 #[derive(Debug)]
 pub struct Recorder {

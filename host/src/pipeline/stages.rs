@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::instances::Isolated;
-use super::{By, Stop};
+use super::{By, Stop, shadow};
 use crate::metrics::{End, Limit, Metrics, StageMetrics};
 use crate::plugin::contract::{Decision, Permission, TransformOutcome, Verdict};
 use crate::plugin::guest::StateAccess;
-use crate::plugin::space::Transaction;
+use crate::plugin::shadow::Shadow;
+use crate::plugin::space::{Change, Transaction};
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
 
@@ -24,6 +25,8 @@ pub struct Stage {
     /// What a pass has read and written in an instance that died without a successor.
     stranded: Transaction,
     metrics: StageMetrics,
+    /// Candidates that see what it sees.
+    pub(super) shadows: Box<[Arc<Shadow>]>,
 }
 
 /// One place in the auth order.
@@ -51,7 +54,7 @@ pub struct Stages {
 
 impl Stages {
     /// Goes over to a chain: bindings that stay keep their instances.
-    pub fn adopt(&mut self, chain: &Chain, metrics: &Metrics) {
+    pub fn adopt(&mut self, chain: &Chain, metrics: &Arc<Metrics>) {
         if chain.generation == self.generation {
             return;
         }
@@ -75,11 +78,14 @@ impl Stages {
         self.filters = chain.filters.iter().map(&mut stage).collect();
         self.transforms = chain.transforms.iter().map(&mut stage).collect();
         self.closed = chain.closed.clone();
+        for stage in self.filters.iter_mut().chain(&mut self.transforms) {
+            stage.shadows = shadow::of(chain, stage.binding.name(), metrics);
+        }
         self.generation = chain.generation;
     }
 
     /// As [`adopt`](Self::adopt), for a thread that only authenticates.
-    pub fn adopt_auth(&mut self, chain: &Chain, metrics: &Metrics) {
+    pub fn adopt_auth(&mut self, chain: &Chain, metrics: &Arc<Metrics>) {
         if chain.generation != self.generation {
             let auth_only = Chain { filters: Vec::new(), transforms: Vec::new(), ..chain.clone() };
             self.adopt(&auth_only, metrics);
@@ -138,12 +144,7 @@ impl Stages {
 
     /// Forgets what the pass has read and written.
     pub fn clear(&mut self) {
-        for stage in self.all() {
-            match &mut stage.instance {
-                Some(instance) => instance.guest().transaction.clear(),
-                None => stage.stranded.clear(),
-            }
-        }
+        self.all().for_each(Stage::forget);
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Stage> {
@@ -172,6 +173,7 @@ impl Stage {
             isolated: Isolated::new(binding.spec.isolation),
             stranded: Transaction::default(),
             metrics,
+            shadows: Box::default(),
         }
     }
 
@@ -251,6 +253,22 @@ impl Stage {
                 self.instance = Some(fresh);
             }
             Err(_) => self.stranded = transaction,
+        }
+    }
+
+    /// What its last call overwrote in `state`, as it was before.
+    pub(super) fn before_call(&mut self) -> Vec<Change> {
+        match (&mut self.instance, &self.binding.shared.state) {
+            (Some(instance), StateAccess::Space(space)) => instance.guest().transaction.before_call(space),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Forgets what it has read and written.
+    pub(super) fn forget(&mut self) {
+        match &mut self.instance {
+            Some(instance) => instance.guest().transaction.clear(),
+            None => self.stranded.clear(),
         }
     }
 

@@ -73,6 +73,12 @@ struct Emitted {
     new_topic: bool,
 }
 
+/// What an answer makes of a message, wherever it may go.
+pub(super) fn messages(input: Message, outcome: TransformOutcome) -> Vec<Message> {
+    let became = became(input, outcome).unwrap_or_default();
+    became.into_iter().map(|emitted| emitted.message).collect()
+}
+
 fn became(input: Message, outcome: TransformOutcome) -> Result<Vec<Emitted>, Stop> {
     let same = |message| Emitted { message, new_topic: false };
     Ok(match outcome {

@@ -12,6 +12,7 @@ use super::guest::{Shared, StateAccess};
 use super::health::Health;
 use super::imports::logging::LogGate;
 use super::report::Report;
+use super::shadow::Shadow;
 use super::spares::{Orders, SPARES};
 use super::{CallError, Engine, Instance, Kind, LoadError};
 use crate::store::StorageSpace;
@@ -148,17 +149,13 @@ impl Binding {
         }
     }
 
-    /// The same storage binding over another generation of its key space. Takes the instances that wait, if they
-    /// are of that generation.
-    pub fn over(&self, space: &Arc<StorageSpace>) -> Arc<Self> {
-        let shared = Shared { state: StateAccess::Storage(Arc::clone(space)), ..self.shared.clone() };
-        let mut ready = std::mem::take(&mut *self.ready.lock());
-        ready.retain_mut(|instance| instance.guest().shared.is_same(&shared));
-        Arc::new(Self {
+    /// The same binding, with nothing of its own: over these data, without instances, and well.
+    pub(super) fn beside(&self, state: StateAccess) -> Self {
+        Self {
             spec: self.spec.clone(),
             config: self.config.clone(),
             loaded: self.loaded.clone(),
-            shared,
+            shared: Shared { state, ..self.shared.clone() },
             policy: self.policy,
             loaded_us: self.loaded_us,
             engine: self.engine.clone(),
@@ -168,8 +165,18 @@ impl Binding {
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
             arrived: Condvar::new(),
-            ready: Mutex::new(ready),
-        })
+            ready: Mutex::default(),
+        }
+    }
+
+    /// The same storage binding over another generation of its key space. Takes the instances that wait, if they
+    /// are of that generation.
+    pub fn over(&self, space: &Arc<StorageSpace>) -> Arc<Self> {
+        let beside = self.beside(StateAccess::Storage(Arc::clone(space)));
+        let mut ready = std::mem::take(&mut *self.ready.lock());
+        ready.retain_mut(|instance| instance.guest().shared.is_same(&beside.shared));
+        *beside.ready.lock() = ready;
+        Arc::new(beside)
     }
 
     pub(super) fn make(&self) -> Result<Instance, LoadError> {
@@ -193,6 +200,14 @@ pub enum AuthSlot {
 }
 
 impl AuthSlot {
+    /// The plugin, if it is there.
+    pub fn binding(&self) -> Option<&Arc<Binding>> {
+        match self {
+            Self::Live(binding) => Some(binding),
+            Self::Closed { .. } => None,
+        }
+    }
+
     /// Order, then name.
     pub fn rank(&self) -> (i64, Arc<str>) {
         match self {
@@ -219,6 +234,8 @@ pub struct Chain {
     pub storages: Vec<Arc<Binding>>,
     /// Filters and transforms that were live and do not load: their policies decide on the messages of their topics.
     pub closed: Vec<Closed>,
+    /// Candidates that see messages and are no part of their way.
+    pub shadows: Vec<Arc<Shadow>>,
 }
 
 /// A binding that was live and is not, and must not be passed by.
@@ -255,16 +272,18 @@ impl Chain {
             transforms: of(Kind::Transform),
             storages: of(Kind::Storage),
             closed,
+            shadows: Vec::new(),
         }
     }
 
     /// All live bindings, in pipeline order.
     pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        let live = self.auth.iter().filter_map(|slot| match slot {
-            AuthSlot::Live(binding) => Some(binding),
-            AuthSlot::Closed { .. } => None,
-        });
-        live.chain(&self.filters).chain(&self.transforms).chain(&self.storages)
+        self.auth
+            .iter()
+            .filter_map(AuthSlot::binding)
+            .chain(&self.filters)
+            .chain(&self.transforms)
+            .chain(&self.storages)
     }
 
     /// Whether the auth part is the same, plugin for plugin.

@@ -23,7 +23,7 @@ impl<'a> From<&'a Message> for MessageIn<'a> {
 }
 
 /// `types.message`, out.
-#[derive(ComponentType, Lift, Debug)]
+#[derive(ComponentType, Lift, Clone, Debug)]
 #[component(record)]
 pub struct MessageOut {
     pub topic: String,
@@ -32,7 +32,7 @@ pub struct MessageOut {
 }
 
 /// `types.refusal`.
-#[derive(ComponentType, Lift, Debug)]
+#[derive(ComponentType, Lift, Clone, Debug)]
 #[component(record)]
 pub struct Refusal {
     pub reason: String,
@@ -67,7 +67,7 @@ pub struct Attribute {
 }
 
 /// `filter.verdict`.
-#[derive(ComponentType, Lift, Debug)]
+#[derive(ComponentType, Lift, Clone, Debug)]
 #[component(variant)]
 pub enum Verdict {
     #[component(name = "keep")]
@@ -79,7 +79,7 @@ pub enum Verdict {
 }
 
 /// `transform.outcome`.
-#[derive(ComponentType, Lift, Debug)]
+#[derive(ComponentType, Lift, Clone, Debug)]
 #[component(variant)]
 pub enum TransformOutcome {
     #[component(name = "unchanged")]

@@ -107,6 +107,9 @@ pub enum LoadError {
     /// The binding file.
     #[error("{0}")]
     Binding(Problem),
+    /// It needs another binding, which is not there yet.
+    #[error("waits for {0}")]
+    Waits(String),
     /// A secret of the binding is not where its file says.
     #[error("{0}")]
     Secret(String),
@@ -155,7 +158,7 @@ impl LoadError {
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
             Self::Sample { .. } => "sample",
-            Self::Binding(_) | Self::Secret(_) => "binding",
+            Self::Binding(_) | Self::Secret(_) | Self::Waits(_) => "binding",
             Self::State(_) => "state",
             Self::Migration(_) => "migration",
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::binding::Spec;
+use super::shadow::{ShadowCounts, ShadowReport};
 use super::{Deed, HistoryLine, Refused};
 
 /// Lists the bindings; the admin listener knows plugins only through this.
@@ -18,6 +19,9 @@ pub trait PluginView: Send + Sync {
 
     /// What happened to a binding, oldest first.
     fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused>;
+
+    /// What came of a shadow so far. None: no shadow of this name runs.
+    fn shadow(&self, name: &str) -> Option<ShadowReport>;
 }
 
 /// One line of `weir plugin list`.
@@ -58,6 +62,21 @@ pub struct PluginInfo {
     /// Storage: offsets that retention took before it had read them, since the router started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
+    /// Of a shadow: how often it agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowLine>,
+}
+
+/// What `weir plugin list` says of a shadow.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShadowLine {
+    /// The live binding.
+    pub of: String,
+    /// Share of its messages.
+    pub share: f64,
+    /// How often it agreed.
+    #[serde(flatten)]
+    pub counts: ShadowCounts,
 }
 
 /// What a binding is granted beyond its messages.
@@ -121,6 +140,10 @@ impl fmt::Display for Grants {
 pub enum PluginState {
     /// Serving.
     Active,
+    /// Compared with a binding that is.
+    Shadow,
+    /// For the binding that it is to be compared with.
+    Waiting,
     /// Not serving, or serving an older version: `reason` says why.
     Failed,
     /// Switched off by the operator.
@@ -134,6 +157,8 @@ impl PluginState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Waiting => "waiting",
             Self::Failed => "failed",
             Self::Disabled => "disabled",
             Self::Tombstone => "tombstone",

@@ -2,6 +2,7 @@
 //! swap everything at once. Any failure keeps the version before it and is shown in the list.
 
 mod bind;
+mod candidate;
 mod check;
 mod deeds;
 mod ledger;
@@ -11,11 +12,14 @@ mod migrate;
 mod samples;
 mod schema;
 mod settling;
+mod shadows;
 mod status;
+mod trial;
 mod versions;
 mod wanted;
 
 pub use check::check;
+pub use trial::{Candidate, Trial};
 pub use versions::{Event, HistoryLine};
 
 use std::collections::BTreeMap;
@@ -34,11 +38,13 @@ use tokio::sync::watch;
 use super::activation::Activation;
 use super::compiler::{CodeCache, Compiler};
 use super::folder::exposed;
+use super::shadow::{Shadow, ShadowReport};
 use super::{Chain, Deed, Engine, Fence, Kind, LoadError, PluginInfo, PluginView, Refused};
 use crate::accounts::Accounts;
 use crate::config::{Compile, LimitsTable, PluginLimits, Trust};
 use crate::metrics::{Counter, Metrics};
 use crate::store::Store;
+use candidate::Bench;
 use loader::Loader;
 use settling::Settling;
 
@@ -84,6 +90,8 @@ pub struct Plugins {
     wake: SyncSender<Wake>,
     metrics: Arc<Metrics>,
     engine: Engine,
+    /// Where candidates are loaded.
+    bench: Bench,
     fence: Arc<Fence>,
     /// Ends a compilation under way.
     stop: Arc<AtomicBool>,
@@ -125,6 +133,7 @@ impl Plugins {
         let report = Arc::new(move || drop(waker.try_send(Wake::OverBudget)));
         let fence = Arc::<Fence>::default();
         let mut loader = Loader::new(options, engine.clone(), activation, Arc::clone(&fence), report)?;
+        let bench = loader.bench.clone();
         loader.reload(&chain, &status, |_| true)?;
         changed.send_replace(chain.load().generation);
         let (swap, state) = (Arc::clone(&chain), Arc::clone(&status));
@@ -136,7 +145,7 @@ impl Plugins {
             })
             .map_err(|error| LoadError::Engine(format!("cannot start the plugins thread: {error}")))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { chain, changes, status, wake, metrics, engine, fence, stop, thread })
+        Ok(Self { chain, changes, status, wake, metrics, engine, bench, fence, stop, thread })
     }
 
     /// The live chain, for shards to load once per batch.
@@ -159,12 +168,21 @@ impl Plugins {
         &self.engine
     }
 
+    /// Largest component that is taken, in bytes.
+    pub fn most_file_bytes(&self) -> usize {
+        self.bench.limits.most_file_bytes(&self.bench.ceiling)
+    }
+
     /// Reads the folder now and waits until what has settled is live.
     pub fn rescan(&self) {
         let (answer, answered) = sync_channel(1);
         if self.wake.send(Wake::Rescan(answer)).is_ok() {
             let _ = answered.recv();
         }
+    }
+
+    fn shadow_named(&self, name: &str) -> Option<Arc<Shadow>> {
+        self.chain.load().shadows.iter().find(|shadow| &**shadow.binding.name() == name).cloned()
     }
 
     fn ask<T>(&self, question: impl FnOnce(SyncSender<Result<T, Refused>>) -> Wake) -> Result<T, Refused> {
@@ -194,6 +212,9 @@ impl PluginView for Plugins {
                 info.notes = binding.shared.ungranted.notes();
             }
             (info.calls, info.failures) = self.metrics.plugin_totals(&info.name, &info.version);
+            if let Some(line) = &mut info.shadow {
+                line.counts = self.shadow_named(&info.name).map(|shadow| shadow.counts()).unwrap_or_default();
+            }
             if info.kind == Kind::Storage.as_str() {
                 let consumer = self.metrics.consumer(&info.name);
                 info.lag = u64::try_from(consumer.lag.get()).ok();
@@ -211,6 +232,10 @@ impl PluginView for Plugins {
 
     fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused> {
         self.ask(|answer| Wake::History(name.to_owned(), answer))
+    }
+
+    fn shadow(&self, name: &str) -> Option<ShadowReport> {
+        self.shadow_named(name).map(|shadow| shadow.report())
     }
 }
 

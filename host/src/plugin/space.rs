@@ -85,6 +85,13 @@ impl Space {
         }
     }
 
+    /// What it holds now, in a space of nobody's.
+    pub fn copy(&self) -> Self {
+        let held: Vec<_> =
+            self.lock().map.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect();
+        Self::new(Arc::clone(&self.name), self.quota(), held)
+    }
+
     /// Its place in the order in which several spaces are locked.
     pub fn rank(&self) -> u64 {
         self.rank

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     "cli",
     "server",
     "gateway",
     "admin",
     "ingress",
     "shard",
+    "trial",
     "pipeline",
     "consumer",
     "durable",

@@ -20,10 +20,14 @@ impl Pass<'_> {
         message: &Message,
         call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        match self.recorder {
+        let answer = match self.recorder {
             None => stage.call(&self.clock, || message.tenant(), call),
             Some(recorder) => self.recorded(recorder, stage, message, call),
+        };
+        if !stage.shadows.is_empty() {
+            stage.show(message, &answer);
         }
+        answer
     }
 
     fn recorded<T: Told>(

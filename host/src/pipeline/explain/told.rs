@@ -3,6 +3,7 @@
 use crate::pipeline::stages::Counted;
 use crate::pipeline::stop::shortened;
 use crate::plugin::contract::{Permission, Refusal, TransformOutcome, Verdict};
+use crate::plugin::shadow::Answer;
 
 /// An answer of a plugin, as it is told.
 pub(in crate::pipeline) trait Told: Counted {
@@ -14,6 +15,11 @@ pub(in crate::pipeline) trait Told: Counted {
     /// Whether the message goes on as it was.
     fn keeps(&self) -> bool {
         false
+    }
+
+    /// As shadows are shown it; none: there are no shadows of its kind.
+    fn shown(&self) -> Option<Answer> {
+        None
     }
 }
 
@@ -29,11 +35,19 @@ impl Told for Verdict {
     fn keeps(&self) -> bool {
         matches!(self, Self::Keep)
     }
+
+    fn shown(&self) -> Option<Answer> {
+        Some(Answer::Filter(self.clone()))
+    }
 }
 
 impl Told for TransformOutcome {
     fn reason(&self) -> String {
         if let Self::Refuse(refusal) = self { refused(refusal) } else { String::new() }
+    }
+
+    fn shown(&self) -> Option<Answer> {
+        Some(Answer::Transform(self.clone()))
     }
 }
 

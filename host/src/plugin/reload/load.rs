@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
-use super::super::binding::{Mode, Policy, Secrets, Spec};
+use super::super::binding::{Policy, Secrets, Spec};
 use super::super::chain::COMPLAINTS_PER_S;
 use super::super::component::{self, Loaded};
 use super::super::folder::File;
@@ -19,7 +18,6 @@ use super::super::spares::SPARES;
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
 use super::loader::{Live, Loader};
 use super::migrate::{self, Plan};
-use super::samples;
 use super::schema::Entry;
 use super::wanted::{check_isolation, limits};
 use crate::message::now_us;
@@ -54,11 +52,6 @@ impl Loader {
         secrets: Secrets,
         is_kept: bool,
     ) -> Result<Draft, LoadError> {
-        if spec.mode != Mode::Live {
-            let message = "mode = \"shadow\" is not served by this version".into();
-            let file = self.folder.path().join(format!("{stem}.toml"));
-            return Err(LoadError::Binding(Problem { file, line: None, message }));
-        }
         let limits = limits(spec, &self.options.limits, &self.options.ceiling)?;
         let engine = self.engine.with_stack(limits.stack_bytes)?;
         let fits = |live: &&Live| {
@@ -68,7 +61,7 @@ impl Loader {
                 && (known.count_only, &known.imports) == (spec.count_only, &spec.imports)
         };
         let known = self.live.values().find(fits).map(|live| live.binding.loaded.clone());
-        let loaded = self.activation.load(&engine, spec, &limits, file, known)?;
+        let loaded = self.bench.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
         check_isolation(spec, kind)?;
         let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
@@ -123,11 +116,11 @@ impl Loader {
             policy,
             loaded_us: now_us(),
             engine,
-            context: self.context(stem, &spec.name, &loaded.digest, false),
+            context: self.bench.context(stem, &spec.name, &loaded.digest, false),
             report: Arc::new(Report::new(self.over_budget_waker())),
             health: Health::new(spec.budget),
             complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
-            orders: self.orders.clone(),
+            orders: self.bench.orders.clone(),
             ready: Mutex::default(),
             arrived: Condvar::new(),
             loaded,
@@ -135,7 +128,10 @@ impl Loader {
         };
         match &plan {
             Some(plan) => self.rehearse_migration(stem, &binding, plan)?,
-            None => self.rehearse(stem, &binding)?,
+            None => {
+                self.bench.rehearse(stem, &binding)?;
+                self.fill_ready(&binding)?;
+            }
         }
         self.ledger.note(stem, spec, kind)?;
         Ok(Draft { binding: Arc::new(binding), entry, leaves, plan })
@@ -185,17 +181,6 @@ impl Loader {
         Ok(State { plan: Some(plan), ..State::default() })
     }
 
-    /// A trial instance first, then those that the shards will take: `init` never runs on a shard.
-    fn rehearse(&self, stem: &str, binding: &Binding) -> Result<(), LoadError> {
-        let _clock = self.engine.running();
-        let trial = self.context(stem, binding.name(), &binding.loaded.digest, true);
-        let shared = binding.shared.clone();
-        let mut instance = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &trial)?;
-        instance.self_test(&binding.loaded)?;
-        samples::run(&mut instance, &binding.spec, binding.kind())?;
-        self.fill_ready(binding)
-    }
-
     /// Instances for whoever will call them.
     pub(super) fn fill_ready(&self, binding: &Binding) -> Result<(), LoadError> {
         let wanted = match binding.kind() {
@@ -243,16 +228,5 @@ impl Loader {
             .into_iter()
             .map(|pair| (pair.key, Value { bytes: pair.value.into(), expires_us: pair.expires_us }));
         Ok(Arc::new(Space::new(name.into(), quota, pairs)))
-    }
-
-    pub(super) fn context(&self, stem: &str, binding: &str, digest: &[u8], trial: bool) -> Vec<u8> {
-        let mut blob = Vec::new();
-        put_text(&mut blob, tag::PLUGIN, stem);
-        put_text(&mut blob, tag::BINDING, binding);
-        put(&mut blob, tag::DIGEST, digest);
-        put_text(&mut blob, tag::HOST_VERSION, env!("CARGO_PKG_VERSION"));
-        put_u64(&mut blob, tag::RUN, self.run);
-        put_flag(&mut blob, tag::TRIAL, trial);
-        blob
     }
 }

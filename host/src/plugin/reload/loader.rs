@@ -13,9 +13,11 @@ use super::super::folder::{Folder, Seal};
 use super::super::space::Space;
 use super::super::spares::Orders;
 use super::super::{Binding, Chain, Engine, Fence, LoadError, PluginInfo};
+use super::candidate::Bench;
 use super::ledger::Ledger;
 use super::migrate::Migrating;
 use super::schema::{Entry, Schemas};
+use super::shadows::{self, Shadows};
 use super::versions::Versions;
 use super::wanted::{Wanted, wanted};
 use super::{PluginsOptions, status};
@@ -25,7 +27,6 @@ use crate::message::now_us;
 pub struct Loader {
     pub(super) options: PluginsOptions,
     pub(super) engine: Engine,
-    pub(super) activation: Activation,
     pub(super) folder: Folder,
     pub(super) live: BTreeMap<String, Live>,
     pub(super) failed: BTreeMap<String, Failed>,
@@ -48,9 +49,10 @@ pub struct Loader {
     retired: Vec<(String, Arc<str>)>,
     /// Wakes the plugins thread, from a shard: must not block.
     wake: Arc<dyn Fn() + Send + Sync>,
-    /// Where bindings order instances.
-    pub(super) orders: Orders,
-    pub(super) run: u64,
+    /// What loading takes.
+    pub(super) bench: Bench,
+    /// Candidates that run beside what is live.
+    pub(super) shadows: Shadows,
 }
 
 /// A binding in the chain.
@@ -90,11 +92,10 @@ impl Loader {
         let ledger = Ledger::open(&options.store)?;
         let versions = Versions::open(&options.store, &options.versions)?;
         let schemas = Schemas::open(&options.store)?;
-        let orders = Orders::start()?;
+        let bench = Bench::new(&options, &engine, activation, Orders::start()?);
         Ok(Self {
             options,
             engine,
-            activation,
             folder,
             live: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -108,8 +109,8 @@ impl Loader {
             changed: false,
             retired: Vec::new(),
             wake,
-            orders,
-            run: now_us(),
+            bench,
+            shadows: Shadows::default(),
         })
     }
 
@@ -129,9 +130,10 @@ impl Loader {
                 return Err(error);
             }
         };
-        let (wanted, broken) = wanted(self.folder.path(), &entries, |name| {
+        let (mut wanted, broken) = wanted(self.folder.path(), &entries, |name| {
             self.live.get(name).map(|live| live.stem.as_str()).or_else(|| self.ledger.stem(name))
         });
+        let shadows = shadows::take(&mut wanted);
         self.asked.clone_from(&wanted);
         self.unbind(&wanted, &broken);
         let is_disabled = |name: &str| self.versions.disabled_us(name).is_some();
@@ -151,10 +153,16 @@ impl Loader {
         self.react_to_budgets();
         self.let_go(&asked);
         self.migrate_all();
+        self.shadow(shadows);
         self.swap(chain, status, &asked);
         // Only now is nothing written any more to what was left.
         self.schemas.tend(&self.options.store, now_us());
         Ok(())
+    }
+
+    fn shadow(&mut self, wanted: BTreeMap<String, Wanted>) {
+        let live = |name: &str| self.live.get(name).map(|live| &live.binding);
+        self.changed |= self.shadows.adopt(wanted, live, &self.bench, &self.options.metrics);
     }
 
     /// Forgets what nobody asks for any more.
@@ -185,6 +193,7 @@ impl Loader {
         let closed = self.ledger.closed(is_live, is_asked);
         let bindings: Vec<_> = self.live.values().map(|live| Arc::clone(&live.binding)).collect();
         let mut next = Chain::build(&bindings, &closed);
+        self.shadows.attach(&mut next);
         let old = chain.load();
         let same_auth = next.same_auth(&old);
         if std::mem::take(&mut self.changed) || !same_auth || next.closed != old.closed {

@@ -123,7 +123,7 @@ impl Loader {
             let all = pairs.into_iter().map(|(key, value)| Change { key, value: Some(value) });
             copy.lock().apply(all);
         }
-        let context = self.context(stem, binding.name(), &binding.loaded.digest, true);
+        let context = self.bench.context(stem, binding.name(), &binding.loaded.digest, true);
         let mut trial = Instance::new(&binding.engine, &binding.loaded, shared, &binding.config, &context)?;
         let left = until.saturating_duration_since(Instant::now());
         let deadline = binding.shared.limits.init_deadline.min(left);

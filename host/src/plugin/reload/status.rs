@@ -36,6 +36,7 @@ pub fn list(loader: &Loader, closed: &[Closed]) -> BTreeMap<String, PluginInfo> 
             .or_insert_with(|| absent(name, order, PluginState::Disabled, String::new()));
         disabled(line, loader, &record.kind, since);
     }
+    loader.shadows.list(&mut all, absent);
     all
 }
 
@@ -133,5 +134,6 @@ fn absent(name: &str, order: i64, state: PluginState, reason: String) -> PluginI
         failures: 0,
         lag: None,
         missed: None,
+        shadow: None,
     }
 }

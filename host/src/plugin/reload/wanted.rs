@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::binding::{Isolation, Source, Spec};
+use super::super::binding::{Isolation, Mode, Source, Spec};
 use super::super::folder::{Entry, File, Seal};
 use super::super::{Kind, LoadError, Problem, component, stock};
 use crate::config::{LimitsTable, PluginLimits};
@@ -41,7 +41,13 @@ pub fn wanted<'o>(
             },
         }
     }
-    let used: BTreeSet<_> = specs.iter().map(|(_, spec)| spec.source.clone()).collect();
+    // A shadow of the very component that it is made of does not take that one's place.
+    let is_own = |spec: &Spec| match (&spec.mode, &spec.source) {
+        (Mode::Shadow { of, .. }, Source::File(stem)) => of == stem,
+        _ => false,
+    };
+    let used = specs.iter().filter(|(_, spec)| !is_own(spec)).map(|(_, spec)| spec.source.clone());
+    let used: BTreeSet<_> = used.collect();
     let bare = entries.iter().filter(|(stem, entry)| {
         entry.toml.is_none() && entry.wasm.is_some() && !used.contains(&Source::File((*stem).clone()))
     });

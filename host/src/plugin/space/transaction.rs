@@ -77,6 +77,26 @@ impl Transaction {
         self.latest = self.changes.iter().enumerate().map(|(at, c)| (c.key.clone(), at)).collect();
     }
 
+    /// What the keys that this call has written held before it, as the pass saw them.
+    pub fn before_call(&self, space: &Space) -> Vec<Change> {
+        let (before, written) = self.changes.split_at(self.call.0.min(self.changes.len()));
+        let pairs = space.lock();
+        let mut found: BTreeMap<&[u8], Option<Value>> = BTreeMap::new();
+        for Change { key, .. } in written {
+            found.entry(key).or_insert_with(|| match before.iter().rfind(|change| change.key == *key) {
+                Some(change) => change.value.clone(),
+                None => pairs.map.get(key).map(|entry| entry.value.clone()),
+            });
+        }
+        found.into_iter().map(|(key, value)| Change { key: key.to_vec(), value }).collect()
+    }
+
+    /// One that sees these pairs in place of what is committed. For reading only: its writes are never to be committed.
+    pub fn over(pairs: Vec<Change>) -> Self {
+        let latest = pairs.iter().enumerate().map(|(at, change)| (change.key.clone(), at)).collect();
+        Self { changes: pairs, latest, ..Self::default() }
+    }
+
     /// The writes to commit: all of them, or those of calls that stopped their message.
     pub fn into_changes(self, accepted: bool) -> Vec<Change> {
         if accepted {
@@ -319,6 +339,30 @@ mod tests {
         t.set(&space, b"a".to_vec(), value(b"2")).unwrap();
         t.discard_call();
         assert_eq!(t.get(&space, b"a").unwrap(), value(b"1"));
+    }
+
+    #[test]
+    fn what_a_call_has_overwritten_can_be_seen_again() {
+        let space = space();
+        let mut base = Transaction::default();
+        base.set(&space, b"a".to_vec(), value(b"old")).unwrap();
+        assert!(commit(&space, base));
+        let mut t = Transaction::default();
+        t.begin_call();
+        t.set(&space, b"b".to_vec(), value(b"first call")).unwrap();
+        t.begin_call();
+        for key in [b"a", b"b", b"c"] {
+            t.set(&space, key.to_vec(), value(b"new")).unwrap();
+        }
+        let before = t.before_call(&space);
+        assert!(commit(&space, t));
+        let mut again = Transaction::over(before);
+        assert_eq!(again.get(&space, b"a").unwrap(), value(b"old"));
+        assert_eq!(again.get(&space, b"b").unwrap(), value(b"first call"));
+        assert_eq!(again.get(&space, b"c").unwrap(), None);
+        again.begin_call();
+        again.set(&space, b"a".to_vec(), value(b"own")).unwrap();
+        assert_eq!(again.get(&space, b"a").unwrap(), value(b"own"));
     }
 
     #[test]
