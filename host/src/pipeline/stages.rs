@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::instances::Isolated;
 use super::{By, Stop, shadow};
@@ -14,6 +14,9 @@ use crate::plugin::shadow::Shadow;
 use crate::plugin::space::{Change, Transaction};
 use crate::plugin::{AuthSlot, Binding, CallError, Chain, Closed, Instance, Policy};
 use crate::sequencer::Effect;
+
+/// A failure within this part of the deadline is tried once more.
+const CHEAP: u32 = 4;
 
 /// One binding as this shard runs it.
 pub struct Stage {
@@ -193,14 +196,20 @@ impl Stage {
         mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let whom = self.isolated.is_some().then(tenant);
+        let began = clock.get();
         match self.call_once(clock, whom, &mut call) {
-            Err(error) if error.worth_a_retry() => {
+            Err(error) if error.worth_a_retry() && self.was_cheap(clock.get() - began) => {
                 let (plugin, version) = (self.name(), &self.binding.shared.version);
                 tracing::debug!(%plugin, %version, %error, "plugin call failed, tried once more");
                 self.call_once(clock, None, &mut call)
             }
             answer => answer,
         }
+    }
+
+    /// A call that took long to fail is not tried again: the shard has stood still for it once.
+    fn was_cheap(&self, took: Duration) -> bool {
+        took <= self.binding.shared.limits.deadline / CHEAP
     }
 
     /// `whom`: the instance must be one that may serve this tenant.
