@@ -89,9 +89,39 @@ impl DeadLetters {
 
     /// Sets a message aside. Never waits: on a full or broken store the letter is lost, and that is logged.
     pub fn keep(&self, message: &Message, about: &About<'_>) {
-        self.metrics.kept.inc();
-        if let Err(error) = self.submit(letter::encode(message, about), |_| {}) {
-            tracing::error!(plugin = about.plugin, %error, "dead letter lost: the store does not take it");
+        let plugin = about.plugin.to_owned();
+        self.keep_and_then(message, about, move |kept| {
+            if let Err(error) = kept {
+                tracing::error!(plugin, %error, "dead letter lost: the store does not take it");
+            }
+        });
+    }
+
+    /// The same, and tells when it is on the disk, or why it is not: once, on this thread or the writer's.
+    pub fn keep_and_then(
+        &self,
+        message: &Message,
+        about: &About<'_>,
+        then: impl FnOnce(Result<(), NotKept>) + Send + 'static,
+    ) {
+        let then = Arc::new(Mutex::new(Some(then)));
+        let told = Arc::clone(&then);
+        let submitted = self.submit(letter::encode(message, about), |queue| {
+            queue.on_durable(Box::new(move |result| {
+                let then = told.lock().take();
+                if let Some(then) = then {
+                    then(result.map_err(NotKept::from));
+                }
+            }));
+        });
+        match submitted {
+            Ok(()) => drop(self.metrics.kept.inc()),
+            Err(error) => {
+                let then = then.lock().take();
+                if let Some(then) = then {
+                    then(Err(error.into()));
+                }
+            }
         }
     }
 

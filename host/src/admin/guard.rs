@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -45,11 +45,22 @@ fn check(state: &AdminState, request: &Request) -> Result<(), Fault> {
         let reason = "pages of other origins are not let in";
         return Err(Fault::new(StatusCode::FORBIDDEN, "denied", reason));
     }
+    if let Some(query) = request.uri().query().filter(|query| !query.is_empty())
+        && !takes_query(request.method(), path)
+    {
+        return Err(Fault::invalid(format!("{path} takes no parameters, found {query:?}")));
+    }
     if path.starts_with("/v1/") && !is_operator(state, headers)? {
         let reason = "the token of DATA/admin.token is needed as `Authorization: Bearer TOKEN`";
         return Err(Fault::new(StatusCode::UNAUTHORIZED, "unauthenticated", reason));
     }
     Ok(())
+}
+
+/// Those that read their parameters themselves. What the others ignored, its sender might have relied on.
+fn takes_query(method: &Method, path: &str) -> bool {
+    let of_log = path.starts_with("/v1/logs/");
+    of_log || path == "/v1/trace" || path == "/v1/retained" || (path == "/v1/dead" && method == Method::GET)
 }
 
 /// The header's value. Two of them are refused: a proxy in front might have looked at the other one.

@@ -26,6 +26,9 @@ const MESSAGES: usize = 4;
 impl Stage {
     /// Shows shadows what came of a message, those that want to see it.
     pub(super) fn show<T: Told>(&mut self, message: &Message, answer: &Result<T, CallError>) {
+        if self.rehearses {
+            return;
+        }
         for at in 0..self.shadows.len() {
             let Some(shadow) = self.shadows.get(at).filter(|shadow| shadow.wants()).cloned() else {
                 continue;

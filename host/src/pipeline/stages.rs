@@ -27,6 +27,8 @@ pub struct Stage {
     isolated: Option<Box<Isolated>>,
     /// What a pass has read and written in an instance that died without a successor.
     stranded: Transaction,
+    /// What is called is without consequences, also for the plugin.
+    pub(super) rehearses: bool,
     metrics: StageMetrics,
     /// Candidates that see what it sees.
     pub(super) shadows: Box<[Arc<Shadow>]>,
@@ -56,6 +58,12 @@ pub struct Stages {
 }
 
 impl Stages {
+    /// Whether what comes is only a rehearsal: then no failure counts against a plugin, nor is it tried for that whether
+    /// it does well again.
+    pub fn rehearse(&mut self, rehearses: bool) {
+        self.all().for_each(|stage| stage.rehearses = rehearses);
+    }
+
     /// Goes over to a chain: bindings that stay keep their instances.
     pub fn adopt(&mut self, chain: &Chain, metrics: &Arc<Metrics>) {
         if chain.generation == self.generation {
@@ -175,6 +183,7 @@ impl Stage {
             instance: binding.spare().ok(),
             isolated: Isolated::new(binding.spec.isolation),
             stranded: Transaction::default(),
+            rehearses: false,
             metrics,
             shadows: Box::default(),
         }
@@ -207,6 +216,11 @@ impl Stage {
         }
     }
 
+    fn may_be_called(&self) -> Result<(), CallError> {
+        let health = &self.binding.health;
+        if self.rehearses { health.look() } else { health.check() }
+    }
+
     /// A call that took long to fail is not tried again: the shard has stood still for it once.
     fn was_cheap(&self, took: Duration) -> bool {
         took <= self.binding.shared.limits.deadline / CHEAP
@@ -219,7 +233,7 @@ impl Stage {
         whom: Option<Option<&str>>,
         call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let answer = self.binding.health.check().and_then(|()| {
+        let answer = self.may_be_called().and_then(|()| {
             if let (Some(tenant), Some(isolated)) = (whom, &mut self.isolated) {
                 isolated.turn_to(tenant, &mut self.instance, || self.binding.fresh())?;
                 if let Some(instance) = self.instance.as_mut().filter(|_| self.stranded.touched()) {
@@ -237,6 +251,7 @@ impl Stage {
             call(instance)
         });
         match &answer {
+            _ if self.rehearses => {}
             Ok(_) => self.binding.health.answered(),
             Err(error) => self.binding.failed(error),
         }

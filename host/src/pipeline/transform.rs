@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_contract::packed::{self, put, tag};
+use weir_contract::topic::is_reserved;
 
 use super::explain::REAUTHORIZE;
 use super::{Pass, Stages, Stop, authorize};
@@ -45,6 +46,10 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
         let emit = Arc::clone(&stage.binding);
         for message in became.iter().filter(|emitted| emitted.new_topic) {
             let topic = &message.message.topic;
+            if is_reserved(topic) {
+                let why = format!("plugin {} may not send to {topic:?}: it is the router's own", emit.name());
+                return Err(Stop::Denied(why));
+            }
             if emit.spec.may_emit(topic) {
                 pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
                 continue;

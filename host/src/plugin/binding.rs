@@ -228,6 +228,7 @@ mod tests {
             ("on-error = 'explode'", 1, "dead-letter"),
             ("order = 1\npost = ['http://a/../b']", 2, "post \"http://a/../b\""),
             ("[[binding]]\n[[binding]]\nplugin = 'http://x'", 3, "accepted are stock:NAME"),
+            ("order = 1\nemit = ['$sys/#']", 2, "the router's own"),
             ("imports = ['wasi:http/types']", 1, "accepted are wasi:random/insecure"),
             ("\nisolation = 'none'", 2, "per-tenant"),
             ("share = 0.5", 1, "share is for mode"),

@@ -75,6 +75,14 @@ impl Health {
         if self.breaker.load(Ordering::Relaxed) == CLOSED { Ok(()) } else { self.probe(Instant::now()) }
     }
 
+    /// The same for a rehearsal, which is never the call that decides.
+    pub fn look(&self) -> Result<(), CallError> {
+        if !self.is_open() {
+            return Ok(());
+        }
+        Err(CallError::Skipped("not called: it timed out twice within 10 s, and is tried again later".into()))
+    }
+
     fn probe(&self, now: Instant) -> Result<(), CallError> {
         let inner = self.inner.lock();
         match self.breaker.load(Ordering::Relaxed) {

@@ -119,7 +119,10 @@ impl Shard {
         match reply.as_ref().and_then(|reply| reply.requeue.as_ref()) {
             // Its letter is there still.
             Some(requeue) => requeue.decided.store(stop.is_plugins_own(), Ordering::Release),
-            None => self.set_aside(session, message, stop),
+            None if matches!(stop, Stop::DeadLetter { .. }) => {
+                return self.set_aside(session, message, stop, reply);
+            }
+            None => {}
         }
         answer(reply, stop.outcome());
         if let Stop::Failed { disconnect: true, plugin, .. } = stop {
@@ -127,14 +130,23 @@ impl Shard {
         }
     }
 
-    /// Keeps the message as it was admitted, and what asking for its publisher's rights again takes.
-    fn set_aside(&self, session: &Session, message: &Message, stop: &Stop) {
+    /// Keeps the message as it was admitted, and what asking for its publisher's rights again takes. The answer comes
+    /// when it is on the disk.
+    fn set_aside(&self, session: &Session, message: &Message, stop: &Stop, reply: Option<Reply>) {
         let Stop::DeadLetter { by: By { plugin, version, stage, digest }, reason } = stop else { return };
         let digest = digest.map(|digest| component::hex(&digest)).unwrap_or_default();
         let again = Sender::of(&session.principal).encode();
         let (digest, again) = (&*digest, &*again);
         let about = About { stage, plugin, version, digest, reason, again, ..About::default() };
-        self.context.dead_letters.keep(message, &about);
+        let (outcome, name) = (stop.outcome(), Arc::clone(plugin));
+        self.context.dead_letters.keep_and_then(message, &about, move |kept| match kept {
+            Ok(()) => answer(reply, outcome),
+            Err(error) => {
+                tracing::error!(plugin = %name, %error, "dead letter lost: the store does not take it");
+                let reason = format!("plugin {name} failed, and the message cannot be set aside: {error}");
+                answer(reply, Outcome::Unavailable { reason });
+            }
+        });
     }
 
     /// Commits what a call outside a pass has written. After a conflict it is forgotten: the answer that the

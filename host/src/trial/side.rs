@@ -66,6 +66,7 @@ impl Side {
         let mut stages = Stages::default();
         // What a replay counts is nobody's business.
         stages.adopt(&chain, &Arc::new(Metrics::new()));
+        stages.rehearse(true);
         Self { stages, chain, limits }
     }
 

@@ -72,3 +72,23 @@ async fn what_was_set_aside_can_be_read_and_deleted() {
     assert_eq!(answer, json!({"letters": 0, "bytes": 0, "dead": [], "next": null}));
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_request_does_not_know_is_refused_before_it_does_anything() {
+    let router =
+        Setup::open().guest("misbehave").binding("misbehave", "on-error = \"dead-letter\"\n").start().await;
+    let mut client = router.client("writer").await;
+    assert_eq!(client.publish("t", json!("panic")).await["outcome"], "dead-lettered");
+    for (method, path) in [
+        ("DELETE", "/v1/dead?plugin=other"),
+        ("POST", "/v1/dead/requeue?dry_run=1"),
+        ("POST", "/v1/plugins/misbehave/disable?x=1"),
+        ("GET", "/v1/plugins?x=1"),
+        ("GET", "/v1/dead?x=1"),
+    ] {
+        let answer = router.admin(method, path, "").await;
+        assert_eq!(answer.status, 400, "{method} {path}: {answer:?}");
+    }
+    assert_eq!(router.admin("GET", "/v1/dead", "").await.json["letters"], 1);
+    router.stop().await;
+}

@@ -93,6 +93,11 @@ async fn nothing_comes_of_it() {
     assert!(step["reason"].as_str().unwrap().contains("misbehave panics on bad"), "{step}");
     assert_eq!(step["tries"], 2, "once more on a fresh instance: {step}");
     assert_eq!(letters(&router).await, 0);
+    // Nor does it count against the plugin: its breaker stays closed.
+    for _ in 0..3 {
+        assert_eq!(explain(&router, "bad", json!("loop")).await["outcome"], "dead-lettered");
+    }
+    assert_eq!(explain(&router, "bad", json!("fine")).await["outcome"], "accepted");
     let asked = reader.publish("hot", json!("?")).await;
     assert_eq!((&asked["outcome"], &asked["reason"]), (&json!("filtered"), &json!("0")), "its count");
     assert!(reader.drain().await.is_empty(), "nothing is delivered");

@@ -151,3 +151,15 @@ async fn all_grants_are_shown_when_a_plugin_is_loaded_and_in_the_list() {
         assert!(line.contains(part), "{part} in {line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_routers_own_topics_are_granted_to_no_plugin() {
+    let setup = Setup::open().guest("reroute").binding("reroute", "count-only = true\nemit = [\"#\"]\n");
+    let router = setup.start().await;
+    let mut client = router.client("writer").await;
+    for topic in ["$sys/x", "$reply/x", "$presence/x"] {
+        let answer = client.publish("r/a", json!({"to": [topic], "how": "replace"})).await;
+        assert_eq!(answer["outcome"], "denied", "{answer}");
+    }
+    router.stop().await;
+}

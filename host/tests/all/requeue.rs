@@ -116,9 +116,8 @@ async fn letters_survive_kill_9_and_are_requeued_by_the_next_router() {
     let setup = Setup::open().guest_as("misbehave", "judge").binding("judge", SET_ASIDE);
     let child = setup.spawn().await;
     let mut ada = child.reach.client("ada").await;
+    // The answer comes when it is on the disk.
     assert_eq!(ada.publish("a/1", json!("panic")).await["outcome"], "dead-lettered");
-    // What is logged behind it proves that it is on the disk.
-    assert_eq!(ada.publish_at("logged", "b", json!("fine")).await["level"], "logged");
     child.kill();
     setup.folders.replace("judge.wasm", &wasm("keep"));
     let child = setup.spawn().await;

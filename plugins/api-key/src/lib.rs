@@ -1,4 +1,4 @@
-//! `stock:api-key`, an auth plugin for the router's own API keys (`weir key add …`).
+//! `stock:api-key`, an auth plugin for the router's own API keys (`weir key create …`).
 //!
 //! The router compares the key that a client presents with the hashes it keeps, before this plugin is asked.
 //! A client with a proven key becomes the principal that the key's account names, with the account's scopes,

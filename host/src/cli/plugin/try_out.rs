@@ -64,6 +64,10 @@ fn request(args: &Try) -> anyhow::Result<TryRequest> {
     let mut beside = file.clone().into_os_string();
     beside.push(".minisig");
     let beside = PathBuf::from(beside);
+    let found = std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if !found.is_file() || found.len() > COMPONENT_BYTES {
+        bail!("{}: accepted is a regular file of at most {COMPONENT_BYTES} bytes", file.display());
+    }
     let component = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(TryRequest {
         binding: args.binding.clone().unwrap_or_else(|| stem.to_owned()),
@@ -79,6 +83,9 @@ fn request(args: &Try) -> anyhow::Result<TryRequest> {
 fn text(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
+
+/// Larger files are not even sent; what the router takes, it says itself.
+const COMPONENT_BYTES: u64 = 256 << 20;
 
 /// Where the lines go.
 struct Screen {

@@ -34,7 +34,7 @@ impl Writer {
                     }
                     Err(refused) => {
                         if let Some(message) = left.pop() {
-                            self.set_aside(binding, message, &refused.to_string());
+                            self.set_aside(binding, message, &refused.to_string(), "its post is refused");
                         }
                     }
                 },
@@ -44,7 +44,7 @@ impl Writer {
                         return Err(Failed::Index { index: bad.index, of: left.len() });
                     }
                     let message = left.remove(at);
-                    self.set_aside(binding, message, &bad.reason);
+                    self.set_aside(binding, message, &bad.reason, &bad.reason);
                 }
                 Ok(Err(StoreFailure::Unavailable(text))) => return Err(CallError::Unavailable(text).into()),
                 Ok(Err(StoreFailure::Internal(text))) => return Err(CallError::Internal(text).into()),
@@ -55,7 +55,7 @@ impl Writer {
                 }
                 Err(error) if tries > 1 && is_trap(&error) => {
                     if let Some(poison) = left.pop() {
-                        self.set_aside(binding, poison, &error.to_string());
+                        self.set_aside(binding, poison, &error.to_string(), "it failed");
                     }
                 }
                 Err(error) if is_trap(&error) => {}
@@ -111,8 +111,9 @@ impl Writer {
         answer
     }
 
-    fn set_aside(&mut self, binding: &Binding, stored: &Stored, reason: &str) {
-        self.aside.push((stored.place.offset, reason.to_owned()));
+    /// `told` is what the publisher learns: what a plugin says when it fails is the operator's.
+    fn set_aside(&mut self, binding: &Binding, stored: &Stored, reason: &str, told: &str) {
+        self.aside.push((stored.place.offset, told.to_owned()));
         let version = &binding.shared.version;
         if self.rebuilds {
             // It became a dead letter when it was stored for the first time, if it was refused then, too.

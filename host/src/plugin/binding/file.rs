@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use weir_contract::topic::Pattern;
+use weir_contract::topic::{Pattern, is_reserved};
 
 use super::sample::SampleTable;
 use super::{Budget, DEFAULT_ORDER, Isolation, Mode, Policy, Secret, Source, Spec, valid_name};
@@ -130,7 +130,7 @@ fn checked(stem: &str, table: Table, refuse: Refuse<'_>) -> Result<Option<Spec>,
     Ok(Some(Spec {
         source: component(stem, table.plugin.as_deref(), refuse)?,
         topics: patterns("topics", table.topics.unwrap_or_else(|| vec!["#".into()]), refuse)?,
-        emit: patterns("emit", table.emit, refuse)?,
+        emit: emit(table.emit, refuse)?,
         order: table.order.unwrap_or(DEFAULT_ORDER),
         on_error: table.on_error,
         accounts: table.accounts,
@@ -164,6 +164,16 @@ fn patterns(key: &str, texts: Vec<String>, refuse: Refuse<'_>) -> Result<Vec<Pat
     let parse =
         |text: String| Pattern::parse(&text).map_err(|error| refuse(key, format!("{key} {text:?}: {error}")));
     texts.into_iter().map(parse).collect()
+}
+
+/// The router's own topics are nobody's to write.
+fn emit(texts: Vec<String>, refuse: Refuse<'_>) -> Result<Vec<Pattern>, ConfigError> {
+    match texts.iter().find(|text| is_reserved(text)) {
+        Some(text) => {
+            Err(refuse("emit", format!("emit {text:?}: topics that begin with $ are the router's own")))
+        }
+        None => patterns("emit", texts, refuse),
+    }
 }
 
 fn mode(table: &Table, name: &str, refuse: Refuse<'_>) -> Result<Mode, ConfigError> {

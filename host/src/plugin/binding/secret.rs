@@ -30,6 +30,8 @@ pub enum Secret {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     values: Vec<(String, String)>,
+    /// What is looked for in texts: each value, its lines, and both as they stand in JSON and in Rust's debug texts.
+    forms: Vec<String>,
 }
 
 impl fmt::Debug for Secrets {
@@ -80,8 +82,12 @@ impl Secrets {
             Ok(value) => Ok((key.clone(), value)),
             Err(why) => Err(format!("[secrets] {key}: {why}")),
         };
-        let values = spec.secrets.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { values })
+        let values: Vec<_> = spec.secrets.iter().map(read).collect::<Result<_, _>>()?;
+        let mut forms: Vec<_> = values.iter().flat_map(|(_, value)| forms(value)).collect();
+        // A form within another one must not spoil it.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Ok(Self { values, forms })
     }
 
     /// The configuration with the secrets in it, as JSON text for `init`.
@@ -116,11 +122,21 @@ impl Secrets {
 
     /// The text without the secrets that stand in it: what a plugin says goes to logs and lists.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let found =
-            |(_, value): &&(String, String)| value.len() >= REDACTED_BYTES && text.contains(value.as_str());
-        let found: Vec<_> = self.values.iter().filter(found).collect();
-        found.into_iter().fold(Cow::Borrowed(text), |text, (_, value)| text.replace(value, "[secret]").into())
+        let found: Vec<_> = self.forms.iter().filter(|form| text.contains(form.as_str())).collect();
+        found.into_iter().fold(Cow::Borrowed(text), |text, form| text.replace(form, "[secret]").into())
     }
+}
+
+fn forms(value: &str) -> Vec<String> {
+    let parts = std::iter::once(value).chain(value.lines().map(str::trim));
+    let mut forms = Vec::new();
+    for part in parts.filter(|part| part.len() >= REDACTED_BYTES) {
+        let json = serde_json::to_string(part).unwrap_or_default();
+        let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(part);
+        forms.extend([part, json].map(str::to_owned));
+        forms.extend([part.escape_debug().to_string(), part.escape_default().to_string()]);
+    }
+    forms
 }
 
 #[cfg(test)]
@@ -142,6 +158,19 @@ mod tests {
         assert!(!format!("{spec:?} {secrets:?}").contains("s3cret"));
         std::fs::write(file.path(), "another-value").unwrap();
         assert_ne!(Secrets::read(&spec).unwrap().digest(), secrets.digest());
+    }
+
+    #[test]
+    fn escaped_and_line_by_line_it_is_not_shown_either() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let value = "he said \"hi\"\tSQ\nAAAPEMLINE2\nend";
+        std::fs::write(file.path(), value).unwrap();
+        let secrets = Secrets::read(&spec(Secret::File(file.path().to_owned()))).unwrap();
+        for text in [value.to_owned(), format!("{value:?}"), serde_json::to_string(value).unwrap()] {
+            let shown = secrets.redact(&text);
+            assert!(!shown.contains("hi") && !shown.contains("PEM"), "{shown}");
+        }
+        assert_eq!(secrets.redact("line AAAPEMLINE2"), "line [secret]");
     }
 
     #[test]

@@ -132,6 +132,14 @@ fn spec(candidate: &Candidate, live: Option<&Spec>) -> Result<Spec, LoadError> {
             }
         }
     };
+    // Whoever may ask for a try need not be one who may read the router's files.
+    if let Some((key, _)) =
+        spec.secrets.iter().find(|secret| !live.is_some_and(|l| l.secrets.contains(secret)))
+    {
+        return Err(LoadError::Secret(format!(
+            "[secrets] {key}: a try takes no secrets but those that the live binding has, too"
+        )));
+    }
     spec.name.clone_from(name);
     (spec.mode, spec.source) = (Mode::Live, Source::File(name.clone()));
     Ok(spec)
