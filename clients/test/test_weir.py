@@ -275,7 +275,8 @@ class Clients(unittest.TestCase):
         weir, seen = self.client(), Seen()
         weir.consume("jobs/#", seen.data, consumer="python")
         for n in range(50):
-            weir.publish_nowait("jobs/a", data=n, level="logged")
+            # Answered, so that none is sent again after the kill.
+            weir.publish("jobs/a", data=n, level="logged")
         seen.until(50)
         control("kill")
         control("up")

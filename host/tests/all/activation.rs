@@ -113,11 +113,11 @@ async fn each_step_refuses_with_its_name_and_the_cheap_ones_before_anything_is_c
     };
     for (bytes, stage, part) in [
         (vec![0; (1 << 20) + 1], "size", "at most 1048576 are accepted"),
-        (Vec::new(), "format", "it is empty"),
-        (b"#!/bin/sh\necho component".to_vec(), "format", "does not begin with"),
-        (b"\0asm\x01\0\0\0".to_vec(), "format", "core module"),
-        (precompiled, "format", "precompiled code"),
-        (half(wasm("stamp-b")), "format", "cut off"),
+        (Vec::new(), "format", "(it is empty)"),
+        (b"#!/bin/sh\necho component".to_vec(), "format", "(it does not begin with"),
+        (b"\0asm\x01\0\0\0".to_vec(), "format", "(it is a core module)"),
+        (precompiled, "format", "(it is precompiled code)"),
+        (half(wasm("stamp-b")), "format", "(it is damaged or cut off"),
         (b"\0asm\x0d\0\x01\0".to_vec(), "kind", "exports none of"),
         (wasm("two-kinds"), "kind", "exactly one is accepted"),
         (of_version("keep", "0.9.0"), "kind", "exports weir:plugin/filter@0.9.0, this router speaks"),
@@ -144,6 +144,8 @@ async fn each_step_refuses_with_its_name_and_the_cheap_ones_before_anything_is_c
 async fn a_compile_bomb_is_stopped_by_the_limit_that_it_meets_while_messages_pass() {
     let hangs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compilers/hangs.sh");
     let defaults = Compile::default;
+    // What the start needs is compiled before.
+    Setup::open().start().await.stop().await;
     for (compiler, limits, part) in [
         (
             None,
@@ -190,13 +192,13 @@ async fn a_compile_bomb_is_stopped_by_the_limit_that_it_meets_while_messages_pas
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_does_not_wait_for_a_compiler() {
     let hangs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compilers/hangs.sh");
-    let router = Setup::open()
-        .config(|config| {
-            config.compiler = Some(hangs);
-            config.compile.deadline = Duration::from_secs(600);
-        })
-        .start()
-        .await;
+    // What the start needs is compiled before.
+    let folders = Setup::open().start().await.stop().await;
+    let hanging = Setup::over(&folders).config(|config| {
+        config.compiler = Some(hangs);
+        config.compile.deadline = Duration::from_secs(600);
+    });
+    let router = hanging.start().await;
     put_unique(&router.folders, "keep.wasm", "keep");
     eventually("the compiler is at work", async || (compilations(&router).await == 1).then_some(())).await;
     router.stop().await;

@@ -28,6 +28,10 @@ impl Loader {
     /// Does it; live after the next [`reload`](Self::reload). Ok says what was done. Err: nothing has changed.
     pub fn act(&mut self, name: &str, deed: &Deed) -> Result<String, Refused> {
         let known = self.known();
+        if self.shadows.is_one(name) {
+            let why = format!("{name} is a shadow, which has no versions: its binding file ends it");
+            return Err(Refused::Impossible(why));
+        }
         if !known.iter().any(|known| known == name) {
             return Err(Refused::Unknown { name: name.to_owned(), known });
         }

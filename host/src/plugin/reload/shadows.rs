@@ -81,6 +81,11 @@ pub(super) fn take(wanted: &mut BTreeMap<String, Wanted>) -> BTreeMap<String, Wa
 }
 
 impl Shadows {
+    /// Whether a binding is a shadow, running or not.
+    pub(super) fn is_one(&self, name: &str) -> bool {
+        self.running.contains_key(name) || self.failed.contains_key(name)
+    }
+
     /// Makes the shadows what the folder asks for. `live` is the binding of a name that serves. True: something
     /// changed.
     pub fn adopt<'l>(

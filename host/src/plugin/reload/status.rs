@@ -43,11 +43,18 @@ pub fn list(loader: &Loader, closed: &[Closed]) -> BTreeMap<String, PluginInfo> 
 /// What is to be said of a binding that serves.
 fn note(loader: &Loader, name: &str) -> Option<String> {
     let over = loader.live.get(name).and_then(|live| live.note.clone());
-    let back = loader.versions.get(name).and_then(|record| record.back.as_ref()).map(|back| {
+    let record = loader.versions.get(name);
+    let asked =
+        loader.asked.get(name).and_then(|asked| Some((asked.file.as_ref().ok()?.digest, &asked.spec)));
+    let in_quarantine =
+        record.zip(asked).is_some_and(|(record, (digest, spec))| record.is_quarantined(&digest, spec));
+    let folder = match in_quarantine {
+        true => "what lies in the folder is quarantined until it changes, or",
+        false => "that version stays quarantined",
+    };
+    let back = record.and_then(|record| record.back.as_ref()).map(|back| {
         let (from, at, why) = (&back.from, time(back.time_us), &back.reason);
-        format!(
-            "rolled back from {from} at {at}: {why}; what lies in the folder is quarantined until it changes, or until `weir plugin forget {name}`"
-        )
+        format!("rolled back from {from} at {at}: {why}; {folder} until `weir plugin forget {name}`")
     });
     match (back, over) {
         (Some(back), Some(over)) => Some(format!("{over}; {back}")),
