@@ -1,5 +1,5 @@
-//! Swaps of a plugin under full load: `cargo xtask bench reload`. Publishers send as fast as they are answered through
-//! four plugins, one of which is replaced again and again, by components that were never compiled before and by such as
+//! Swaps of a plugin under load: `cargo xtask bench reload`. Publishers send at a steady pace, and then as fast as they are
+//! answered, through four plugins, one of which is replaced again and again, by components that were never compiled before and by such as
 //! were.
 //!
 //! A swap is over when the first message comes that has been through the new version: from the rename, which settles at
@@ -26,11 +26,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use all::harness;
-use harness::{Folders, Setup, wasm};
-use load::{Load, percentile};
+use harness::{Folders, Router, Setup, wasm};
+use load::{Load, Report, percentile};
 use serde_json::json;
 
 const PUBLISHERS: u64 = 4;
+/// Messages a second of each of them where the machine is not full: pauses are then the swaps' own.
+const PACE: u64 = 2_500;
 /// Swaps of each sort.
 const SWAPS: u8 = 10;
 /// Around a swap in which pauses are its own.
@@ -49,7 +51,49 @@ async fn run() {
     }
     let setup = setup.config(|config| config.plugin = weir::config::PluginLimits::default());
     let router = setup.start().await;
-    let load = Load::begin(router.http, PUBLISHERS, 0).await;
+    let paced = swaps(&router, PACE).await;
+    paced.print(&format!("at {} messages/s", PUBLISHERS * PACE));
+    let full = swaps(&router, 0).await;
+    full.print("at full load");
+    router.stop().await;
+    println!(
+        "{}",
+        json!({"live_ms": median(&full.uncached), "live_ms_cached": median(&full.cached),
+            "max_pause_ms": (worst(&full.around) * 10.0).round() / 10.0, "lost": full.report.lost,
+            "dup": full.report.dup, "reordered": full.report.reordered})
+    );
+}
+
+/// What a row of swaps has shown, sorted.
+struct Figures {
+    uncached: Vec<Duration>,
+    cached: Vec<Duration>,
+    /// Pauses between two deliveries around swaps, and elsewhere.
+    around: Vec<Duration>,
+    elsewhere: Vec<Duration>,
+    rate: f64,
+    report: Report,
+}
+
+impl Figures {
+    fn print(&self, load: &str) {
+        let list = |times: &[Duration]| times.iter().map(|time| ms(*time).round()).collect::<Vec<_>>();
+        let Self { uncached, cached, around, elsewhere, rate, report } = self;
+        println!("{load}: {rate:.0} messages/s through four plugins, {} swaps", 2 * SWAPS);
+        println!("  live after, uncached: {:?} ms", list(uncached));
+        println!("  live after, cached:   {:?} ms", list(cached));
+        println!(
+            "  longest pause between two deliveries: {:.1} ms around swaps, {:.1} ms elsewhere",
+            worst(around),
+            worst(elsewhere)
+        );
+        println!("  lost, doubled, reordered: {}, {}, {}", report.lost, report.dup, report.reordered);
+    }
+}
+
+/// Swaps back and forth under load; `per_second` of each publisher, 0 = as fast as they are answered.
+async fn swaps(router: &Router, per_second: u64) -> Figures {
+    let load = Load::begin(router.http, PUBLISHERS, per_second).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (mut uncached, mut cached, mut swaps) = (Vec::new(), Vec::new(), Vec::new());
     for swap in 0..SWAPS {
@@ -63,39 +107,19 @@ async fn run() {
         }
     }
     tokio::time::sleep(AROUND).await;
-    let (report, rate) = {
-        let seconds = load.began.elapsed().as_secs_f64();
-        let report = load.end().await;
-        let rate = report.arrivals.len() as f64 / seconds;
-        (report, rate)
-    };
-    router.stop().await;
-
-    let (mut pauses, mut calm) = (Vec::new(), Vec::new());
+    let seconds = load.began.elapsed().as_secs_f64();
+    let report = load.end().await;
+    let rate = report.arrivals.len() as f64 / seconds;
+    let (mut around, mut elsewhere) = (Vec::new(), Vec::new());
     for pair in report.arrivals.windows(2) {
         let (from, to) = (pair[0].came, pair[1].came);
         let of_swap = swaps.iter().any(|(began, ended)| to >= *began && from <= *ended + AROUND / 10);
-        if of_swap { pauses.push(to - from) } else { calm.push(to - from) }
+        if of_swap { around.push(to - from) } else { elsewhere.push(to - from) }
     }
-    pauses.sort();
-    calm.sort();
-    uncached.sort();
-    cached.sort();
-    let worst = |sorted: &[Duration]| ms(sorted.last().copied().unwrap_or_default());
-    println!("{rate:.0} messages/s through four plugins, {} swaps", swaps.len());
-    println!("uncached: {:?}", uncached.iter().map(|t| ms(*t).round()).collect::<Vec<_>>());
-    println!("cached:   {:?}", cached.iter().map(|t| ms(*t).round()).collect::<Vec<_>>());
-    println!(
-        "longest pause between two deliveries: {:.1} ms around swaps, {:.1} ms elsewhere",
-        worst(&pauses),
-        worst(&calm)
-    );
-    println!(
-        "{}",
-        json!({"live_ms": median(&uncached), "live_ms_cached": median(&cached),
-            "max_pause_ms": (worst(&pauses) * 10.0).round() / 10.0, "lost": report.lost, "dup": report.dup,
-            "reordered": report.reordered})
-    );
+    for times in [&mut uncached, &mut cached, &mut around, &mut elsewhere] {
+        times.sort();
+    }
+    Figures { uncached, cached, around, elsewhere, rate, report }
 }
 
 /// Replaces the component and waits for the first message that has been through it.
@@ -118,6 +142,10 @@ fn numbered(mut bytes: Vec<u8>, number: u8) -> Vec<u8> {
     bytes.extend([0, 11, 1, b'n', number]);
     bytes.extend(unique);
     bytes
+}
+
+fn worst(sorted: &[Duration]) -> f64 {
+    ms(sorted.last().copied().unwrap_or_default())
 }
 
 fn ms(duration: Duration) -> f64 {
