@@ -33,7 +33,7 @@ use serde_json::{Map, Value, json};
 /// The default deadline of a call.
 const DEADLINE: Duration = Duration::from_millis(50);
 /// Whoever takes longer was held up by somebody's deadline.
-const STALLED: Duration = Duration::from_millis(20);
+const STALLED: Duration = Duration::from_millis(10);
 const PUBLISHERS: u64 = 4;
 const PER_SECOND: u64 = 500;
 /// Before anything hostile happens.
