@@ -219,13 +219,7 @@ impl Webhook {
             return Some(());
         }
         let post = self.post(stored);
-        let sender = Sender {
-            outbox: &self.outbox,
-            name: &self.name,
-            metrics: &self.metrics,
-            closing: &self.outbox.closing,
-            max_attempts: self.max_attempts,
-        };
+        let sender = self.sender(self.max_attempts);
         match sender.deliver(&post, 0, |_| std::future::ready(())).await {
             Delivered::Sent => Some(()),
             Delivered::Stopped => None,
@@ -242,6 +236,16 @@ impl Webhook {
                 };
                 self.insist(keep).await
             }
+        }
+    }
+
+    fn sender(&self, max_attempts: u64) -> Sender<'_> {
+        Sender {
+            outbox: &self.outbox,
+            name: &self.name,
+            metrics: &self.metrics,
+            closing: &self.outbox.closing,
+            max_attempts,
         }
     }
 

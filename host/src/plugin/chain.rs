@@ -15,10 +15,11 @@ use super::report::Report;
 use super::shadow::Shadow;
 use super::spares::{Orders, SPARES};
 use super::{CallError, Engine, Instance, Kind, LoadError};
+use crate::message::now_us;
 use crate::store::StorageSpace;
 
 /// Lines a second about the failures of one binding.
-pub(super) const COMPLAINTS_PER_S: u32 = 10;
+const COMPLAINTS_PER_S: u32 = 10;
 
 /// One binding with its compiled component: makes instances.
 pub struct Binding {
@@ -51,7 +52,40 @@ pub struct Binding {
     pub(super) arrived: Condvar,
 }
 
+/// What a binding is made of.
+pub(super) struct Parts {
+    pub spec: Spec,
+    pub config: String,
+    pub loaded: Loaded,
+    pub shared: Shared,
+    pub engine: Engine,
+    pub context: Vec<u8>,
+    pub report: Arc<Report>,
+    pub orders: Orders,
+}
+
 impl Binding {
+    /// Of now, well, and without instances.
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { spec, config, loaded, shared, engine, context, report, orders } = parts;
+        Self {
+            policy: spec.on_error.unwrap_or(Policy::default_for(loaded.kind)),
+            health: Health::new(spec.budget),
+            loaded_us: now_us(),
+            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
+            ready: Mutex::default(),
+            arrived: Condvar::new(),
+            spec,
+            config,
+            loaded,
+            shared,
+            engine,
+            context,
+            report,
+            orders,
+        }
+    }
+
     /// Binding name.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.binding
@@ -151,22 +185,17 @@ impl Binding {
 
     /// The same binding, with nothing of its own: over these data, without instances, and well.
     pub(super) fn beside(&self, state: StateAccess) -> Self {
-        Self {
+        let parts = Parts {
             spec: self.spec.clone(),
             config: self.config.clone(),
             loaded: self.loaded.clone(),
             shared: Shared { state, ..self.shared.clone() },
-            policy: self.policy,
-            loaded_us: self.loaded_us,
             engine: self.engine.clone(),
             context: self.context.clone(),
             report: Arc::clone(&self.report),
-            health: Health::new(self.spec.budget),
-            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
-            arrived: Condvar::new(),
-            ready: Mutex::default(),
-        }
+        };
+        Self { loaded_us: self.loaded_us, ..Self::new(parts) }
     }
 
     /// The same storage binding over another generation of its key space. Takes the instances that wait, if they

@@ -13,7 +13,8 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Kind;
-use super::binding::Secrets;
+use super::binding::{Secrets, Spec};
+use super::component::{self, Loaded};
 use super::engine::Engine;
 use super::grants::Ungranted;
 use super::imports::logging::LogGate;
@@ -61,6 +62,30 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Of one load of a binding; without accounts to look up.
+    pub fn new(
+        spec: &Spec,
+        loaded: &Loaded,
+        limits: PluginLimits,
+        secrets: Arc<Secrets>,
+        state: StateAccess,
+        used: Arc<PluginUse>,
+    ) -> Self {
+        Self {
+            binding: spec.name.as_str().into(),
+            version: component::version(&loaded.digest).into(),
+            kind: loaded.kind,
+            state,
+            realms: spec.accounts.clone().into(),
+            accounts: None,
+            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
+            ungranted: Arc::new(Ungranted::new(spec, Arc::clone(&used))),
+            limits,
+            secrets,
+            used,
+        }
+    }
+
     /// Whether instances of both are the same to a caller: one load of one binding, over the same data.
     pub fn is_same(&self, other: &Self) -> bool {
         let same_data = match (&self.state, &other.state) {

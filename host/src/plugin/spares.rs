@@ -10,7 +10,7 @@ use super::{Binding, LoadError};
 pub const SPARES: usize = 2;
 /// Bindings that may wait for instances; more are asked for again by the next message that finds none.
 const ORDERS: usize = 1_024;
-/// With nothing ordered the thread looks this often whether the router has ended.
+/// As good as for ever: an order ends the waiting, and so does the end of whoever could order.
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Where bindings order instances. Clones order at the same place; the thread ends with the last of them.

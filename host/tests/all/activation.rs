@@ -189,6 +189,38 @@ async fn a_compile_bomb_is_stopped_by_the_limit_that_it_meets_while_messages_pas
     }
 }
 
+/// The niceness of each thread of each compiler that this process has started.
+fn nicenesses() -> Vec<Vec<i64>> {
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let us = std::process::id().to_string();
+    let field = |stat: &str, at: usize| {
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(at)).map(str::to_owned)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let compilers = processes.filter(|process| {
+        field(&read(&process.join("stat")), 1).as_ref() == Some(&us)
+            && read(&process.join("cmdline")).contains("compile-plugin")
+    });
+    let threads = compilers.map(|process| {
+        let tasks = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+        let nice = |task: std::fs::DirEntry| field(&read(&task.path().join("stat")), 16)?.parse().ok();
+        tasks.filter_map(nice).collect()
+    });
+    threads.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_long_to_compile_gives_way_with_all_of_its_threads() {
+    let router = Setup::open().start().await;
+    router.folders.replace("bomb.wasm", &bomb());
+    eventually("a compiler all of whose threads give way", async || {
+        let gives_way = |threads: &Vec<i64>| !threads.is_empty() && threads.iter().all(|nice| *nice == 10);
+        nicenesses().iter().any(gives_way).then_some(())
+    })
+    .await;
+    router.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_does_not_wait_for_a_compiler() {
     let hangs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/compilers/hangs.sh");

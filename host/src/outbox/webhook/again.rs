@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Delivered, Sender, Webhook, Webhooks};
+use super::{Delivered, Webhook, Webhooks};
 use crate::dead_letters::Letter;
 use crate::message::{Place, Stored};
 
@@ -37,14 +37,8 @@ impl Webhook {
     async fn once_more(&self, stored: &Stored) -> bool {
         let _turn = self.turn.lock().await;
         let post = self.post(stored);
-        let sender = Sender {
-            outbox: &self.outbox,
-            name: &self.name,
-            metrics: &self.metrics,
-            closing: &self.outbox.closing,
-            // The letter is there still, and others wait.
-            max_attempts: 1,
-        };
+        // The letter is there still, and others wait.
+        let sender = self.sender(1);
         let delivered = sender.deliver(&post, 0, |_| std::future::ready(())).await;
         if let Delivered::Dead(reason) = &delivered {
             tracing::error!(outbox = self.name, destination = %self.url, reason, "requeued letter was not sent: it stays");

@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
 use weir_contract::packed::{put, put_flag, put_text, put_u64, tag};
 
 use super::super::activation::Activation;
-use super::super::binding::{Policy, Secrets, Spec};
-use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component::{self, Loaded};
+use super::super::binding::{Secrets, Spec};
+use super::super::chain::Parts;
+use super::super::component::Loaded;
 use super::super::folder::File;
-use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
-use super::super::health::Health;
-use super::super::imports::logging::LogGate;
 use super::super::report::Report;
 use super::super::spares::{Orders, SPARES};
 use super::super::{Binding, Engine, Instance, Kind, LoadError, Problem};
@@ -24,7 +20,6 @@ use super::wanted::{check_isolation, limits};
 use crate::accounts::Accounts;
 use crate::config::{LimitsTable, PluginLimits};
 use crate::message::now_us;
-use crate::metrics::PluginUse;
 
 /// What loading a version takes.
 #[derive(Clone)]
@@ -80,39 +75,23 @@ impl Bench {
         check_isolation(spec, loaded.kind)?;
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
-        let used = Arc::<PluginUse>::default();
         let shared = Shared {
-            binding: spec.name.as_str().into(),
-            version: component::version(&loaded.digest).into(),
-            kind: loaded.kind,
-            state,
-            realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets))),
-            limits,
-            secrets,
-            ungranted: Arc::new(Ungranted::new(spec, Arc::clone(&used))),
-            used,
+            ..Shared::new(spec, &loaded, limits, secrets, state, Arc::default())
         };
         if let Some(live) = live {
             self.check_schema(&engine, &loaded, &shared, live)?;
         }
-        let binding = Binding {
+        let binding = Binding::new(Parts {
             spec: spec.clone(),
             config,
-            policy: spec.on_error.unwrap_or(Policy::default_for(loaded.kind)),
-            loaded_us: now_us(),
-            engine,
             context: self.context(&spec.name, &spec.name, &loaded.digest, false),
             report: Arc::new(Report::new(|| {})),
-            health: Health::new(spec.budget),
-            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.orders.clone(),
-            ready: Mutex::default(),
-            arrived: Condvar::new(),
+            engine,
             loaded,
             shared,
-        };
+        });
         self.rehearse(&spec.name, &binding)?;
         // One that is called, and those that wait.
         for _ in 0..=SPARES {

@@ -8,16 +8,14 @@ use std::sync::Arc;
 use super::super::activation::Activation;
 use super::super::binding::Secrets;
 use super::super::folder::Folder;
-use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
-use super::super::imports::logging::LogGate;
 use super::super::space::Space;
 use super::super::{Engine, Instance, LoadError, Problem};
 use super::compiler;
 use super::samples;
 use super::wanted::{Wanted, check_isolation, limits, wanted};
 use crate::config::Config;
-use crate::metrics::{Counter, PluginUse};
+use crate::metrics::Counter;
 
 /// Compiles and initialises every plugin of the folder, on empty state. Blocks.
 pub fn check(config: &Config) -> Vec<Problem> {
@@ -73,21 +71,9 @@ fn rehearse(
     let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
     let secrets = Arc::new(secrets);
     let filled = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
-    let used = Arc::<PluginUse>::default();
     let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
-    let shared = Shared {
-        binding: spec.name.as_str().into(),
-        version: "check".into(),
-        kind: loaded.kind,
-        state: StateAccess::Space(Arc::new(space)),
-        realms: spec.accounts.clone().into(),
-        accounts: None,
-        gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
-        limits,
-        secrets,
-        ungranted: Arc::new(Ungranted::new(&spec, Arc::clone(&used))),
-        used,
-    };
+    let state = StateAccess::Space(Arc::new(space));
+    let shared = Shared::new(&spec, &loaded, limits, secrets, state, Arc::default());
     let _clock = engine.running();
     let mut instance = Instance::new(engine, &loaded, shared, &filled, &[1])?;
     instance.self_test(&loaded)?;

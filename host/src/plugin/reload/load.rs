@@ -2,16 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 use super::super::binding::{Policy, Secrets, Spec};
-use super::super::chain::COMPLAINTS_PER_S;
-use super::super::component::{self, Loaded};
+use super::super::chain::Parts;
+use super::super::component::Loaded;
 use super::super::folder::File;
-use super::super::grants::Ungranted;
 use super::super::guest::{Shared, StateAccess};
-use super::super::health::Health;
-use super::super::imports::logging::LogGate;
 use super::super::report::Report;
 use super::super::space::{Space, Value};
 use super::super::spares::SPARES;
@@ -20,7 +15,6 @@ use super::loader::{Live, Loader};
 use super::migrate::{self, Plan};
 use super::schema::Entry;
 use super::wanted::{check_isolation, limits};
-use crate::message::now_us;
 use crate::metrics::{Granted, Limit};
 
 /// A version that could go live.
@@ -64,25 +58,7 @@ impl Loader {
         let loaded = self.bench.activation.load(&engine, spec, &limits, file, known)?;
         let kind = loaded.kind;
         check_isolation(spec, kind)?;
-        let policy = spec.on_error.unwrap_or(Policy::default_for(kind));
-        if kind == Kind::Auth && policy == Policy::Pass {
-            return Err(LoadError::Binding(Problem {
-                file: self.folder.path().join(format!("{stem}.toml")),
-                line: None,
-                message: "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in"
-                    .into(),
-            }));
-        }
-        if kind != Kind::Auth && self.ledger.was_auth(&spec.name) {
-            return Err(LoadError::Binding(Problem {
-                file: self.folder.path().join(format!("{stem}.toml")),
-                line: None,
-                message: format!(
-                    "{} was an auth plugin and is now a {kind}: give it another name, so that no door opens unseen",
-                    spec.name
-                ),
-            }));
-        }
+        self.check_place(stem, spec, kind)?;
         let secrets = Arc::new(secrets);
         let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
         let state = self.state(stem, &spec.name, kind, limits.state_bytes)?;
@@ -92,40 +68,24 @@ impl Loader {
         };
         let used = self.options.metrics.plugin_use(&spec.name, &limits, held);
         used.note(Limit::FileBytes, file.bytes.len() as u64);
-        let ungranted = Arc::new(Ungranted::new(spec, Arc::clone(&used)));
-        for import in &*loaded.ungranted {
-            ungranted.lets_pass(Granted::Imports, import);
-        }
         let mut shared = Shared {
-            binding: spec.name.as_str().into(),
-            version: component::version(&loaded.digest).into(),
-            kind,
-            state,
-            realms: spec.accounts.clone().into(),
             accounts: Some(Arc::clone(&self.options.accounts)),
-            gate: Arc::new(LogGate::new(limits.log_lines_per_s, Arc::clone(&secrets)).noted(&used)),
-            limits,
-            secrets,
-            used,
-            ungranted,
+            ..Shared::new(spec, &loaded, limits, secrets, state, used)
         };
+        for import in &*loaded.ungranted {
+            shared.ungranted.lets_pass(Granted::Imports, import);
+        }
         let State { entry, leaves, plan } = self.state_for(stem, &engine, &loaded, &mut shared, is_kept)?;
-        let binding = Binding {
+        let binding = Binding::new(Parts {
             spec: spec.clone(),
             config,
-            policy,
-            loaded_us: now_us(),
-            engine,
             context: self.bench.context(stem, &spec.name, &loaded.digest, false),
             report: Arc::new(Report::new(self.over_budget_waker())),
-            health: Health::new(spec.budget),
-            complaints: LogGate::new(COMPLAINTS_PER_S, Arc::default()),
             orders: self.bench.orders.clone(),
-            ready: Mutex::default(),
-            arrived: Condvar::new(),
+            engine,
             loaded,
             shared,
-        };
+        });
         match &plan {
             Some(plan) => self.rehearse_migration(stem, &binding, plan)?,
             None => {
@@ -135,6 +95,23 @@ impl Loader {
         }
         self.ledger.note(stem, spec, kind)?;
         Ok(Draft { binding: Arc::new(binding), entry, leaves, plan })
+    }
+
+    /// No door may open unseen: not by a failure, nor by another kind under an auth plugin's name.
+    fn check_place(&self, stem: &str, spec: &Spec, kind: Kind) -> Result<(), LoadError> {
+        let message = match kind {
+            Kind::Auth if spec.on_error == Some(Policy::Pass) => {
+                "on-error = \"pass\" is refused for auth plugins: a failure would let everybody in".to_owned()
+            }
+            Kind::Auth => return Ok(()),
+            _ if self.ledger.was_auth(&spec.name) => format!(
+                "{} was an auth plugin and is now a {kind}: give it another name, so that no door opens unseen",
+                spec.name
+            ),
+            _ => return Ok(()),
+        };
+        let file = self.folder.path().join(format!("{stem}.toml"));
+        Err(LoadError::Binding(Problem { file, line: None, message }))
     }
 
     /// Which state a version works on: that which is there, a migrated copy, or that of before the migration.
