@@ -278,7 +278,7 @@ async fn kill_9_takes_back_no_acknowledgement_that_was_answered() {
     let (mut dice, mut published) = (Dice(7), 0);
     // What was answered, and what was sent at all.
     let (mut acked, mut sent) = (BTreeSet::new(), BTreeSet::new());
-    for round in 0..4 {
+    for round in 0..4_usize {
         let child = setup.spawn().await;
         let mut reader = child.reach.client("reader").await;
         let frame = json!({"action": "subscribe", "consumer": "c", "topic": "t", "max_in_flight": 1_000, "ack_wait_ms": LONG});
@@ -312,7 +312,9 @@ async fn kill_9_takes_back_no_acknowledgement_that_was_answered() {
             assert!(reader.send(&ack).await);
         }
         assert!(missing.is_empty(), "round {round}: neither acknowledged nor delivered again: {missing:?}");
-        for _ in 0..dice.roll(1 + open.len() as u64) {
+        // Some answers each round, and some are on their way when it dies.
+        let enough = acked.len().max(25 * round) + usize::try_from(dice.roll(25)).unwrap();
+        while acked.len() < enough && !open.is_empty() {
             let answer = reader.next().await;
             if let Some(n) = answer["id"].as_u64() {
                 acked.insert(open.remove(&n).unwrap());
@@ -320,7 +322,7 @@ async fn kill_9_takes_back_no_acknowledgement_that_was_answered() {
         }
         child.kill();
     }
-    assert!(acked.len() > 100, "{} were answered", acked.len());
+    assert!(acked.len() >= 75, "{} were answered", acked.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
