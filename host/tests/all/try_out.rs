@@ -1,5 +1,7 @@
 //! `weir plugin try`: recorded messages go through a candidate, and nothing comes of it.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 use weir::config::LogRule;
@@ -185,7 +187,8 @@ fn router_limit() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_is_tried_at_a_time_and_ends_when_nobody_listens_or_the_router_stops() {
     let slow = "[config]\nact = 'sleep'\n";
-    let router = recording(Setup::open()).guest("same").start().await;
+    let short_drain = |config: &mut weir::config::Config| config.limits.drain = Duration::from_millis(500);
+    let router = recording(Setup::open().config(short_drain)).guest("same").start().await;
     let mut client = router.client("ada").await;
     // Long topics make long lines, megabytes of them: more than buffers on the way take.
     let topic = "t".repeat(500);
