@@ -157,4 +157,29 @@ mod tests {
         assert!(!limiter.table_growing(10, 11, None).unwrap());
         assert!(limiter.refused().unwrap().to_string().contains("plugin.table_elements"));
     }
+
+    /// A core module of `count` empty tables (section 4) or memories (section 5).
+    fn module(section: u8, count: u8, entry: &[u8]) -> Vec<u8> {
+        let content = [&[count][..], &entry.repeat(count.into())].concat();
+        let size = u8::try_from(content.len()).unwrap();
+        let size: &[u8] = if size < 0x80 { &[size] } else { &[size | 0x80, size >> 7] };
+        [b"\0asm\x01\0\0\0", &[section][..], size, &content].concat()
+    }
+
+    #[test]
+    fn a_store_has_only_so_many_instances_tables_and_memories() {
+        let limits = PluginLimits { memory_bytes: 0, table_elements: 0, ..PluginLimits::default() };
+        let engine = wasmtime::Engine::default();
+        let instantiated = |wasm: &[u8], times: usize| {
+            let mut store = wasmtime::Store::new(&engine, Limiter::new(&limits, Arc::default()));
+            store.limiter(|limiter| limiter);
+            let module = wasmtime::Module::new(&engine, wasm).unwrap();
+            (0..times).all(|_| wasmtime::Instance::new(&mut store, &module, &[]).is_ok())
+        };
+        let (table, memory) = (&[0x70, 0, 0][..], &[0, 0][..]);
+        assert!(instantiated(&module(4, 32, table), TABLES / 32) && !instantiated(&module(4, 32, table), 3));
+        assert!(instantiated(&module(5, 8, memory), MEMORIES / 8) && !instantiated(&module(5, 9, memory), 1));
+        let empty = module(4, 0, table);
+        assert!(instantiated(&empty, INSTANCES) && !instantiated(&empty, INSTANCES + 1));
+    }
 }
