@@ -7,6 +7,9 @@ use crate::harness::{Answer, Heard, Router, Setup, Socket, request};
 
 const KEYED: &[(&str, &str)] = &[("x-api-key", "k"), ("x-api-client-name", "ada")];
 
+/// Path, headers, and the status and text of the answer.
+type Case = (&'static str, &'static [(&'static str, &'static str)], (u16, &'static str));
+
 /// A router that serves picloud's clients who have the key `k`, and has no auth plugin.
 async fn router() -> Router {
     let picloud = Picloud { api_key: "k".into(), info_socket: true, ..Picloud::default() };
@@ -40,7 +43,7 @@ async fn the_key_is_asked_before_the_name_and_the_header_before_the_query() {
     let router = router().await;
     let invalid_key = (401, "Invalid API Key\n");
     let invalid_name = (401, "Invalid client name\n");
-    let cases: &[(&str, &[(&str, &str)], (u16, &str))] = &[
+    let cases: &[Case] = &[
         ("/publish", &[], invalid_key),
         ("/publish?clientName=a", &[], invalid_key),
         ("/publish?apiKey=k", &[], invalid_name),
