@@ -1,0 +1,180 @@
+//! `stock:ganomics`, a transform that plays an exchange economy with tablets: Ganomics, the game of the MoneyServer.
+//!
+//! The gateway `[ganomics]` publishes what a tablet says, and hands the answers back. `weir serve --ganomics` makes this
+//! binding:
+//!
+//! ```toml
+//! topics = ["ganomics/ask", "ganomics/identity", "ganomics/room"]
+//! emit = ["ganomics/#"]
+//! on_error = "deny"
+//!
+//! [config]
+//! flavour = "seed"             # or "newest": answers without messageId, nothing unasked, tablets poll
+//! trial = false                # every demand gets a canned answer
+//! skip_survey = true           # after init comes the training
+//! skip_training = true         # after init comes the game; skip_survey wins
+//! auto_room = true             # the first init without an open room opens one
+//! types = 4                    # of players and of goods, 3 to 20
+//! players_per_type = 1         # at least 1; 200 players in all
+//! t_max = 20                   # periods of the game, 1 to 1,000
+//! training_t_max = 40          # and of the training
+//! ```
+//!
+//! - On `ganomics/ask` a JSON object with `demand`: `init`, `survey`, `training_choice`, `training_done`, `choice`. The
+//!   answer goes to the asker's inbox, behind what the others of its room are told (`ganomics/group/ROOM/GROUP`,
+//!   `ganomics/user/ID`), and brings it into the groups of its step. A demand that is wrong is refused.
+//! - On `ganomics/identity` `{"deviceId","tabletNumber"}`: the device has this tablet's number from now on.
+//! - On `ganomics/room` an object with any of `types`, `players_per_type`, `t_max`, `training_t_max` opens a room, if
+//!   none is open. No tablet may publish there.
+//!
+//! Each type of player makes one good and wants to consume another: in the seed flavour the one before its own, in the
+//! newest the one behind. Tablets name goods as their player sees them: 0 is what it makes, 1 what it consumes, then
+//! the others in order. A choice is the good that a player wants for the one in its hand. When all have chosen,
+//! players who want each other's good are paired by lot and exchange; who gets what it consumes scores, and makes its
+//! good again. In the training half of all exchanges succeed. After the last period the room closes, and the
+//! next init opens another.
+//!
+//! All of it stands in `state`: a player who comes back, a router that was killed and another version of the plugin go
+//! on where the game stands. Lots are drawn from a seed that the room keeps.
+
+mod answer;
+mod ask;
+mod demands;
+mod lots;
+mod market;
+mod room;
+mod trial;
+mod user;
+
+use answer::Answer;
+use ask::Ask;
+use room::Room;
+use weir_plugin::{ConfigError, Context, Key, Message, Outcome, Plugin, Result, Transform, state};
+
+/// Most players of a room: what one of them does may be told to all others in one call.
+const MOST_PLAYERS: u32 = 200;
+const MOST_PERIODS: u32 = 1_000;
+
+/// The keys of `[config]`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    flavour: Flavour,
+    trial: bool,
+    skip_survey: bool,
+    skip_training: bool,
+    auto_room: bool,
+    types: u32,
+    players_per_type: u32,
+    t_max: u32,
+    training_t_max: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Flavour {
+    Seed,
+    Newest,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::Seed,
+            trial: false,
+            skip_survey: true,
+            skip_training: true,
+            auto_room: true,
+            types: 4,
+            players_per_type: 1,
+            t_max: 20,
+            training_t_max: 40,
+        }
+    }
+}
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Ganomics {
+    config: Config,
+}
+
+impl Plugin for Ganomics {
+    type Config = Config;
+
+    fn new(config: Config, _context: &Context) -> Result<Self, ConfigError> {
+        room::check(&config).map_err(|(key, reason)| ConfigError::new(format!("/{key}"), reason))?;
+        Ok(Self { config })
+    }
+}
+
+impl Transform for Ganomics {
+    fn apply(&self, message: &Message) -> Result<Outcome> {
+        match message.topic() {
+            "ganomics/ask" => self.ask(message),
+            "ganomics/identity" => identity(message),
+            "ganomics/room" => self.open(message),
+            _ => Ok(Outcome::Unchanged),
+        }
+    }
+}
+
+impl Ganomics {
+    fn ask(&self, message: &Message) -> Result<Outcome> {
+        let ask = Ask::read(message)?;
+        if self.is_newest() && !ask.names_anybody() {
+            return Err(ask::refusal("userId", "a demand names its userId or its deviceId").into());
+        }
+        let mut answer = Answer::new(ask.demand(), self.is_newest());
+        if self.config.trial {
+            trial::answer(&ask, &mut answer)?;
+        } else {
+            demands::answer(&self.config, &ask, message, &mut answer)?;
+        }
+        answer.send(message)
+    }
+
+    /// An operator opens a room.
+    fn open(&self, message: &Message) -> Result<Outcome> {
+        let ask = Ask::object(message)?;
+        if Room::open()?.is_some() {
+            return Err(ask::refusal("", "a room is open: it closes with its last period").into());
+        }
+        let value = |key: &str, default: u32| {
+            ask.number(key).map(|given| given.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)))
+        };
+        let config = Config {
+            types: value("types", self.config.types)?,
+            players_per_type: value("players_per_type", self.config.players_per_type)?,
+            t_max: value("t_max", self.config.t_max)?,
+            training_t_max: value("training_t_max", self.config.training_t_max)?,
+            ..Config::default()
+        };
+        room::check(&config).map_err(|(key, reason)| ask::refusal(key, reason))?;
+        Room::create(&config, message)?;
+        Ok(Outcome::Unchanged)
+    }
+
+    fn is_newest(&self) -> bool {
+        self.config.flavour == Flavour::Newest
+    }
+}
+
+/// Binds a device to a tablet's number.
+fn identity(message: &Message) -> Result<Outcome> {
+    let ask = Ask::object(message)?;
+    let device = ask.device()?;
+    let number = ask.wanted("tabletNumber")?;
+    state::set(tablet(&device), number.to_string())?;
+    Ok(Outcome::Replace(vec![message.reply("Done!")]))
+}
+
+/// The key of a device's tablet number.
+fn tablet(device: &str) -> Key {
+    Key::new("tablet").text(device)
+}
+
+weir_plugin::export_transform!(Ganomics);
+
+#[cfg(test)]
+mod tests;
