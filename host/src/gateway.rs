@@ -9,12 +9,13 @@
 //!
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`picloud`]: for clients of other systems, in their own protocols; `foreign` is what these share.
+//! - [`ganomics`], [`picloud`]: for clients of other systems, in their own protocols; `foreign` is what these share.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
 pub mod body;
 mod foreign;
+pub mod ganomics;
 pub(crate) mod json;
 mod lease;
 pub mod listen;
@@ -38,6 +39,9 @@ pub fn routers(ingress: &Ingress, config: &Config) -> Vec<(&'static str, Router)
     let mut routers = Vec::new();
     if let Some(picloud) = &config.picloud {
         routers.push(("picloud", picloud::router(ingress.clone(), picloud, &config.limits)));
+    }
+    if let Some(ganomics) = &config.ganomics {
+        routers.push(("ganomics", ganomics::router(ingress.clone(), ganomics, &config.limits)));
     }
     routers
 }

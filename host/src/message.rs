@@ -4,12 +4,14 @@
 //! `wit/README.md`): it crosses into plugins, into the log and out of it as it stands, so nothing is
 //! encoded twice.
 
+mod inbox;
 mod outcome;
 mod places;
 mod principal;
 mod rights;
 mod sender;
 
+pub use inbox::{inbox, is_inbox_of};
 pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
 pub use places::{Places, Since};
 pub use principal::{Grant, Principal, PrincipalError};

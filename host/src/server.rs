@@ -274,6 +274,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pass_deadline: config.plugin.pass_deadline,
             pass_messages: config.plugin.pass_messages,
+            subscriptions: config.limits.subscriptions_per_session,
         };
         let mut queues = Vec::new();
         let mut threads = Vec::new();

@@ -246,12 +246,28 @@ impl Session {
         permissions.publish.insert(topic.into(), allowed);
     }
 
+    /// Keeps what waits for the peer from going out until the answer is dropped.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.outbound.hold();
+        Held(Arc::clone(self))
+    }
+
     /// Tells the peer, if it can be told and the gateway has words for it.
     pub fn notify(&self, notice: Notice<'_>) {
         let frame = self.notices.map(|encode| encode(notice));
         if let Some(frame) = frame.filter(|frame| !frame.is_empty()) {
             self.outbound.push_control(frame);
         }
+    }
+}
+
+/// A session to whose peer nothing is written: what comes for it waits, in its order and within its bounds.
+#[derive(Debug)]
+pub struct Held(Arc<Session>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.outbound.release();
     }
 }
 

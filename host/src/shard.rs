@@ -2,6 +2,7 @@
 //! its bounded queue in order, runs each publish through the pipeline, commits it and answers.
 
 mod commit;
+mod enrol;
 mod explain;
 mod recheck;
 mod reply;
@@ -22,7 +23,7 @@ use crate::accounts::Accounts;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
-use crate::message::{Level, Message, Outcome};
+use crate::message::{Level, Message, Outcome, is_inbox_of};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
 use crate::plugin::{Chain, Engine, Fence};
@@ -144,6 +145,8 @@ pub struct ShardContext {
     pub pass_deadline: Duration,
     /// Most messages of one pass.
     pub pass_messages: usize,
+    /// Subscriptions that a session may hold.
+    pub subscriptions: usize,
 }
 
 /// A running shard.
@@ -218,6 +221,9 @@ impl Shard {
     }
 
     fn may_subscribe(&mut self, session: &Session, pattern: &str, presence: bool) -> Result<(), Outcome> {
+        if is_inbox_of(pattern, &session.id) {
+            return Ok(());
+        }
         self.authorize(session, "subscribe", pattern)?;
         if presence { self.authorize(session, "presence", pattern) } else { Ok(()) }
     }

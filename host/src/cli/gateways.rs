@@ -1,6 +1,8 @@
 //! `weir serve --picloud` and the like: one line that takes over from another system's server, with that server's own
 //! defaults and environment variables. Needs no configuration file.
 
+mod ganomics;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
@@ -13,19 +15,30 @@ pub(super) struct Gateways {
     /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
+    /// Serve Ganomics' tablets; the game's binding is made in the plugins folder if it is not there
+    #[arg(long)]
+    ganomics: bool,
 }
 
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !self.picloud {
+        if !(self.picloud || self.ganomics) {
             return Ok(());
         }
         settings.make_do(config)?;
         if self.picloud {
             picloud(config.picloud.get_or_insert_default(), variable)?;
         }
+        if self.ganomics {
+            config.ganomics.get_or_insert_default();
+        }
         Ok(config.sound()?)
+    }
+
+    /// Makes the bindings without which a gateway has nothing to do.
+    pub(super) fn bind(&self, config: &Config) -> anyhow::Result<()> {
+        if self.ganomics { ganomics::bind(&config.plugins) } else { Ok(()) }
     }
 }
 

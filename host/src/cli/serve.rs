@@ -19,5 +19,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut config = args.settings.load()?;
     args.gateways.turn_on(&mut config, &args.settings)?;
     telemetry::init(&config.logging)?;
+    args.gateways.bind(&config)?;
     run::block_on(async { run::start(config).await?.finish().await })
 }

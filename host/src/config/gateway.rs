@@ -1,7 +1,9 @@
 //! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
 
+mod ganomics;
 mod picloud;
 
+pub use ganomics::Ganomics;
 pub use picloud::Picloud;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +25,9 @@ impl Config {
     /// Listeners of gateways beside the native one, in the order of their names.
     pub fn gateways(&self) -> Vec<Site> {
         let mut sites = Vec::new();
+        if let Some(ganomics) = &self.ganomics {
+            sites.push(Site { name: "ganomics", key: ["ganomics", "listen"], listen: ganomics.listen });
+        }
         if let Some(picloud) = &self.picloud {
             sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
         }
@@ -31,6 +36,9 @@ impl Config {
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
+        if let ("ganomics", Some(ganomics)) = (name, &mut self.ganomics) {
+            ganomics.listen = to;
+        }
         if let ("picloud", Some(picloud)) = (name, &mut self.picloud) {
             picloud.listen = to;
         }

@@ -10,6 +10,7 @@ use super::explain::REAUTHORIZE;
 use super::{Pass, Stages, Stop, authorize};
 use crate::message::Message;
 use crate::metrics::Granted;
+use crate::plugin::Binding;
 use crate::plugin::contract::{MessageOut, TransformOutcome};
 
 /// A message and the first transform that it has not met.
@@ -47,8 +48,9 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
         for message in became.iter().filter(|emitted| emitted.new_topic) {
             let topic = &message.message.topic;
             if is_reserved(topic) {
-                let why = format!("plugin {} may not send to {topic:?}: it is the router's own", emit.name());
-                return Err(Stop::Denied(why));
+                check_inbox(&message.message, &emit)?;
+                pass.known(REAUTHORIZE, topic, emit.name(), true, "the publisher's own inbox");
+                continue;
             }
             if emit.spec.may_emit(topic) {
                 pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
@@ -72,6 +74,32 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
     if done.is_empty() { Err(Stop::Filtered(String::new())) } else { Ok(done) }
 }
 
+/// Of the router's own topics a plugin may send to one: the inbox of the session that published. And it may bring that
+/// session only where it may emit itself.
+fn check_inbox(message: &Message, from: &Binding) -> Result<(), Stop> {
+    let (topic, name) = (&message.topic, from.name());
+    if !message.is_in_own_inbox() {
+        return Err(Stop::Denied(format!("plugin {name} may not send to {topic:?}: it is the router's own")));
+    }
+    let mut groups = packed::publisher_fields(&message.meta).filter(|(field, _)| is_enrolment(*field));
+    let refused =
+        groups.find(|(_, group)| !str::from_utf8(group).is_ok_and(|group| from.spec.may_enroll(group)));
+    match refused {
+        None => Ok(()),
+        Some((_, group)) => {
+            let group = String::from_utf8_lossy(group);
+            Err(Stop::Denied(format!(
+                "plugin {name} may bring nobody into {group:?}: `emit` does not cover it"
+            )))
+        }
+    }
+}
+
+/// Whether a field brings a session into topics, or out of them.
+fn is_enrolment(field: u8) -> bool {
+    matches!(field, tag::JOIN | tag::LEAVE)
+}
+
 struct Emitted {
     message: Message,
     /// Its topic is not the input's: somebody must have allowed it.
@@ -92,7 +120,7 @@ fn became(input: Message, outcome: TransformOutcome) -> Result<Vec<Emitted>, Sto
             vec![same(Message { payload: payload.into(), ..input })]
         }
         TransformOutcome::SetMeta(meta) => {
-            let meta = remade(&input, None, false, &meta);
+            let meta = remade(&input, None, false, false, &meta);
             vec![same(Message { meta, ..input })]
         }
         TransformOutcome::Add(added) => {
@@ -107,13 +135,15 @@ fn became(input: Message, outcome: TransformOutcome) -> Result<Vec<Emitted>, Sto
 fn emitted(input: &Message, out: MessageOut) -> Emitted {
     let new_topic = *out.topic != *input.topic;
     let topic: Arc<str> = if new_topic { out.topic.into() } else { Arc::clone(&input.topic) };
-    let meta = remade(input, Some(ulid::Ulid::generate().into()), new_topic, &out.meta);
+    let to_inbox = new_topic && is_reserved(&topic);
+    let meta = remade(input, Some(ulid::Ulid::generate().into()), new_topic, to_inbox, &out.meta);
     Emitted { message: Message { topic, meta, payload: out.payload.into() }, new_topic }
 }
 
 /// The input's host-owned fields with a new id, and the publisher-owned fields that the plugin gave: none
-/// given = the input's. Whatever a plugin writes into host-owned fields is ignored.
-fn remade(input: &Message, id: Option<u128>, new_topic: bool, given: &[u8]) -> Bytes {
+/// given = the input's. Whatever a plugin writes into host-owned fields is ignored, and `join` and `leave` unless it
+/// newly goes `to_inbox`.
+fn remade(input: &Message, id: Option<u128>, new_topic: bool, to_inbox: bool, given: &[u8]) -> Bytes {
     let mut blob = Vec::with_capacity(input.meta.len() + 32);
     let has_cause = packed::first(&input.meta, tag::CAUSE).is_some();
     let has_topic = packed::first(&input.meta, tag::ORIGINAL_TOPIC).is_some();
@@ -130,9 +160,12 @@ fn remade(input: &Message, id: Option<u128>, new_topic: bool, given: &[u8]) -> B
     if new_topic && !has_topic {
         put(&mut blob, tag::ORIGINAL_TOPIC, input.topic.as_bytes());
     }
-    let source = if given.is_empty() { &input.meta } else { given };
+    let inherits = given.is_empty();
+    let source = if inherits { &input.meta } else { given };
     for (field, value) in packed::publisher_fields(source) {
-        put(&mut blob, field, value);
+        if inherits || to_inbox || !is_enrolment(field) {
+            put(&mut blob, field, value);
+        }
     }
     blob.into()
 }

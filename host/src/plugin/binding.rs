@@ -194,6 +194,11 @@ impl Spec {
     pub fn may_emit(&self, topic: &str) -> bool {
         self.emit.iter().any(|pattern| pattern.matches(topic))
     }
+
+    /// Whether the deployer let it bring sessions into these topics, and out of them.
+    pub fn may_enroll(&self, pattern: &str) -> bool {
+        self.emit.iter().any(|granted| granted.covers(pattern))
+    }
 }
 
 #[cfg(test)]

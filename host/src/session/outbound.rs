@@ -97,6 +97,18 @@ impl Outbound {
         self.push(|queue| queue.push_message(routed, overflow))
     }
 
+    /// Nothing goes out until this is taken back by [`release`](Self::release); what is pushed waits in its order. For
+    /// gateways that show nothing before it is on the disk. See [`Session::hold`](super::Session::hold).
+    pub(super) fn hold(&self) {
+        self.queue.lock().hold();
+    }
+
+    /// Takes one `hold` back.
+    pub(super) fn release(&self) {
+        self.queue.lock().release();
+        self.ready.notify_one();
+    }
+
     /// Enqueues an answer or event.
     pub fn push_control(&self, frame: Bytes) -> Pushed {
         self.push(|queue| queue.push_control(frame))
@@ -178,6 +190,9 @@ impl Outbound {
     /// As `take`, without waiting. False: nothing was there.
     pub fn try_take(&self, into: &mut VecDeque<Item>) -> bool {
         let mut queue = self.queue.lock();
+        if queue.is_held() {
+            return false;
+        }
         if queue.is_empty() {
             queue.shrink();
             return false;

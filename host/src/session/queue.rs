@@ -56,6 +56,8 @@ pub(super) struct Queue {
     metrics: Option<Arc<GatewayMetrics>>,
     closed: bool,
     overflowed: bool,
+    /// How many hold it: as long as somebody does, nothing is taken.
+    holders: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +111,7 @@ impl Queue {
             metrics: None,
             closed: false,
             overflowed: false,
+            holders: 0,
         }
     }
 
@@ -204,6 +207,20 @@ impl Queue {
     /// Whether there is something to take.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty() && self.before.is_empty()
+    }
+
+    /// One more holds it.
+    pub(super) fn hold(&mut self) {
+        self.holders += 1;
+    }
+
+    /// One less.
+    pub(super) fn release(&mut self) {
+        self.holders = self.holders.saturating_sub(1);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.holders > 0
     }
 
     /// Gives back memory. To be called when the writer has nothing to do.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shard;
+use super::enrol::enrolments;
 use super::reply::{Pending, Reply};
 use crate::dead_letters::About;
 use crate::message::{Level, Message, Outcome, Sender};
@@ -22,7 +23,7 @@ struct Conflict;
 
 impl Shard {
     /// One publish, from the pipeline to its answer.
-    pub(super) fn publish(&mut self, session: &Session, message: Message, level: Level, reply: Reply) {
+    pub(super) fn publish(&mut self, session: &Arc<Session>, message: Message, level: Level, reply: Reply) {
         let began = Instant::now();
         let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
         let mut pass = Pass {
@@ -39,7 +40,7 @@ impl Shard {
         while attempt <= ATTEMPTS {
             // Alone = nobody else commits state from the first call to the commit.
             let alone = (attempt == ATTEMPTS).then(|| sequencer.alone.write());
-            match self.attempt(&pass, &message, level, alone.is_some(), &mut reply) {
+            match self.attempt(&pass, session, &message, level, alone.is_some(), &mut reply) {
                 Ok(None) => return,
                 Ok(Some(outcome)) => return answer(reply, outcome),
                 Err(Conflict) => self.run_again(&pass),
@@ -70,6 +71,7 @@ impl Shard {
     fn attempt(
         &mut self,
         pass: &Pass<'_>,
+        session: &Arc<Session>,
         message: &Message,
         level: Level,
         alone: bool,
@@ -77,17 +79,22 @@ impl Shard {
     ) -> Result<Option<Outcome>, Conflict> {
         let result = pipeline::process(&mut self.stages, pass, message.clone());
         let effects = self.stages.take_effects();
+        let enrolments = result.as_ref().map_or_else(|_| Vec::new(), |all| enrolments(all, session));
         let sequencer = &self.context.sequencer;
         let _shared = (!alone && !effects.is_empty()).then(|| sequencer.alone.read());
         let refused = match result {
             Ok(messages) if level == Level::Routed => match sequencer.accept(messages, effects, None) {
-                Ok(messages) => return Ok(Some(Outcome::Accepted { level, messages, note: None })),
+                Ok(messages) => {
+                    self.enrol(session, enrolments);
+                    return Ok(Some(Outcome::Accepted { level, messages, note: None }));
+                }
                 Err(refused) => refused,
             },
             Ok(messages) => {
                 let pending = Pending::new(reply.take(), level, &self.context.consumers);
                 match sequencer.accept(messages, effects, Some(pending.on_durable())) {
                     Ok(messages) => {
+                        self.enrol(session, enrolments);
                         pending.accepted(messages);
                         return Ok(None);
                     }
