@@ -15,6 +15,7 @@ mod disk_full;
 mod explain;
 mod folder;
 mod frames;
+mod ganomics;
 mod gateway;
 mod grants;
 mod history;

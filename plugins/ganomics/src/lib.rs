@@ -14,7 +14,7 @@
 //! skip_survey = true           # after init comes the training
 //! skip_training = true         # after init comes the game; skip_survey wins
 //! auto_room = true             # the first init without an open room opens one
-//! types = 4                    # of players and of goods, 3 to 20
+//! types = 4                    # of players and of goods, 2 to 20
 //! players_per_type = 1         # at least 1; 200 players in all
 //! t_max = 20                   # periods of the game, 1 to 1,000
 //! training_t_max = 40          # and of the training

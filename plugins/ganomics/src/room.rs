@@ -29,8 +29,8 @@ pub(crate) struct Room {
 /// What a room may be like; the error is a key and what is accepted.
 pub(crate) fn check(config: &Config) -> Result<(), (&'static str, String)> {
     let periods = 1..=MOST_PERIODS;
-    if !(3..=20).contains(&config.types) {
-        return Err(("types", "3 to 20 are accepted".to_owned()));
+    if !(2..=20).contains(&config.types) {
+        return Err(("types", "2 to 20 are accepted".to_owned()));
     }
     if !(1..=MOST_PLAYERS / config.types).contains(&config.players_per_type) {
         let reason = format!("1 or more are accepted, and {MOST_PLAYERS} players in all");

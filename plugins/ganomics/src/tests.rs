@@ -292,7 +292,7 @@ fn a_room_may_be_an_operators_and_a_device_may_have_a_number() {
             .apply(&testing::message_json("ganomics/room", &body).from("service", "desk").build())
             .map(|_| ())
     };
-    assert!(matches!(open(&mut game, json!({"types": 2})), Err(Stopped::Refused(_))));
+    assert!(matches!(open(&mut game, json!({"types": 1})), Err(Stopped::Refused(_))));
     assert_eq!(open(&mut game, json!({"types": "5", "t_max": 7})), Ok(()));
     assert!(matches!(open(&mut game, json!({})), Err(Stopped::Refused(_))), "one is open");
     let reply = game.ask(json!({"demand": "init", "deviceId": "d"})).reply;
@@ -317,7 +317,7 @@ fn a_trial_has_an_answer_to_everything() {
 #[test]
 fn what_the_configuration_may_not_say() {
     for (config, path) in [
-        (json!({"types": 2}), "/types"),
+        (json!({"types": 1}), "/types"),
         (json!({"types": 20, "players_per_type": 11}), "/players_per_type"),
         (json!({"t_max": 0}), "/t_max"),
         (json!({"training_t_max": 1_001}), "/training_t_max"),
