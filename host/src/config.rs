@@ -3,6 +3,7 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod accounts;
 mod compile;
 mod dead_letters;
 mod delivery;
@@ -16,6 +17,7 @@ mod trust;
 pub(crate) mod unit;
 mod validate;
 
+pub use accounts::AccountLimits;
 pub use compile::Compile;
 pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
@@ -56,6 +58,8 @@ pub struct Config {
     pub admin: Admin,
     /// Limits of clients.
     pub limits: Limits,
+    /// How many accounts there may be.
+    pub accounts: AccountLimits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
     /// How plugins are compiled.
@@ -194,6 +198,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             limits: Limits::default(),
+            accounts: AccountLimits::default(),
             plugin: PluginLimits::default(),
             compile: Compile::default(),
             compiler: None,

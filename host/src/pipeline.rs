@@ -68,7 +68,8 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str
     if allowed { Ok(()) } else { Err(Stop::Denied(format!("not allowed to publish to {topic:?}"))) }
 }
 
-/// Asks the binding that let the session in; no such binding = no. `heard` gets its answer as it was.
+/// Asks the binding that let the session in; no such binding = no, and what lies outside of the session's tenant
+/// is not even asked for. `heard` gets its answer as it was.
 pub fn ask(
     stages: &mut Stages,
     session: &Session,
@@ -77,8 +78,11 @@ pub fn ask(
     topic: &str,
     heard: impl FnOnce(&Stage, &Result<Permission, CallError>),
 ) -> Result<bool, Stop> {
-    let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
+    if !principal.may_touch(topic) {
+        return Ok(false);
+    }
+    let Some(stage) = stages.auth_of(&principal.binding) else { return Ok(false) };
     let tenant = || Some(&*principal.tenant);
     let answer = stage.call(clock, tenant, |instance| {
         instance.authorize(&principal.packed, &principal.claims, action, topic)

@@ -200,7 +200,9 @@ impl Parts {
             Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
         // Early: it holds the logs for those who will come back.
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
-        let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
+        let accounts = Arc::new(
+            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone()),
+        );
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen,

@@ -30,6 +30,20 @@ impl Records for Memory {
         self.0.lock().insert(key.to_vec(), value.to_vec());
         Ok(())
     }
+
+    fn apply(
+        &self,
+        changes: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut kept = self.0.lock();
+        for (key, value) in changes.iter().cloned() {
+            match value {
+                Some(value) => drop(kept.insert(key, value)),
+                None => drop(kept.remove(&key)),
+            }
+        }
+        Ok(())
+    }
 }
 
 struct OnePlugin;

@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accounts;
 mod activation;
 mod clients;
 mod consumers;
