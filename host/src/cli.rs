@@ -13,6 +13,7 @@ mod dead;
 mod desk;
 mod dev;
 mod endpoint;
+mod gateways;
 mod init;
 mod key;
 mod log;

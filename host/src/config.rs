@@ -9,9 +9,11 @@ mod dead_letters;
 mod delivery;
 mod endpoint;
 mod error;
+mod gateway;
 mod limits;
 mod log;
 mod outbox;
+mod secret;
 mod source;
 mod trust;
 pub(crate) mod unit;
@@ -23,9 +25,11 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
+pub use gateway::{Picloud, Site};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
+pub use secret::Secret;
 pub use source::Source;
 pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
@@ -56,6 +60,8 @@ pub struct Config {
     pub http: Http,
     /// The operator's listener.
     pub admin: Admin,
+    /// The listener of picloud's clients; none: there is none.
+    pub picloud: Option<Picloud>,
     /// Limits of clients.
     pub limits: Limits,
     /// How many accounts there may be.
@@ -168,6 +174,11 @@ impl Config {
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }
 
+    /// Whether it is sound, after something was changed that no file says.
+    pub fn sound(&self) -> Result<(), ConfigError> {
+        validate::check(self).map(drop).map_err(|problem| problem.unplaced(&[]))
+    }
+
     /// Applies the overrides; the answer names the settings that they set.
     fn apply(&mut self, overrides: Overrides) -> Vec<&'static str> {
         let mut set = Vec::new();
@@ -197,6 +208,7 @@ impl Default for Config {
             free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
+            picloud: None,
             limits: Limits::default(),
             accounts: AccountLimits::default(),
             plugin: PluginLimits::default(),

@@ -3,10 +3,12 @@
 mod background;
 mod consumers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
@@ -20,7 +22,7 @@ use crate::config::{Config, DeliveryRule, LogRule, Overflow};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{listen, native};
+use crate::gateway::{self, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
@@ -41,6 +43,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// The operator's.
     pub admin: TcpListener,
+    /// Those of [`Config::gateways`], by name. One that is missing is not served.
+    pub gateways: BTreeMap<&'static str, TcpListener>,
 }
 
 /// Why the router does not start, or did not end well.
@@ -110,11 +114,15 @@ pub async fn run(
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
     announce(&config, &listeners)?;
-    let native = native::router(router.ingress.clone(), &config);
+    let Listeners { http, admin: operators, gateways: mut open } = listeners;
+    let mut sites = vec![(http, native::router(router.ingress.clone(), &config))];
+    for (name, routes) in gateway::routers(&router.ingress, &config) {
+        sites.extend(open.remove(name).map(|listener| (listener, routes)));
+    }
     let admin_limits = config.limits.clone();
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
-        listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
+        listen::serve(operators, admin::router(state), &admin_limits, admin_closing).await;
     });
     let stopping = shutdown.clone();
     let ingress = router.ingress.clone();
@@ -122,7 +130,8 @@ pub async fn run(
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
-    listen::serve(listeners.http, native, &config.limits, shutdown).await;
+    let serve = |(listener, routes)| listen::serve(listener, routes, &config.limits, shutdown.clone());
+    join_all(sites.into_iter().map(serve)).await;
     unready.abort();
     ingress.end_replays().await;
     drop(ingress);
@@ -148,11 +157,13 @@ pub async fn run(
 const ADDRESSES: &str = "addresses.json";
 
 /// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
-/// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}`, whole at every moment.
+/// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}` and the gateways by their names, whole at every moment.
 fn announce(config: &Config, listeners: &Listeners) -> Result<(), ServerError> {
     let write = || {
-        let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
-        let text = serde_json::json!({ "http": http, "admin": admin }).to_string();
+        let own = [("http", &listeners.http), ("admin", &listeners.admin)];
+        let gateways = listeners.gateways.iter().map(|(name, listener)| (*name, listener));
+        let all = own.into_iter().chain(gateways).map(|(name, listener)| Ok((name, listener.local_addr()?)));
+        let text = serde_json::json!(all.collect::<std::io::Result<BTreeMap<_, _>>>()?).to_string();
         let draft = config.data.join(format!("{ADDRESSES}.new"));
         std::fs::write(&draft, text)?;
         std::fs::rename(draft, config.data.join(ADDRESSES))

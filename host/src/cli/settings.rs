@@ -17,10 +17,10 @@ pub(super) struct Settings {
     pub(super) place: Place,
     /// Folder of plugins and bindings [default: plugins]
     #[arg(long, value_name = "DIR", env = "WEIR_PLUGINS")]
-    plugins: Option<PathBuf>,
+    pub(super) plugins: Option<PathBuf>,
     /// Public listener [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "WEIR_HTTP")]
-    http: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
     #[command(flatten)]
     log: LogFlags,
 }

@@ -79,10 +79,16 @@ fn folders(config: &Config) -> Result<(), Problem> {
 }
 
 fn listeners(config: &Config) -> Result<(), Problem> {
-    let (http, admin) = (config.http.listen, config.admin.listen);
-    if collide(http, admin) {
-        let message = format!("{admin} is taken by http.listen ({http}): choose another port");
-        return Err(Problem::new(&["admin", "listen"], message));
+    let mut taken = vec![(["http", "listen"], config.http.listen)];
+    let admin = [(["admin", "listen"], config.admin.listen)];
+    for (key, address) in
+        admin.into_iter().chain(config.gateways().iter().map(|site| (site.key, site.listen)))
+    {
+        if let Some((by, other)) = taken.iter().find(|(_, other)| collide(*other, address)) {
+            let message = format!("{address} is taken by {} ({other}): choose another port", by.join("."));
+            return Err(Problem::new(&key, message));
+        }
+        taken.push((key, address));
     }
     for (index, origin) in config.http.origins.iter().enumerate() {
         let authority =

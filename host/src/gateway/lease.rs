@@ -11,6 +11,10 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+/// Request extension: the port of the peer's socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port(pub(crate) u16);
+
 /// How a listener ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ending {

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::lease::{Ending, Lease, Peer};
+use super::lease::{Ending, Lease, Peer, Port};
 use super::stall::Stall;
 use super::tcp::Tcp;
 use crate::config::Limits;
@@ -107,12 +107,13 @@ async fn connection(
     if stream.set_nodelay(true).is_err() || !begins(&stream, &lease, deadlines.first_byte).await {
         return;
     }
-    let peer = Peer(address.ip().to_canonical());
+    let (peer, port) = (Peer(address.ip().to_canonical()), Port(address.port()));
     let stream = Tcp::new(stream);
     let (held, watch) = (lease.clone(), stream.watch());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(port);
         request.extensions_mut().insert(held.clone());
         request.extensions_mut().insert(watch.clone());
         let answer = router.clone().call(request);

@@ -1,0 +1,43 @@
+//! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
+
+mod picloud;
+
+pub use picloud::Picloud;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Config;
+
+/// A listener that the configuration asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Its name in `addresses.json` and in the log.
+    pub name: &'static str,
+    /// Table and key that set its address.
+    pub key: [&'static str; 2],
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+impl Config {
+    /// Listeners of gateways beside the native one, in the order of their names.
+    pub fn gateways(&self) -> Vec<Site> {
+        let mut sites = Vec::new();
+        if let Some(picloud) = &self.picloud {
+            sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
+        }
+        sites
+    }
+
+    /// Moves a gateway's listener, for callers that bind it themselves.
+    pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
+        if let ("picloud", Some(picloud)) = (name, &mut self.picloud) {
+            picloud.listen = to;
+        }
+    }
+}
+
+/// All addresses of this machine.
+const fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+}
