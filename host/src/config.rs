@@ -25,7 +25,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Picloud, Site};
+pub use gateway::{Flavour, Picloud, Rooms, Site};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -62,6 +62,8 @@ pub struct Config {
     pub admin: Admin,
     /// The listener of picloud's clients; none: there is none.
     pub picloud: Option<Picloud>,
+    /// The listener of rooms; none: there is none.
+    pub rooms: Option<Rooms>,
     /// Limits of clients.
     pub limits: Limits,
     /// How many accounts there may be.
@@ -209,6 +211,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             picloud: None,
+            rooms: None,
             limits: Limits::default(),
             accounts: AccountLimits::default(),
             plugin: PluginLimits::default(),

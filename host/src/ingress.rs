@@ -49,7 +49,7 @@ use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
 use crate::message::{Outcome, Principal, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
-use crate::outbox::Webhooks;
+use crate::outbox::{Direct, Webhooks};
 use crate::pipeline::trace::Traces;
 use crate::plugin::Chain;
 use crate::recorded::Recorder;
@@ -91,6 +91,8 @@ pub struct IngressParts {
     pub consumers: Arc<Consumers>,
     /// Webhooks, for their dead letters.
     pub webhooks: Webhooks,
+    /// Posts of gateways; none: no gateway makes any.
+    pub direct: Option<Direct>,
     /// Messages that were set aside.
     pub dead_letters: Arc<DeadLetters>,
     /// Keeps messages as they come in, if a log wants that.
@@ -261,6 +263,16 @@ impl Ingress {
     /// Limits that gateways need for their own caps.
     pub fn limits(&self) -> &Limits {
         &self.0.parts.limits
+    }
+
+    /// Tenants, users, rooms, endpoints.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.0.parts.accounts
+    }
+
+    /// Takes posts that a gateway makes for its clients.
+    pub fn direct(&self) -> Option<&Direct> {
+        self.0.parts.direct.as_ref()
     }
 
     /// The open connections.

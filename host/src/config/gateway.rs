@@ -1,8 +1,10 @@
 //! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
 
 mod picloud;
+mod rooms;
 
 pub use picloud::Picloud;
+pub use rooms::{Flavour, Rooms};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -26,13 +28,18 @@ impl Config {
         if let Some(picloud) = &self.picloud {
             sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
         }
+        if let Some(rooms) = &self.rooms {
+            sites.push(Site { name: "rooms", key: ["rooms", "listen"], listen: rooms.listen });
+        }
         sites
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
-        if let ("picloud", Some(picloud)) = (name, &mut self.picloud) {
-            picloud.listen = to;
+        match (name, &mut self.picloud, &mut self.rooms) {
+            ("picloud", Some(picloud), _) => picloud.listen = to,
+            ("rooms", _, Some(rooms)) => rooms.listen = to,
+            _ => {}
         }
     }
 }

@@ -41,6 +41,7 @@ mod requeue;
 mod resume;
 mod retained;
 mod retention;
+mod rooms;
 mod shadow;
 mod secrets;
 mod shutdown;

@@ -72,6 +72,12 @@ pub fn chromium(url: &str) -> Program {
 }
 
 impl Program {
+    /// With one more argument.
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
     fn new(names: &[&str], package: &str) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = names.iter().find_map(|name| {
