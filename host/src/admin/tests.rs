@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use weir_contract::topic::Pattern;
 
 use super::*;
-use crate::accounts::Records;
+use crate::accounts::{Change, Records};
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
 use crate::plugin::shadow::ShadowReport;
@@ -31,15 +31,11 @@ impl Records for Memory {
         Ok(())
     }
 
-    fn apply(
-        &self,
-        changes: &[(Vec<u8>, Option<Vec<u8>>)],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut kept = self.0.lock();
+    fn apply(&self, changes: &[Change]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         for (key, value) in changes.iter().cloned() {
             match value {
-                Some(value) => drop(kept.insert(key, value)),
-                None => drop(kept.remove(&key)),
+                Some(value) => drop(self.0.lock().insert(key, value)),
+                None => drop(self.0.lock().remove(&key)),
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ fn explain(error: TokenError) -> anyhow::Error {
 /// Who keeps the keys now.
 pub(super) enum Keeper {
     Server(AdminClient),
-    Store(Accounts, Store),
+    Store(Box<Accounts>, Store),
 }
 
 impl Keeper {
@@ -66,7 +66,7 @@ impl Keeper {
         let store = Store::open(&config.data, StoreOptions { logs: Vec::new(), ..StoreOptions::default() })?;
         let accounts =
             Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone());
-        Ok(Self::Store(accounts, store))
+        Ok(Self::Store(Box::new(accounts), store))
     }
 
     pub(super) async fn create(&self, request: KeyRequest) -> anyhow::Result<CreatedKey> {

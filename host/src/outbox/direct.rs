@@ -98,10 +98,10 @@ impl Direct {
                 continue;
             }
             taken.push(post);
-            if !self.queue.fits(&taken) {
-                if let Some(post) = taken.pop() {
-                    self.lose(&post, "too many wait to be sent");
-                }
+            if !self.queue.fits(&taken)
+                && let Some(post) = taken.pop()
+            {
+                self.lose(&post, "too many wait to be sent");
             }
         }
         let mut numbered = self.queue.number(&taken);

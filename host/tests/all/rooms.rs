@@ -6,6 +6,7 @@ mod posts;
 use serde_json::{Value, json};
 use weir::config::{Config, Flavour, Rooms};
 
+use crate::clients::program::{foreign, packaged};
 use crate::harness::{Answer, Heard, Reach, Router, Setup, Socket, request};
 
 /// A router that serves rooms, and has no auth plugin.
@@ -392,6 +393,15 @@ async fn rooms_of_a_tenant_are_its_own() {
     assert_eq!(theirs.json().await["message"], "among us");
     assert_eq!(native.message().await["data"], "among us");
     assert!(ours.settle().await.is_empty());
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_others_made_are_content() {
+    let router = router(Rooms::default()).await;
+    let environment = [("HOST", router.gateways["rooms"].to_string()), ("KEY", user(&router, "alice").await)];
+    let said = packaged(&foreign().join("rooms.py")).run(&environment).await;
+    assert!(said.contains("the clients of rooms are content"), "{said}");
     router.stop().await;
 }
 

@@ -47,7 +47,6 @@ pub(super) async fn open(app: App, lease: Lease, mut request: Request, socket: S
 }
 
 /// Opens a session that may publish to the topic, hear it, or both. The error is the answer to be given.
-#[expect(clippy::result_large_err, reason = "it is the answer, and is sent at once")]
 pub(super) async fn enter(
     app: &App,
     entrant: Entrant,

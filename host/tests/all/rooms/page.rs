@@ -60,7 +60,7 @@ async fn the_page_talks_shows_who_and_when_and_comes_back() {
 
     let debugger = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let browser = chromium(&format!("http://{port}/room/{code}/"))
-        .arg(&format!("--remote-debugging-port={}", debugger.port()))
+        .with(format!("--remote-debugging-port={}", debugger.port()))
         .start();
     let tab = Tab::of(debugger).await;
     tab.until("document.getElementById('state').textContent === 'connected'").await;
@@ -97,7 +97,7 @@ async fn the_first_page_leads_to_a_room() {
     let code = endpoint(&router, &key, "r1", "read", "reader").await;
     let debugger = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let browser = chromium(&format!("http://{}/main/", router.gateways["rooms"]))
-        .arg(&format!("--remote-debugging-port={}", debugger.port()))
+        .with(format!("--remote-debugging-port={}", debugger.port()))
         .start();
     let tab = Tab::of(debugger).await;
     tab.until("document.readyState === 'complete' && document.getElementById('enter') !== null").await;
