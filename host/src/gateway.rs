@@ -9,7 +9,8 @@
 //!
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`ganomics`], [`picloud`]: for clients of other systems, in their own protocols; `foreign` is what these share.
+//! - [`ganomics`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign` is what
+//!   these share.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
@@ -22,6 +23,7 @@ pub mod listen;
 pub mod native;
 pub mod picloud;
 pub mod reply;
+pub mod rooms;
 mod stall;
 mod tcp;
 mod visit;
@@ -42,6 +44,9 @@ pub fn routers(ingress: &Ingress, config: &Config) -> Vec<(&'static str, Router)
     }
     if let Some(ganomics) = &config.ganomics {
         routers.push(("ganomics", ganomics::router(ingress.clone(), ganomics, &config.limits)));
+    }
+    if let Some(rooms) = &config.rooms {
+        routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
     }
     routers
 }

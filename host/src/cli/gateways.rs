@@ -18,12 +18,15 @@ pub(super) struct Gateways {
     /// Serve Ganomics' tablets; the game's binding is made in the plugins folder if it is not there
     #[arg(long)]
     ganomics: bool,
+    /// Serve rooms and their endpoints, on 127.0.0.1:8002 as their own server does
+    #[arg(long)]
+    rooms: bool,
 }
 
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !(self.picloud || self.ganomics) {
+        if !(self.ganomics || self.picloud || self.rooms) {
             return Ok(());
         }
         settings.make_do(config)?;
@@ -32,6 +35,9 @@ impl Gateways {
         }
         if self.ganomics {
             config.ganomics.get_or_insert_default();
+        }
+        if self.rooms {
+            config.rooms.get_or_insert_default();
         }
         Ok(config.sound()?)
     }
@@ -93,6 +99,21 @@ fn usual(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data: folder.path().join("data"), ..Config::default() };
+        Gateways { rooms: true, ..Gateways::default() }.turn_on(&mut config, &Settings::default()).unwrap();
+        let rooms = config.rooms.clone().unwrap();
+        assert_eq!((rooms.listen.to_string().as_str(), rooms.keep_open), ("127.0.0.1:8002", false));
+        assert!(config.picloud.is_none() && config.plugins == config.data.join("plugins"));
+        assert!(config.plugins.is_dir());
+        // What a file says of it stays.
+        config.rooms = Some(crate::config::Rooms { keep_open: true, ..rooms });
+        Gateways { rooms: true, ..Gateways::default() }.turn_on(&mut config, &Settings::default()).unwrap();
+        assert!(config.rooms.unwrap().keep_open);
+    }
 
     #[test]
     fn picloud_has_the_variables_of_its_server() {

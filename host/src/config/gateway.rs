@@ -2,9 +2,11 @@
 
 mod ganomics;
 mod picloud;
+mod rooms;
 
 pub use ganomics::Ganomics;
 pub use picloud::Picloud;
+pub use rooms::{Flavour, Rooms};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -31,16 +33,19 @@ impl Config {
         if let Some(picloud) = &self.picloud {
             sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
         }
+        if let Some(rooms) = &self.rooms {
+            sites.push(Site { name: "rooms", key: ["rooms", "listen"], listen: rooms.listen });
+        }
         sites
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
-        if let ("ganomics", Some(ganomics)) = (name, &mut self.ganomics) {
-            ganomics.listen = to;
-        }
-        if let ("picloud", Some(picloud)) = (name, &mut self.picloud) {
-            picloud.listen = to;
+        match name {
+            "ganomics" => self.ganomics.iter_mut().for_each(|ganomics| ganomics.listen = to),
+            "picloud" => self.picloud.iter_mut().for_each(|picloud| picloud.listen = to),
+            "rooms" => self.rooms.iter_mut().for_each(|rooms| rooms.listen = to),
+            _ => {}
         }
     }
 }

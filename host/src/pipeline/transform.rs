@@ -45,52 +45,56 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
             return Err(Stop::TooMany(pass.most_messages));
         }
         let emit = Arc::clone(&stage.binding);
-        for message in became.iter().filter(|emitted| emitted.new_topic) {
-            let topic = &message.message.topic;
-            if is_reserved(topic) {
-                check_inbox(&message.message, &emit)?;
-                pass.known(REAUTHORIZE, topic, emit.name(), true, "the publisher's own inbox");
-                continue;
-            }
-            if emit.spec.may_emit(topic) {
-                pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
-                continue;
-            }
-            match authorize(stages, pass, REAUTHORIZE, topic) {
-                Err(Stop::Denied(_)) if emit.shared.ungranted.lets_pass(Granted::Emit, topic) => {
-                    pass.known(
-                        REAUTHORIZE,
-                        topic,
-                        emit.name(),
-                        true,
-                        "not granted, let through by `count-only`",
-                    );
-                }
-                allowed => allowed?,
-            }
+        for emitted in became.iter().filter(|emitted| emitted.new_topic) {
+            may_go(stages, pass, &emit, &emitted.message)?;
         }
         waiting.extend(became.into_iter().rev().map(|e| Waiting { message: e.message, next: at + 1 }));
     }
     if done.is_empty() { Err(Stop::Filtered(String::new())) } else { Ok(done) }
 }
 
+/// Whether a message may go where a plugin sends it: somebody must have allowed it.
+fn may_go(stages: &mut Stages, pass: &Pass<'_>, from: &Binding, message: &Message) -> Result<(), Stop> {
+    let topic = &message.topic;
+    let known = |why| pass.known(REAUTHORIZE, topic, from.name(), true, why);
+    if is_reserved(topic) {
+        check_inbox(pass, from, message)?;
+        known("the publisher's own inbox");
+        return Ok(());
+    }
+    // No grant of a plugin leads out of the tenant whose message it is.
+    if !pass.session.principal.may_touch(topic) {
+        let (name, tenant) = (from.name(), &pass.session.principal.tenant);
+        return Err(Stop::Denied(format!("plugin {name} may not send to {topic:?} for tenant {tenant}")));
+    }
+    if from.spec.may_emit(topic) {
+        known("granted by `emit`");
+        return Ok(());
+    }
+    match authorize(stages, pass, REAUTHORIZE, topic) {
+        Err(Stop::Denied(_)) if from.shared.ungranted.lets_pass(Granted::Emit, topic) => {
+            known("not granted, let through by `count-only`");
+            Ok(())
+        }
+        allowed => allowed,
+    }
+}
+
 /// Of the router's own topics a plugin may send to one: the inbox of the session that published. And it may bring that
-/// session only where it may emit itself.
-fn check_inbox(message: &Message, from: &Binding) -> Result<(), Stop> {
+/// session only into topics where it may emit itself, of the session's tenant.
+fn check_inbox(pass: &Pass<'_>, from: &Binding, message: &Message) -> Result<(), Stop> {
     let (topic, name) = (&message.topic, from.name());
     if !message.is_in_own_inbox() {
         return Err(Stop::Denied(format!("plugin {name} may not send to {topic:?}: it is the router's own")));
     }
+    let may = |group: &str| from.spec.may_enrol(group) && pass.session.principal.may_touch(group);
     let mut groups = packed::publisher_fields(&message.meta).filter(|(field, _)| is_enrolment(*field));
-    let refused =
-        groups.find(|(_, group)| !str::from_utf8(group).is_ok_and(|group| from.spec.may_enroll(group)));
-    match refused {
+    match groups.find(|(_, group)| !str::from_utf8(group).is_ok_and(may)) {
         None => Ok(()),
         Some((_, group)) => {
             let group = String::from_utf8_lossy(group);
-            Err(Stop::Denied(format!(
-                "plugin {name} may bring nobody into {group:?}: `emit` does not cover it"
-            )))
+            let why = format!("plugin {name} may bring nobody into {group:?}: `emit` does not cover it");
+            Err(Stop::Denied(why))
         }
     }
 }

@@ -196,7 +196,7 @@ impl Spec {
     }
 
     /// Whether the deployer let it bring sessions into these topics, and out of them.
-    pub fn may_enroll(&self, pattern: &str) -> bool {
+    pub fn may_enrol(&self, pattern: &str) -> bool {
         self.emit.iter().any(|granted| granted.covers(pattern))
     }
 }

@@ -1,5 +1,6 @@
 //! Ganomics' protocol over raw sockets: each sentence of its contract.
 
+mod bots;
 mod game;
 mod sockets;
 

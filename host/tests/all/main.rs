@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accounts;
 mod activation;
 mod clients;
 mod consumers;
@@ -20,6 +21,7 @@ mod gateway;
 mod grants;
 mod history;
 mod hostile;
+mod inbox;
 mod isolation;
 mod keys;
 mod levels;
@@ -41,6 +43,7 @@ mod requeue;
 mod resume;
 mod retained;
 mod retention;
+mod rooms;
 mod shadow;
 mod secrets;
 mod shutdown;
