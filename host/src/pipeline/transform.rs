@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn only_an_answer_to_the_inbox_brings_the_session_anywhere() {
+        let mut input = input();
+        let mut meta = input.meta.to_vec();
+        put(&mut meta, tag::SESSION, b"s1");
+        input.meta = meta.into();
+        let mut joining = Vec::new();
+        put(&mut joining, tag::JOIN, b"g");
+        put(&mut joining, tag::LEAVE, b"h");
+        let fields = |topic: &str| {
+            let message = emitted(&input, out(topic, &joining)).message;
+            (message.is_in_own_inbox(), packed::publisher_fields(&message.meta).count())
+        };
+        assert_eq!(fields("$inbox/s1"), (true, 2));
+        assert_eq!(fields("a"), (false, 0));
+        assert_eq!(fields("b"), (false, 0));
+        assert_eq!(fields("$inbox/s2"), (false, 2), "it is denied");
+    }
+
+    #[test]
     fn empty_metadata_inherits_and_a_bare_blob_clears() {
         assert_eq!(emitted(&input(), out("a", &[])).message.content_type(), Some("text/plain"));
         assert_eq!(emitted(&input(), out("a", &[1])).message.content_type(), None);

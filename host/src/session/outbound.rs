@@ -236,3 +236,33 @@ impl Outbound {
         self.room_for(0).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn as_long_as_somebody_holds_it_nothing_goes_out() {
+        let outbound = Arc::new(Outbound::new(OutboundLimits { messages: 8, bytes: 1 << 20 }));
+        outbound.hold();
+        outbound.hold();
+        outbound.push_control(Bytes::from_static(b"1"));
+        outbound.push_control(Bytes::from_static(b"2"));
+        let mut items = VecDeque::new();
+        assert!(!outbound.try_take(&mut items));
+        outbound.release();
+        assert!(!outbound.try_take(&mut items), "one holds it still");
+        let waiting = tokio::spawn({
+            let outbound = Arc::clone(&outbound);
+            async move {
+                outbound.take(&mut items).await;
+                items
+            }
+        });
+        outbound.close(1011, "");
+        outbound.release();
+        let items = waiting.await.unwrap();
+        let all: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
+        assert_eq!(all, ["Control(b\"1\")", "Control(b\"2\")", "Close(1011, \"\")"], "in order, to the end");
+    }
+}

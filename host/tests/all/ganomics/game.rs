@@ -290,6 +290,20 @@ async fn what_was_answered_is_there_after_kill_9() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_brings_nobody_where_it_may_not_emit() {
+    let bound = binding("stock:ganomics", "types = 2");
+    for emit in ["ganomics/user/#", "ganomics/group/#", "ganomics/group/+/welcome\", \"ganomics/user/#"] {
+        let text = bound.replace("emit = [\"ganomics/#\"]", &format!("emit = [\"{emit}\"]"));
+        let setup = Setup::new().binding("ganomics", &text);
+        let router = setup.config(|config| config.ganomics = Some(Ganomics::default())).start().await;
+        let mut player = Player::connect(&router, 0).await;
+        player.say(&json!({"demand": "init", "deviceId": "d"})).await;
+        assert_eq!(player.socket.hear().await, died(), "{emit}");
+        router.stop().await;
+    }
+}
+
 /// The game as a component of other bytes.
 fn version(number: u8) -> Vec<u8> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins/ganomics.wasm");
