@@ -14,6 +14,7 @@ mod desk;
 mod dev;
 mod init;
 mod key;
+mod link;
 mod log;
 mod plugin;
 mod publish;

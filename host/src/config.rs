@@ -8,10 +8,13 @@ mod dead_letters;
 mod delivery;
 mod endpoint;
 mod error;
+mod file;
 mod limits;
 mod log;
 mod outbox;
+mod site;
 mod source;
+mod tls;
 mod trust;
 pub(crate) mod unit;
 mod validate;
@@ -24,7 +27,9 @@ pub use error::ConfigError;
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
+pub use site::{BasePath, ForwardedHeader, Proxy, Site};
 pub use source::Source;
+pub use tls::{Tls, TlsError};
 pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
@@ -54,6 +59,8 @@ pub struct Config {
     pub http: Http,
     /// The operator's listener.
     pub admin: Admin,
+    /// Proxies in front of the listeners.
+    pub proxy: Proxy,
     /// Limits of clients.
     pub limits: Limits,
     /// Limits of plugins.
@@ -91,6 +98,12 @@ pub struct Http {
     /// Address and port.
     #[serde(deserialize_with = "unit::address")]
     pub listen: SocketAddr,
+    /// See [`Site::tls`].
+    pub tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub base_path: BasePath,
     /// Pages of these origins (`https://example.org`) may connect; empty = pages of the same host only,
     /// `*` = any.
     pub origins: Vec<String>,
@@ -103,6 +116,12 @@ pub struct Admin {
     /// Address and port.
     #[serde(deserialize_with = "unit::address")]
     pub listen: SocketAddr,
+    /// See [`Site::tls`].
+    pub tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub base_path: BasePath,
     /// Names, beside `localhost` and IP addresses, by which the listener may be called.
     pub hosts: Vec<String>,
 }
@@ -154,14 +173,41 @@ impl Config {
             let set = config.apply(overrides);
             return validate::check(&config).map_err(|problem| problem.unplaced(&set));
         };
-        let text = read_file(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
+        let text = file::read(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
         let source = Source::parse(path, &text)?;
         let mut config: Self = source.read()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.data = folder.join(&config.data);
         config.plugins = folder.join(&config.plugins);
+        for (_, tls) in config.tls() {
+            tls.place(folder);
+        }
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
+    }
+
+    /// Reads the certificates that the listeners will show, and says which setting of the file is wrong. `path` is
+    /// the file that the configuration was loaded from. Blocks.
+    pub fn check_certificates(&self, path: Option<&Path>) -> Result<(), ConfigError> {
+        let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
+        let source = text.as_ref().and_then(|(path, text)| Source::parse(path, text).ok());
+        for (table, site) in self.sites() {
+            if let Some(Err(error)) = site.tls.as_ref().map(Tls::load) {
+                return Err(validate::certificate(table, &error).placed_or_not(source.as_ref()));
+            }
+        }
+        Ok(())
+    }
+
+    /// How every listener is reached, by the table that says so.
+    pub fn sites(&self) -> Vec<(&'static str, Site)> {
+        vec![("http", self.http.site()), ("admin", self.admin.site())]
+    }
+
+    /// What holds files of the listeners, by table.
+    fn tls(&mut self) -> impl Iterator<Item = (&'static str, &mut Tls)> {
+        let all = [("http", &mut self.http.tls), ("admin", &mut self.admin.tls)];
+        all.into_iter().filter_map(|(table, tls)| Some((table, tls.as_mut()?)))
     }
 
     /// Applies the overrides; the answer names the settings that they set.
@@ -193,6 +239,7 @@ impl Default for Config {
             free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
+            proxy: Proxy::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
             compile: Compile::default(),
@@ -209,22 +256,21 @@ impl Default for Config {
     }
 }
 
-/// A regular file of at most [`FILE_BYTES`]: neither a FIFO, on which reading would wait for ever, nor a device
-/// that never ends.
-fn read_file(path: &Path) -> std::io::Result<String> {
-    let refused = |why: String| Err(std::io::Error::other(why));
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return refused("not a regular file".into());
+impl Http {
+    /// How it is reached.
+    pub fn site(&self) -> Site {
+        let (listen, tls, base_path) = (self.listen, self.tls.clone(), self.base_path.clone());
+        Site { listen, tls, proxy_protocol: self.proxy_protocol, base_path }
     }
-    if metadata.len() > FILE_BYTES {
-        return refused(format!("{} bytes: at most {FILE_BYTES} are accepted", metadata.len()));
-    }
-    std::fs::read_to_string(path)
 }
 
-/// Longest configuration: 1 MiB.
-const FILE_BYTES: u64 = 1 << 20;
+impl Admin {
+    /// How it is reached.
+    pub fn site(&self) -> Site {
+        let (listen, tls, base_path) = (self.listen, self.tls.clone(), self.base_path.clone());
+        Site { listen, tls, proxy_protocol: self.proxy_protocol, base_path }
+    }
+}
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -232,13 +278,25 @@ const fn loopback(port: u16) -> SocketAddr {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: loopback(8080), origins: Vec::new() }
+        Self {
+            listen: loopback(8080),
+            tls: None,
+            proxy_protocol: false,
+            base_path: BasePath::default(),
+            origins: Vec::new(),
+        }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: loopback(8081), hosts: Vec::new() }
+        Self {
+            listen: loopback(8081),
+            tls: None,
+            proxy_protocol: false,
+            base_path: BasePath::default(),
+            hosts: Vec::new(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod background;
 mod consumers;
+mod notify;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,7 +21,7 @@ use crate::config::{Config, DeliveryRule, LogRule, Overflow};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{listen, native};
+use crate::gateway::{Door, DoorError, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
@@ -61,6 +62,9 @@ pub enum ServerError {
     /// A webhook's header.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// A listener.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The system.
     #[error("{what}: {error}")]
     System {
@@ -79,6 +83,8 @@ pub async fn run(
 ) -> Result<(), ServerError> {
     let ready = Arc::new(Readiness::default());
     let token = AdminToken::load_or_create(&config.data)?;
+    let http = Door::open("http", listeners.http, config.http.site(), &config.proxy)?;
+    let admin = Door::open("admin", listeners.admin, config.admin.site(), &config.proxy)?;
     let starting = config.clone();
     let router = tokio::task::spawn_blocking(move || Parts::build(&starting))
         .await
@@ -109,20 +115,22 @@ pub async fn run(
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
-    announce(&config, &listeners)?;
+    announce(&config, &http, &admin)?;
+    let (http, admin) = (http.counted(&router.metrics), admin.counted(&router.metrics));
     let native = native::router(router.ingress.clone(), &config);
     let admin_limits = config.limits.clone();
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
-        listen::serve(listeners.admin, admin::router(state), &admin_limits, admin_closing).await;
+        listen::serve(admin, admin::router(state), &admin_limits, admin_closing).await;
     });
+    let told = notify::start(&ready, &shutdown);
     let stopping = shutdown.clone();
     let ingress = router.ingress.clone();
     let unready = tokio::spawn(async move {
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
-    listen::serve(listeners.http, native, &config.limits, shutdown).await;
+    listen::serve(http, native, &config.limits, shutdown).await;
     unready.abort();
     ingress.end_replays().await;
     drop(ingress);
@@ -140,6 +148,7 @@ pub async fn run(
     // Nobody listens there any more; if it cannot be removed, whoever reads it finds nobody.
     let _ = std::fs::remove_file(config.data.join(ADDRESSES));
     stopped.map_err(|error| system("stopping", std::io::Error::other(error)))??;
+    drop(told);
     tracing::info!("stopped");
     Ok(())
 }
@@ -149,9 +158,9 @@ const ADDRESSES: &str = "addresses.json";
 
 /// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
 /// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}`, whole at every moment.
-fn announce(config: &Config, listeners: &Listeners) -> Result<(), ServerError> {
+fn announce(config: &Config, http: &Door, admin: &Door) -> Result<(), ServerError> {
     let write = || {
-        let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
+        let (http, admin) = (http.local_addr()?, admin.local_addr()?);
         let text = serde_json::json!({ "http": http, "admin": admin }).to_string();
         let draft = config.data.join(format!("{ADDRESSES}.new"));
         std::fs::write(&draft, text)?;

@@ -57,14 +57,17 @@ struct Addresses {
 }
 
 impl Settings {
+    /// What a server needs, certificates included.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        self.place.load_with(Overrides {
+        let config = self.place.load_with(Overrides {
             http: self.http,
             plugins: self.plugins.clone(),
             log_level: self.log.level.clone(),
             log_format: self.log.format,
             ..Overrides::default()
-        })
+        })?;
+        config.check_certificates(self.place.file().as_deref())?;
+        Ok(config)
     }
 }
 

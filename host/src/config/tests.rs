@@ -55,7 +55,7 @@ fn flags_and_environment_win_over_the_file() {
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     assert_eq!(
         refused("shards = 1\n\n[http]\nlisen = \"127.0.0.1:1\"\n"),
-        "weir.toml:4: unknown key `lisen` in [http]; did you mean `listen`? accepted: listen, origins"
+        "weir.toml:4: unknown key `lisen` in [http]; did you mean `listen`? accepted: listen, tls, proxy_protocol, base_path, origins"
     );
     assert!(refused("[limit]\n").starts_with("weir.toml:1: unknown key `limit`; did you mean `limits`?"));
     assert!(refused("colour = 1").starts_with("weir.toml:1: unknown key `colour`; accepted: data, plugins"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_contract::topic::{Pattern, is_reserved};
 
-use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
+use super::{Config, ConfigError, LogRule, Source, TlsError, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
@@ -42,6 +42,14 @@ impl Problem {
         source.error(&path, format!("{}: {}", self.path.join("."), self.message))
     }
 
+    /// As an error in the file, if there is one.
+    pub(super) fn placed_or_not(self, source: Option<&Source<'_>>) -> ConfigError {
+        match source {
+            Some(source) => self.placed(source, &[]),
+            None => self.unplaced(&[]),
+        }
+    }
+
     /// As an error without a file.
     pub(super) fn unplaced(self, set: &[&str]) -> ConfigError {
         let name = self.path.join(".");
@@ -54,6 +62,7 @@ impl Problem {
 pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     folders(config)?;
     listeners(config)?;
+    proxies(config)?;
     counts(config)?;
     times(config)?;
     logs(&config.logs)?;
@@ -100,6 +109,21 @@ fn listeners(config: &Config) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+fn proxies(config: &Config) -> Result<(), Problem> {
+    for (table, site) in config.sites() {
+        if site.proxy_protocol && config.proxy.trusted.is_empty() {
+            let message = "nobody could connect: list the proxies' addresses under [proxy] trusted";
+            return Err(Problem::new(&[table, "proxy_protocol"], message));
+        }
+    }
+    Ok(())
+}
+
+/// A certificate or key that no listener can use.
+pub(super) fn certificate(table: &str, error: &TlsError) -> Problem {
+    Problem::new(&[table, "tls", error.setting()], error.to_string())
 }
 
 /// Whether both cannot be listened on. Port 0 asks the system for a free one.

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::GATEWAY;
 use super::request::Fault;
-use crate::gateway::Peer;
+use crate::gateway::{Peer, Transport};
 use crate::ingress::Credential;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -32,12 +32,12 @@ pub(super) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Fault> {
 }
 
 /// Gathers the credential. Attributes that auth plugins see: `path`, `host`, `user-agent`, `web-origin` (the
-/// `Origin` header) and `origin` (the claim of that name).
+/// `Origin` header), `origin` (the claim of that name) and `scheme` (`https` or `http`, after trusted proxies).
 pub(super) fn credential(
     uri: &Uri,
     headers: &HeaderMap,
     parameters: &[(String, String)],
-    peer: Option<&Peer>,
+    (peer, transport): (Option<&Peer>, Option<&Transport>),
 ) -> Result<Credential, Fault> {
     let parameter =
         |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
@@ -53,6 +53,7 @@ pub(super) fn credential(
         ("user-agent", header(USER_AGENT)),
         ("web-origin", header(ORIGIN)),
         ("origin", parameter("origin")),
+        ("scheme", transport.map(|of| if of.secure { "https" } else { "http" })),
     ];
     let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name.into(), cut(value?))));
     Ok(Credential {
@@ -104,7 +105,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        credential(&uri, &map, &parameters(&uri).unwrap(), None)
+        credential(&uri, &map, &parameters(&uri).unwrap(), (None, None))
     }
 
     #[test]
