@@ -6,11 +6,12 @@ mod client;
 mod events;
 pub mod hostile;
 pub mod http;
+pub mod secure;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};
 pub use events::{Events, parse_event};
-pub use http::{Answer, request};
+pub use http::{Answer, request, request_over};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -107,6 +107,11 @@ impl Child {
         let _ = self.signal(Signal::TERM);
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// It stands still, and its connections with it, until it is thawed.
     pub fn freeze(&self) {
         let pid = self.signal(Signal::STOP);
