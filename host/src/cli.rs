@@ -12,6 +12,7 @@ mod consumer;
 mod dead;
 mod desk;
 mod dev;
+mod gateways;
 mod init;
 mod key;
 mod link;

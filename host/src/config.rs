@@ -9,9 +9,11 @@ mod delivery;
 mod endpoint;
 mod error;
 mod file;
+mod gateway;
 mod limits;
 mod log;
 mod outbox;
+mod secret;
 mod site;
 mod source;
 mod tls;
@@ -24,9 +26,11 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
+pub use gateway::Picloud;
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
+pub use secret::Secret;
 pub use site::{BasePath, ForwardedHeader, Proxy, Site};
 pub use source::Source;
 pub use tls::{Tls, TlsError};
@@ -59,6 +63,8 @@ pub struct Config {
     pub http: Http,
     /// The operator's listener.
     pub admin: Admin,
+    /// The listener of picloud's clients; none: there is none.
+    pub picloud: Option<Picloud>,
     /// Proxies in front of the listeners.
     pub proxy: Proxy,
     /// Limits of clients.
@@ -179,9 +185,7 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         config.data = folder.join(&config.data);
         config.plugins = folder.join(&config.plugins);
-        for (_, tls) in config.tls() {
-            tls.place(folder);
-        }
+        config.tls().for_each(|tls| tls.place(folder));
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }
@@ -191,23 +195,24 @@ impl Config {
     pub fn check_certificates(&self, path: Option<&Path>) -> Result<(), ConfigError> {
         let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
         let source = text.as_ref().and_then(|(path, text)| Source::parse(path, text).ok());
-        for (table, site) in self.sites() {
+        for site in self.sites() {
             if let Some(Err(error)) = site.tls.as_ref().map(Tls::load) {
-                return Err(validate::certificate(table, &error).placed_or_not(source.as_ref()));
+                return Err(validate::certificate(&site, &error).placed_or_not(source.as_ref()));
             }
         }
         Ok(())
     }
 
-    /// How every listener is reached, by the table that says so.
-    pub fn sites(&self) -> Vec<(&'static str, Site)> {
-        vec![("http", self.http.site()), ("admin", self.admin.site())]
+    /// How every listener is reached.
+    pub fn sites(&self) -> Vec<Site> {
+        let mut sites = vec![self.http.site(), self.admin.site()];
+        sites.extend(self.gateways());
+        sites
     }
 
-    /// What holds files of the listeners, by table.
-    fn tls(&mut self) -> impl Iterator<Item = (&'static str, &mut Tls)> {
-        let all = [("http", &mut self.http.tls), ("admin", &mut self.admin.tls)];
-        all.into_iter().filter_map(|(table, tls)| Some((table, tls.as_mut()?)))
+    /// Whether it is sound, after something was changed that no file says.
+    pub fn sound(&self) -> Result<(), ConfigError> {
+        validate::check(self).map(drop).map_err(|problem| problem.unplaced(&[]))
     }
 
     /// Applies the overrides; the answer names the settings that they set.
@@ -239,6 +244,7 @@ impl Default for Config {
             free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
+            picloud: None,
             proxy: Proxy::default(),
             limits: Limits::default(),
             plugin: PluginLimits::default(),
@@ -259,16 +265,28 @@ impl Default for Config {
 impl Http {
     /// How it is reached.
     pub fn site(&self) -> Site {
-        let (listen, tls, base_path) = (self.listen, self.tls.clone(), self.base_path.clone());
-        Site { listen, tls, proxy_protocol: self.proxy_protocol, base_path }
+        Site {
+            name: "http",
+            key: ["http", "listen"],
+            listen: self.listen,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            base_path: self.base_path.clone(),
+        }
     }
 }
 
 impl Admin {
     /// How it is reached.
     pub fn site(&self) -> Site {
-        let (listen, tls, base_path) = (self.listen, self.tls.clone(), self.base_path.clone());
-        Site { listen, tls, proxy_protocol: self.proxy_protocol, base_path }
+        Site {
+            name: "admin",
+            key: ["admin", "listen"],
+            listen: self.listen,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            base_path: self.base_path.clone(),
+        }
     }
 }
 

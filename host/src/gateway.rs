@@ -10,16 +10,19 @@
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - `door`: what a connection passes first: the PROXY protocol, TLS; and what trusted proxies say of a request.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
+//! - [`picloud`]: for clients of other systems, in their own protocols; `foreign` is what these share.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
 pub mod body;
 mod door;
+mod foreign;
 mod forwarded;
 pub(crate) mod json;
 mod lease;
 pub mod listen;
 pub mod native;
+pub mod picloud;
 mod proxy_protocol;
 pub mod reply;
 mod stall;
@@ -29,5 +32,19 @@ mod tls;
 mod visit;
 mod ws;
 
-pub use door::{Door, DoorError, Transport};
+pub use door::{Door, DoorError};
 pub use lease::Peer;
+
+use axum::Router;
+
+use crate::config::Config;
+use crate::ingress::Ingress;
+
+/// The routes of every gateway that [`Config::gateways`] names.
+pub fn routers(ingress: &Ingress, config: &Config) -> Vec<(&'static str, Router)> {
+    let mut routers = Vec::new();
+    if let Some(picloud) = &config.picloud {
+        routers.push(("picloud", picloud::router(ingress.clone(), picloud, &config.limits)));
+    }
+    routers
+}

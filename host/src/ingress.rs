@@ -5,6 +5,7 @@
 mod admission;
 mod command;
 mod consume;
+mod enter;
 mod explain;
 mod history;
 mod login;
@@ -23,6 +24,7 @@ pub use command::{
     Subscribed,
 };
 pub use consume::refused;
+pub use enter::Entrant;
 pub use login::{Login, LoginContext};
 pub use request::{Asked, Unanswered};
 pub use requeue::{RequeueLetters, Requeued};

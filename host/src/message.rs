@@ -7,11 +7,13 @@
 mod outcome;
 mod places;
 mod principal;
+mod rights;
 mod sender;
 
 pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
 pub use places::{Places, Since};
 pub use principal::{Grant, Principal, PrincipalError};
+pub use rights::Rights;
 pub use sender::Sender;
 
 use std::sync::{Arc, OnceLock};
@@ -108,14 +110,30 @@ pub struct Stored {
     pub place: Place,
 }
 
-/// Wire formats whose frame is encoded once per message and shared by all its readers.
+/// Wire formats whose frame is encoded once per message and shared by all its readers. Each is a complete
+/// WebSocket text frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// JSON text frame of the native WebSocket protocol, frame header included.
-    Native = 0,
+    /// JSON of the native protocol.
+    Native,
+    /// The payload as it is.
+    Payload,
+    /// JSON of picloud.
+    Picloud,
+    /// JSON of rooms, with the time.
+    Rooms,
+    /// JSON of rooms as they began, without the time.
+    EarlyRooms,
 }
 
-const WIRES: usize = 1;
+/// Frames beside the native one.
+#[derive(Debug, Default)]
+struct OtherFrames {
+    payload: OnceLock<Bytes>,
+    picloud: OnceLock<Bytes>,
+    rooms: OnceLock<Bytes>,
+    early_rooms: OnceLock<Bytes>,
+}
 
 /// Why a message comes to a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,7 +165,9 @@ pub struct Routed {
     pub mark: Mark,
     /// As [`Message::expires_us`], read once.
     pub expires_us: Option<u64>,
-    frames: [OnceLock<Bytes>; WIRES],
+    native: OnceLock<Bytes>,
+    /// Apart, since most messages meet none of these wires.
+    others: OnceLock<Box<OtherFrames>>,
 }
 
 impl Routed {
@@ -159,15 +179,21 @@ impl Routed {
     /// The same, with the reason why it comes.
     pub fn marked(message: Message, place: Option<Place>, mark: Mark) -> Self {
         let expires_us = message.expires_us();
-        Self { message, place, mark, expires_us, frames: Default::default() }
+        let (native, others) = Default::default();
+        Self { message, place, mark, expires_us, native, others }
     }
 
     /// The frame of this wire format, encoded by the first reader that asks.
     pub fn frame(&self, wire: Wire, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        match self.frames.get(wire as usize) {
-            Some(slot) => slot.get_or_init(|| encode(self)).clone(),
-            None => encode(self),
-        }
+        let others = || self.others.get_or_init(Default::default);
+        let slot = match wire {
+            Wire::Native => &self.native,
+            Wire::Payload => &others().payload,
+            Wire::Picloud => &others().picloud,
+            Wire::Rooms => &others().rooms,
+            Wire::EarlyRooms => &others().early_rooms,
+        };
+        slot.get_or_init(|| encode(self)).clone()
     }
 }
 

@@ -51,9 +51,14 @@ pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result
 
 /// Whether the session's principal may publish there; remembered per session and topic.
 fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str) -> Result<(), Stop> {
-    let allowed = match pass.session.may_publish(pass.authority, topic) {
-        Some(allowed) => {
-            pass.known(at, topic, &pass.session.principal.binding, allowed, "remembered");
+    let principal = &pass.session.principal;
+    let known = match &principal.rights {
+        Some(rights) => Some((rights.allow("publish", topic), "the gateway's rule")),
+        None => pass.session.may_publish(pass.authority, topic).map(|allowed| (allowed, "remembered")),
+    };
+    let allowed = match known {
+        Some((allowed, why)) => {
+            pass.known(at, topic, &principal.binding, allowed, why);
             allowed
         }
         None => {
@@ -68,7 +73,7 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str
     if allowed { Ok(()) } else { Err(Stop::Denied(format!("not allowed to publish to {topic:?}"))) }
 }
 
-/// Asks the binding that let the session in; no such binding = no. `heard` gets its answer as it was.
+/// Asks the binding that let the session in; no such binding = no. What a gateway let in has its rights from there. `heard` gets its answer as it was.
 pub fn ask(
     stages: &mut Stages,
     session: &Session,
@@ -77,8 +82,11 @@ pub fn ask(
     topic: &str,
     heard: impl FnOnce(&Stage, &Result<Permission, CallError>),
 ) -> Result<bool, Stop> {
-    let Some(stage) = stages.auth_of(&session.principal.binding) else { return Ok(false) };
     let principal = &session.principal;
+    if let Some(rights) = &principal.rights {
+        return Ok(rights.allow(action, topic));
+    }
+    let Some(stage) = stages.auth_of(&principal.binding) else { return Ok(false) };
     let tenant = || Some(&*principal.tenant);
     let answer = stage.call(clock, tenant, |instance| {
         instance.authorize(&principal.packed, &principal.claims, action, topic)

@@ -4,10 +4,12 @@ mod background;
 mod consumers;
 mod notify;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use weir_contract::topic::Pattern;
@@ -17,11 +19,11 @@ use consumers::AllConsumers;
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
-use crate::config::{Config, DeliveryRule, LogRule, Overflow};
+use crate::config::{Config, DeliveryRule, LogRule, Overflow, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{Door, DoorError, listen, native};
+use crate::gateway::{self, Door, DoorError, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Outbox, WebhookError, Webhooks};
@@ -42,6 +44,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// The operator's.
     pub admin: TcpListener,
+    /// Those of [`Config::gateways`], by name. One that is missing is not served.
+    pub gateways: BTreeMap<&'static str, TcpListener>,
 }
 
 /// Why the router does not start, or did not end well.
@@ -83,8 +87,7 @@ pub async fn run(
 ) -> Result<(), ServerError> {
     let ready = Arc::new(Readiness::default());
     let token = AdminToken::load_or_create(&config.data)?;
-    let http = Door::open("http", listeners.http, config.http.site(), &config.proxy)?;
-    let admin = Door::open("admin", listeners.admin, config.admin.site(), &config.proxy)?;
+    let doors = doors(&config, listeners)?;
     let starting = config.clone();
     let router = tokio::task::spawn_blocking(move || Parts::build(&starting))
         .await
@@ -115,13 +118,18 @@ pub async fn run(
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
-    announce(&config, &http, &admin)?;
-    let (http, admin) = (http.counted(&router.metrics), admin.counted(&router.metrics));
-    let native = native::router(router.ingress.clone(), &config);
+    announce(&config, &doors)?;
+    let mut routes = gateway::routers(&router.ingress, &config);
+    routes.push(("http", native::router(router.ingress.clone(), &config)));
+    let mut doors: BTreeMap<_, _> =
+        doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();
+    let operators = doors.remove("admin");
     let admin_limits = config.limits.clone();
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
-        listen::serve(admin, admin::router(state), &admin_limits, admin_closing).await;
+        if let Some(door) = operators {
+            listen::serve(door, admin::router(state), &admin_limits, admin_closing).await;
+        }
     });
     let told = notify::start(&ready, &shutdown);
     let stopping = shutdown.clone();
@@ -130,7 +138,9 @@ pub async fn run(
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
-    listen::serve(http, native, &config.limits, shutdown).await;
+    let served = routes.into_iter().filter_map(|(name, routes)| Some((doors.remove(name)?, routes)));
+    let serve = |(door, routes)| listen::serve(door, routes, &config.limits, shutdown.clone());
+    join_all(served.map(serve)).await;
     unready.abort();
     ingress.end_replays().await;
     drop(ingress);
@@ -153,15 +163,23 @@ pub async fn run(
     Ok(())
 }
 
+/// The listeners, with what their connections pass.
+fn doors(config: &Config, listeners: Listeners) -> Result<Vec<Door>, DoorError> {
+    let Listeners { http, admin, gateways: mut bound } = listeners;
+    bound.extend([("http", http), ("admin", admin)]);
+    let open = |site: Site| Some(Door::open(bound.remove(site.name)?, site, &config.proxy));
+    config.sites().into_iter().filter_map(open).collect()
+}
+
 /// The file in the data folder that says where this router listens.
 const ADDRESSES: &str = "addresses.json";
 
 /// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
-/// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}`, whole at every moment.
-fn announce(config: &Config, http: &Door, admin: &Door) -> Result<(), ServerError> {
+/// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}` and the gateways by their names, whole at every moment.
+fn announce(config: &Config, doors: &[Door]) -> Result<(), ServerError> {
     let write = || {
-        let (http, admin) = (http.local_addr()?, admin.local_addr()?);
-        let text = serde_json::json!({ "http": http, "admin": admin }).to_string();
+        let all = doors.iter().map(|door| Ok((door.name(), door.local_addr()?)));
+        let text = serde_json::json!(all.collect::<std::io::Result<BTreeMap<_, _>>>()?).to_string();
         let draft = config.data.join(format!("{ADDRESSES}.new"));
         std::fs::write(&draft, text)?;
         std::fs::rename(draft, config.data.join(ADDRESSES))

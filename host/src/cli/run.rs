@@ -1,5 +1,6 @@
 //! What `serve` and `dev` share: folders, listeners, signals.
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Site};
 use crate::server::{self, Listeners};
 
 /// What a shell says of a program that SIGINT ended.
@@ -36,12 +37,20 @@ pub(super) async fn start(mut config: Config) -> anyhow::Result<Running> {
     }
     // Before anything else starts, so that no signal falls between.
     let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let listeners = Listeners {
-        http: listen(config.http.listen, "http").await?,
-        admin: listen(config.admin.listen, "admin").await?,
+    let mut listeners = Listeners {
+        http: listen(config.http.listen, "http", "--http ADDR or [http] listen").await?,
+        admin: listen(config.admin.listen, "admin", "--admin ADDR or [admin] listen").await?,
+        gateways: BTreeMap::new(),
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     (config.http.listen, config.admin.listen) = (http, admin);
+    for Site { name, key: [table, key], listen: address, .. } in config.gateways() {
+        let listener = listen(address, name, &format!("[{table}] {key}")).await?;
+        let address = listener.local_addr()?;
+        tracing::info!(gateway = name, %address, "listening");
+        config.gateway_moved(name, address);
+        listeners.gateways.insert(name, listener);
+    }
     tracing::info!(%http, %admin, data = %config.data.display(), plugins = %config.plugins.display(), "listening");
     let shutdown = CancellationToken::new();
     let server = tokio::spawn(server::run(config, listeners, shutdown.clone()));
@@ -104,10 +113,11 @@ fn folders(config: &Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data folder {}", data.display()))
 }
 
-pub(super) async fn listen(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
+/// `setting`: what chooses another address.
+pub(super) async fn listen(address: SocketAddr, name: &str, setting: &str) -> anyhow::Result<TcpListener> {
     let advice = |error: std::io::Error| match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
-            "cannot listen on {address} ({name}): the address is in use, perhaps by another weir; choose another with --{name} ADDR or [{name}] listen"
+            "cannot listen on {address} ({name}): the address is in use, perhaps by another weir; choose another with {setting}"
         ),
         ErrorKind::AddrNotAvailable => {
             anyhow!("cannot listen on {address} ({name}): this machine has no such address")
@@ -141,7 +151,7 @@ mod tests {
             (taken, "the address is in use, perhaps by another weir; choose another with --http ADDR"),
             ("192.0.2.1:80".parse().unwrap(), "this machine has no such address"),
         ] {
-            let error = listen(address, "http").await.unwrap_err().to_string();
+            let error = listen(address, "http", "--http ADDR").await.unwrap_err().to_string();
             assert!(error.contains(&address.to_string()) && error.contains(wanted), "{error}");
         }
     }

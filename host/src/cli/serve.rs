@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::gateways::Gateways;
 use super::run;
 use super::settings::Settings;
 use crate::telemetry;
@@ -12,10 +13,14 @@ use crate::telemetry;
 pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    gateways: Gateways,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = args.settings.load()?;
+    let mut config = args.settings.load()?;
+    args.gateways.turn_on(&mut config, &args.settings)?;
+    args.settings.check_certificates(&config)?;
     telemetry::init(&config.logging)?;
     run::block_on(async {
         // Whoever looks after certificates hears it too. Without any, it asks for nothing, and must not end the router.

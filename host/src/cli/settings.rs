@@ -17,10 +17,10 @@ pub(super) struct Settings {
     pub(super) place: Place,
     /// Folder of plugins and bindings [default: plugins]
     #[arg(long, value_name = "DIR", env = "WEIR_PLUGINS")]
-    plugins: Option<PathBuf>,
+    pub(super) plugins: Option<PathBuf>,
     /// Public listener [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "WEIR_HTTP")]
-    http: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
     #[command(flatten)]
     log: LogFlags,
 }
@@ -57,17 +57,19 @@ struct Addresses {
 }
 
 impl Settings {
-    /// What a server needs, certificates included.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        let config = self.place.load_with(Overrides {
+        self.place.load_with(Overrides {
             http: self.http,
             plugins: self.plugins.clone(),
             log_level: self.log.level.clone(),
             log_format: self.log.format,
             ..Overrides::default()
-        })?;
-        config.check_certificates(self.place.file().as_deref())?;
-        Ok(config)
+        })
+    }
+
+    /// Whether the listeners' certificates can be used: only who runs the server needs to be able to read them.
+    pub(super) fn check_certificates(&self, config: &Config) -> Result<(), ConfigError> {
+        config.check_certificates(self.place.file().as_deref())
     }
 }
 

@@ -8,9 +8,13 @@ use serde::Deserialize;
 
 use super::{Network, Tls};
 
-/// What every listener's table says beside its own settings: `listen`, `tls`, `proxy_protocol`, `base_path`.
+/// A listener, as its table says beside its own settings: `listen`, `tls`, `proxy_protocol`, `base_path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
+    /// Its name in `addresses.json`, in the log and in metrics.
+    pub name: &'static str,
+    /// Table and key that set its address.
+    pub key: [&'static str; 2],
     /// Address and port.
     pub listen: SocketAddr,
     /// TLS, if the listener speaks it.

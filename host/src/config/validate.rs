@@ -1,12 +1,15 @@
 //! What no type can say: limits that must not be zero, addresses that collide, patterns that match nothing.
 
+mod listeners;
+
+pub(super) use listeners::certificate;
+
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_contract::topic::{Pattern, is_reserved};
 
-use super::{Config, ConfigError, LogRule, Source, TlsError, Webhook, post_header};
+use super::{Config, ConfigError, LogRule, Source, Webhook, post_header};
 
 /// Most bytes of a payload that the plugin contract knows.
 const CONTRACT_MESSAGE_BYTES: usize = 1 << 20;
@@ -61,8 +64,7 @@ impl Problem {
 /// Hands the configuration back when it is sound.
 pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     folders(config)?;
-    listeners(config)?;
-    proxies(config)?;
+    listeners::check(config)?;
     counts(config)?;
     times(config)?;
     logs(&config.logs)?;
@@ -85,51 +87,6 @@ fn folders(config: &Config) -> Result<(), Problem> {
         return Err(Problem::new(&["plugins"], "must be another folder than `data`"));
     }
     Ok(())
-}
-
-fn listeners(config: &Config) -> Result<(), Problem> {
-    let (http, admin) = (config.http.listen, config.admin.listen);
-    if collide(http, admin) {
-        let message = format!("{admin} is taken by http.listen ({http}): choose another port");
-        return Err(Problem::new(&["admin", "listen"], message));
-    }
-    for (index, origin) in config.http.origins.iter().enumerate() {
-        let authority =
-            origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
-        let plain = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ', '@']));
-        if origin != "*" && !plain {
-            let message = format!("found {origin:?}, expected `*` or SCHEME://HOST[:PORT] without a path");
-            return Err(Problem::new(&["http", "origins", &index.to_string()], message));
-        }
-    }
-    for (index, host) in config.admin.hosts.iter().enumerate() {
-        if host.is_empty() || host.contains(['/', ':', '*', ' ']) {
-            let message = format!("found {host:?}, expected a host name without scheme and port");
-            return Err(Problem::new(&["admin", "hosts", &index.to_string()], message));
-        }
-    }
-    Ok(())
-}
-
-fn proxies(config: &Config) -> Result<(), Problem> {
-    for (table, site) in config.sites() {
-        if site.proxy_protocol && config.proxy.trusted.is_empty() {
-            let message = "nobody could connect: list the proxies' addresses under [proxy] trusted";
-            return Err(Problem::new(&[table, "proxy_protocol"], message));
-        }
-    }
-    Ok(())
-}
-
-/// A certificate or key that no listener can use.
-pub(super) fn certificate(table: &str, error: &TlsError) -> Problem {
-    Problem::new(&[table, "tls", error.setting()], error.to_string())
-}
-
-/// Whether both cannot be listened on. Port 0 asks the system for a free one.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && same_host
 }
 
 fn counts(config: &Config) -> Result<(), Problem> {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::forwarded::{self, Client};
-use super::lease::Peer;
+use super::lease::{Peer, Port, Secure};
 use super::listen::Deadlines;
 use super::proxy_protocol;
 use super::reply;
@@ -46,15 +46,6 @@ struct Inner {
     proxy: Proxy,
 }
 
-/// Request extension: how the request came, after trusted proxies. The address is [`Peer`]'s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
-    /// The client's port; 0 = its proxy does not say.
-    pub port: u16,
-    /// Whether the client spoke TLS.
-    pub secure: bool,
-}
-
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
@@ -72,14 +63,9 @@ pub enum DoorError {
 }
 
 impl Door {
-    /// Reads the certificate, if the listener has one: blocks for as long. `name` is the listener's, for log and
-    /// metrics.
-    pub fn open(
-        name: &'static str,
-        listener: TcpListener,
-        site: Site,
-        proxy: &Proxy,
-    ) -> Result<Self, DoorError> {
+    /// Reads the certificate, if the listener has one: blocks for as long.
+    pub fn open(listener: TcpListener, site: Site, proxy: &Proxy) -> Result<Self, DoorError> {
+        let name = site.name;
         let certificates = site.tls.as_ref().map(|files| Certificates::load(name, files)).transpose();
         let certificates = certificates.map_err(|error| DoorError::Certificate { listener: name, error })?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -89,10 +75,15 @@ impl Door {
 
     /// Counts new certificates there.
     pub fn counted(mut self, metrics: &Metrics) -> Self {
-        if let Some(certificates) = &self.certificates {
-            self.counted = metrics.certificate(certificates.name());
+        if self.certificates.is_some() {
+            self.counted = metrics.certificate(self.name());
         }
         self
+    }
+
+    /// The listener's name.
+    pub fn name(&self) -> &'static str {
+        self.rules.0.site.name
     }
 
     /// Where it listens.
@@ -155,9 +146,9 @@ impl Rules {
     #[expect(clippy::result_large_err, reason = "it is the answer, and is sent at once")]
     pub(super) fn admit(&self, client: Client, request: &mut Request<Body>) -> Result<(), Response> {
         let client = forwarded::client(&self.0.proxy, client, request.headers());
-        let transport = Transport { port: client.port, secure: client.secure };
         request.extensions_mut().insert(Peer(client.address));
-        request.extensions_mut().insert(transport);
+        request.extensions_mut().insert(Port(client.port));
+        request.extensions_mut().insert(Secure(client.secure));
         let base = &self.0.site.base_path;
         if base.as_str().is_empty() {
             return Ok(());

@@ -39,7 +39,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
     {\"ok\":false,\"outcome\":\"overloaded\",\"reason\":\"too many connections are open\"}";
 
 /// Serves `router` behind `door` until `shutdown`, then returns when every connection has ended, WebSockets
-/// included, or after `limits.drain`. Requests carry a [`Peer`](super::Peer) and a [`Transport`](super::Transport).
+/// included, or after `limits.drain`. Requests carry a [`Peer`](super::Peer).
 pub async fn serve(door: Door, router: Router, limits: &Limits, shutdown: CancellationToken) {
     let Door { listener, certificates, counted, rules } = door;
     let follow = certificates.map(|shown| AbortOnDropHandle::new(tokio::spawn(shown.follow(counted))));

@@ -42,11 +42,6 @@ impl Certificates {
         Ok(Arc::new(Self { name, files: files.clone(), current, first }))
     }
 
-    /// The listener's name.
-    pub(super) fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// TLS 1.2 and 1.3 with HTTP/1.1 inside.
     pub(super) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, rustls::Error> {
         let versions = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -21,8 +21,8 @@ mod silence;
 mod writer;
 
 pub(crate) use connection::{Connection, Expected};
-pub(crate) use handshake::handshake;
-pub(crate) use run::{Handler, STOPPING, run};
+pub(crate) use handshake::{Upgrade, handshake};
+pub(crate) use run::{Handler, Next, STOPPING, run};
 
 use crate::message::Routed;
 

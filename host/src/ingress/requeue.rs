@@ -145,7 +145,7 @@ impl Ingress {
         let chain = self.0.parts.chain.load();
         let is_it =
             |slot: &AuthSlot| matches!(slot, AuthSlot::Live(auth) if *auth.name() == principal.binding);
-        if !chain.auth.iter().any(is_it) {
+        if principal.rights.is_none() && !chain.auth.iter().any(is_it) {
             let reason = format!("the auth plugin {} that let its publisher in is gone", principal.binding);
             return Err(Requeued::stays("denied", reason));
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_contract::packed::{self, tag};
 
+use super::Rights;
+
 /// The principal of a session.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -20,8 +22,11 @@ pub struct Principal {
     pub expires_us: Option<u64>,
     /// The auth plugin's own note, handed back to it on every authorize.
     pub claims: Arc<[u8]>,
-    /// The auth binding that let the session in: the only one that is asked to authorize.
+    /// The auth binding that let the session in: the only one that is asked to authorize. `gateway:NAME` if a gateway
+    /// did.
     pub binding: Arc<str>,
+    /// What the gateway allows that let it in itself; none: the auth binding is asked.
+    pub rights: Option<Arc<Rights>>,
     /// Packed fields 0x03-0x09 with the format byte, as `authorize` gets them and messages carry them.
     pub packed: Bytes,
 }
@@ -102,6 +107,7 @@ impl Principal {
             origin: grant.origin.into(),
             account: grant.account.map(Arc::from),
             expires_us: grant.expires_us,
+            rights: Rights::of(&binding, &grant.claims),
             claims: grant.claims.into(),
             binding,
             packed: packed.into(),

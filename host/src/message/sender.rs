@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_contract::packed::{self, put, tag};
 
-use super::{Message, Principal};
+use super::{Message, Principal, Rights};
 
 /// Who let a publisher in, and its note; everything else of the principal stands in its messages' metadata. No
 /// secret is in it: auth plugins see none.
@@ -55,6 +55,7 @@ impl Sender {
             origin: text(tag::ORIGIN)?,
             account: text(tag::ACCOUNT),
             expires_us: None,
+            rights: Rights::of(&self.binding, &self.claims),
             claims: Arc::clone(&self.claims),
             binding: Arc::clone(&self.binding),
             packed: blob.into(),

@@ -10,8 +10,9 @@ impl Shard {
     /// Ends the subscriptions that the session may no longer have, and the session itself when the plugin
     /// that let it in is gone.
     pub(super) fn recheck(&mut self, session: &Arc<Session>) {
-        if self.stages.auth_of(&session.principal.binding).is_none() {
-            let binding = &session.principal.binding;
+        let principal = &session.principal;
+        if principal.rights.is_none() && self.stages.auth_of(&principal.binding).is_none() {
+            let binding = &principal.binding;
             session.outbound.close(1008, format!("the auth plugin {binding} that let you in is gone"));
             return;
         }

@@ -7,12 +7,15 @@ mod events;
 pub mod hostile;
 pub mod http;
 pub mod secure;
+mod socket;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};
 pub use events::{Events, parse_event};
 pub use http::{Answer, request, request_over};
+pub use socket::{Heard, Socket};
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -59,6 +62,8 @@ pub struct Router {
 pub struct Reach {
     pub http: SocketAddr,
     pub admin: SocketAddr,
+    /// By the names of `Config::gateways`.
+    pub gateways: BTreeMap<String, SocketAddr>,
     pub token: String,
 }
 
@@ -122,15 +127,24 @@ impl Setup {
     pub async fn start(self) -> Router {
         let Self { folders, mut config } = self;
         let listen = || async { TcpListener::bind("127.0.0.1:0").await.expect("a free port") };
-        let listeners = Listeners { http: listen().await, admin: listen().await };
+        let mut listeners =
+            Listeners { http: listen().await, admin: listen().await, gateways: BTreeMap::new() };
         config.http.listen = listeners.http.local_addr().expect("its address");
         config.admin.listen = listeners.admin.local_addr().expect("its address");
         let (http, admin) = (config.http.listen, config.admin.listen);
+        let mut gateways = BTreeMap::new();
+        for site in config.gateways() {
+            let listener = listen().await;
+            let address = listener.local_addr().expect("its address");
+            config.gateway_moved(site.name, address);
+            gateways.insert(site.name.to_owned(), address);
+            listeners.gateways.insert(site.name, listener);
+        }
         let shutdown = CancellationToken::new();
         let mut server = tokio::spawn(weir::server::run(config, listeners, shutdown.clone()));
         let ready = tokio::select! {
             ended = &mut server => panic!("the server ended at once: {ended:?}"),
-            ready = Reach::wait(http, admin, &folders) => ready,
+            ready = Reach::wait(http, admin, gateways, &folders) => ready,
         };
         Router { folders, reach: ready, shutdown, server: Some(server) }
     }
@@ -234,14 +248,19 @@ impl std::ops::Deref for Router {
 
 impl Reach {
     /// Waits until the server at these addresses is ready.
-    async fn wait(http: SocketAddr, admin: SocketAddr, folders: &Folders) -> Self {
+    async fn wait(
+        http: SocketAddr,
+        admin: SocketAddr,
+        gateways: BTreeMap<String, SocketAddr>,
+        folders: &Folders,
+    ) -> Self {
         let ready = async || {
             let answer = http::try_request(admin, "GET", "/readyz", &[], "").await.ok()?;
             (answer.status == 200).then_some(())
         };
         eventually("the server is ready", ready).await;
         let token = std::fs::read_to_string(folders.data().join("admin.token")).expect("the admin token");
-        Self { http, admin, token: token.trim().to_owned() }
+        Self { http, admin, gateways, token: token.trim().to_owned() }
     }
 
     pub async fn client(&self, name: &str) -> Client {

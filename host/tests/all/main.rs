@@ -29,6 +29,7 @@ mod migration;
 mod misbehaviour;
 mod outbox;
 mod permissions;
+mod picloud;
 mod places;
 mod plugin_limits;
 mod policies;

@@ -7,7 +7,8 @@ use percent_encoding::percent_decode_str;
 
 use super::GATEWAY;
 use super::request::Fault;
-use crate::gateway::{Peer, Transport};
+use crate::gateway::Peer;
+use crate::gateway::lease::Secure;
 use crate::ingress::Credential;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -37,7 +38,7 @@ pub(super) fn credential(
     uri: &Uri,
     headers: &HeaderMap,
     parameters: &[(String, String)],
-    (peer, transport): (Option<&Peer>, Option<&Transport>),
+    (peer, secure): (Option<&Peer>, Option<&Secure>),
 ) -> Result<Credential, Fault> {
     let parameter =
         |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
@@ -53,7 +54,7 @@ pub(super) fn credential(
         ("user-agent", header(USER_AGENT)),
         ("web-origin", header(ORIGIN)),
         ("origin", parameter("origin")),
-        ("scheme", transport.map(|of| if of.secure { "https" } else { "http" })),
+        ("scheme", secure.map(|Secure(secure)| if *secure { "https" } else { "http" })),
     ];
     let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name.into(), cut(value?))));
     Ok(Credential {

@@ -28,8 +28,9 @@ use super::answer;
 use super::credential::{credential, parameters};
 use super::request::Fault;
 use super::router::App;
+use crate::gateway::lease::Secure;
 use crate::gateway::visit::Visit;
-use crate::gateway::{Peer, Transport, reply};
+use crate::gateway::{Peer, reply};
 use crate::ingress::{Credential, Rejected};
 use crate::session::NoticeEncoder;
 
@@ -56,7 +57,7 @@ pub(super) fn enter(
 
 fn said(request: &Request) -> Result<(Credential, Parameters), Fault> {
     let parameters = parameters(request.uri())?;
-    let from = (request.extensions().get::<Peer>(), request.extensions().get::<Transport>());
+    let from = (request.extensions().get::<Peer>(), request.extensions().get::<Secure>());
     Ok((credential(request.uri(), request.headers(), &parameters, from)?, parameters))
 }
 

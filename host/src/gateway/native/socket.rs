@@ -17,7 +17,7 @@ use super::{answer, event, http};
 use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::visit::Visit;
-use crate::gateway::ws::{self, Connection, Encode, Expected, Handler};
+use crate::gateway::ws::{self, Connection, Encode, Expected, Handler, Next};
 use crate::ingress::{Publish, Subscribe};
 use crate::message::{Outcome, Responder, Routed, Wire};
 
@@ -152,7 +152,7 @@ impl Handler for Native {
         self.most_bytes
     }
 
-    async fn text(&mut self, text: Utf8Bytes) {
+    async fn text(&mut self, text: Utf8Bytes) -> Next {
         self.largest = self.largest.max(text.len());
         let bytes = Bytes::from(text.clone());
         let frame = Frame::read(&Source { text: &text, bytes: &bytes, memory: self.largest });
@@ -176,6 +176,7 @@ impl Handler for Native {
             }
             (None, Err(fault)) => self.say(event::fault(&fault)),
         }
+        Next::Read
     }
 }
 

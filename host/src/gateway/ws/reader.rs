@@ -1,10 +1,11 @@
-//! The reading half: bytes in, text messages out, everything else judged.
+//! The reading half: bytes in, messages out, everything else judged.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
@@ -22,6 +23,25 @@ pub(super) struct Reader<R> {
     meter: Meter,
     /// Bytes came since this was last asked.
     heard: bool,
+}
+
+/// What the peer said.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A text message.
+    Text(Utf8Bytes),
+    /// A binary one.
+    Binary(Bytes),
+}
+
+impl Incoming {
+    /// Bytes of the message.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Why nothing more is to be read.
@@ -54,19 +74,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self { io, context, meter, heard: false }
     }
 
-    /// The next text message. Pongs go to `control`.
-    pub(super) async fn next(&mut self, control: &Control) -> Result<Utf8Bytes, End> {
+    /// The next message. Pongs go to `control`.
+    pub(super) async fn next(&mut self, control: &Control) -> Result<Incoming, End> {
         poll_fn(|cx| self.poll_next(cx, control)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Utf8Bytes, End>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Incoming, End>> {
         loop {
             let heard = &mut self.heard;
             let mut bridge = Bridge { io: &mut self.io, meter: &mut self.meter, heard, cx, control };
             match self.context.read(&mut bridge) {
-                Ok(Message::Text(text)) => return Poll::Ready(Ok(text)),
+                Ok(Message::Text(text)) => return Poll::Ready(Ok(Incoming::Text(text))),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Binary(_)) => return failed(1003, "frames are text, this one is binary"),
+                Ok(Message::Binary(bytes)) => return Poll::Ready(Ok(Incoming::Binary(bytes))),
                 Ok(Message::Close(frame)) => return Poll::Ready(Err(End::Closed(frame))),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(self.judge(&error))),
@@ -110,10 +130,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
         .await;
     }
-}
-
-fn failed<T>(code: u16, reason: &str) -> Poll<Result<T, End>> {
-    Poll::Ready(Err(End::Failed(code, reason.into())))
 }
 
 /// What tungstenite takes for the socket: reads come from the socket, writes go to `control`.

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use super::reader::{End, Reader};
+use super::reader::{End, Incoming, Reader};
 use super::silence::Silence;
 use super::writer::Writer;
 use super::{Connection, Encode};
@@ -32,8 +33,30 @@ pub(crate) trait Handler: Send {
     /// Most bytes of an incoming message.
     fn most_bytes(&self) -> usize;
 
+    /// After this long without a byte from the peer it is pinged, and after as long again it is gone; none: it is
+    /// never pinged.
+    fn silence(&self, limits: &Limits) -> Option<Duration> {
+        Some(limits.silence)
+    }
+
     /// Takes a message. Nothing more is read until this is done.
-    fn text(&mut self, text: Utf8Bytes) -> impl Future<Output = ()> + Send;
+    fn text(&mut self, text: Utf8Bytes) -> impl Future<Output = Next> + Send;
+
+    /// Takes a binary message, likewise.
+    fn binary(&mut self, _: Bytes) -> impl Future<Output = Next> + Send {
+        std::future::ready(Next::Close(1003, "frames are text, this one is binary"))
+    }
+}
+
+/// What follows on a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next one.
+    Read,
+    /// The end, with this close code (RFC 6455 section 7.4) and reason, behind all that waits for the peer.
+    Close(u16, &'static str),
+    /// The connection is cut without a word, as some protocols have it.
+    Cut,
 }
 
 /// The halves of the socket, and the bytes that came with the handshake.
@@ -84,7 +107,7 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
-        end = take_in(&mut reader, connection, &mut handler, limits.silence) => Ended::Reading(end),
+        end = take_in(&mut reader, connection, &mut handler, limits) => Ended::Reading(end),
         result = writer.run(connection) => Ended::Writing(result),
         () = lease.shutdown() => Ended::Stopping,
     };
@@ -122,18 +145,24 @@ async fn take_in<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     connection: &Connection,
     handler: &mut impl Handler,
-    silence: Duration,
+    limits: &Limits,
 ) -> End {
-    let mut silence = Silence::new(silence);
+    let mut silence = Silence::new(handler.silence(limits));
     loop {
-        match silence.next(reader, &connection.control).await {
-            Ok(text) => {
-                connection.metrics.bytes_in.inc_by(text.len() as u64);
-                handler.text(text).await;
-            }
+        let incoming = match silence.next(reader, &connection.control).await {
+            Ok(incoming) => incoming,
             Err(end) => return end,
+        };
+        connection.metrics.bytes_in.inc_by(incoming.len() as u64);
+        let next = match incoming {
+            Incoming::Text(text) => handler.text(text).await,
+            Incoming::Binary(bytes) => handler.binary(bytes).await,
+        };
+        match next {
+            Next::Read => connection.room().await,
+            Next::Close(code, reason) => return End::Failed(code, reason.into()),
+            Next::Cut => return End::Gone,
         }
-        connection.room().await;
     }
 }
 

@@ -139,7 +139,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 }
                 Some(Item::Control(frame)) => self.window.push_back(frame),
                 Some(Item::Gap(gap)) => {
-                    self.window.extend(connection.session().notices.map(|encode| encode(Notice::Gap(&gap))));
+                    let told = connection.session().notices.map(|encode| encode(Notice::Gap(&gap)));
+                    // A protocol may have no words for it.
+                    self.window.extend(told.filter(|frame| !frame.is_empty()));
                 }
                 Some(Item::Close(code, reason)) => {
                     self.window.push_back(frame::close(code, &reason));

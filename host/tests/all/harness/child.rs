@@ -1,5 +1,6 @@
 //! `weir serve` in a process of its own, for what only a process can do: be killed, get signals, exit.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +8,6 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use serde_json::Value;
 
 use super::{Folders, LOOK, PATIENCE, Reach, Setup, eventually};
 
@@ -58,9 +58,9 @@ impl Setup {
 
 impl Child {
     async fn spawn(folders: &Folders, config: &std::path::Path, mut program: Command) -> Self {
-        let addresses = folders.data().join("addresses.json");
-        if addresses.exists() {
-            std::fs::remove_file(&addresses).expect("forget where the process before listened");
+        let file_of_addresses = folders.data().join("addresses.json");
+        if file_of_addresses.exists() {
+            std::fs::remove_file(&file_of_addresses).expect("forget where the process before listened");
         }
         let log = folders.root().join("weir.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("the log file");
@@ -73,8 +73,8 @@ impl Child {
             .spawn()
             .expect("weir starts");
         let deadline = Instant::now() + PATIENCE;
-        let (http, admin) = loop {
-            if let Some(found) = read(&addresses) {
+        let mut addresses = loop {
+            if let Some(found) = read(&file_of_addresses) {
                 break found;
             }
             let said = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -84,7 +84,9 @@ impl Child {
             assert!(Instant::now() < deadline, "weir was not ready in time:\n{}", said());
             tokio::time::sleep(LOOK).await;
         };
-        let reach = Reach::wait(http, admin, folders).await;
+        let mut own = |name: &str| addresses.remove(name).expect("its address");
+        let (http, admin) = (own("http"), own("admin"));
+        let reach = Reach::wait(http, admin, addresses, folders).await;
         Self { process, reach, log }
     }
 
@@ -161,8 +163,6 @@ pub fn weir() -> Command {
     command
 }
 
-fn read(addresses: &std::path::Path) -> Option<(SocketAddr, SocketAddr)> {
-    let json: Value = serde_json::from_str(&std::fs::read_to_string(addresses).ok()?).ok()?;
-    let at = |name: &str| json[name].as_str()?.parse().ok();
-    Some((at("http")?, at("admin")?))
+fn read(addresses: &std::path::Path) -> Option<BTreeMap<String, SocketAddr>> {
+    serde_json::from_str(&std::fs::read_to_string(addresses).ok()?).ok()
 }

@@ -16,6 +16,7 @@ use super::within;
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
+    pub headers: hyper::HeaderMap,
     pub text: String,
     /// Null when the body is no JSON.
     pub json: Value,
@@ -68,12 +69,19 @@ pub async fn request_over(
             .map_err(|error| error.to_string())?;
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         connection.abort();
         let text = String::from_utf8_lossy(&body).into_owned();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Answer { status, text, json })
+        Ok(Answer { status, headers, text, json })
     };
     within(&format!("the answer to {method} {path}"), exchange).await
+}
+
+impl Answer {
+    /// A header's value; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
 }

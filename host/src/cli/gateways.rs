@@ -1,0 +1,112 @@
+//! `weir serve --picloud` and the like: one line that takes over from another system's server, with that server's own
+//! defaults and environment variables. Needs no configuration file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, bail};
+
+use super::settings::Settings;
+use crate::config::{Config, Picloud, Tls};
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Gateways {
+    /// Serve picloud's clients, with the variables PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE and
+    /// ENABLE_INFO_SOCKET of its server
+    #[arg(long)]
+    picloud: bool,
+}
+
+impl Gateways {
+    /// Changes the configuration accordingly. The environment wins over the file, as flags do.
+    pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
+        if !self.picloud {
+            return Ok(());
+        }
+        settings.make_do(config)?;
+        if self.picloud {
+            picloud(config.picloud.get_or_insert_default(), variable)?;
+        }
+        Ok(config.sound()?)
+    }
+}
+
+fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    if let Some(port) = variable("PORT") {
+        picloud
+            .listen
+            .set_port(port.parse().with_context(|| format!("PORT: found {port:?}, expected 0 to 65535"))?);
+    }
+    if let Some(key) = variable("API_KEY") {
+        picloud.api_key = key.into();
+    }
+    if variable("USE_TLS").is_some() {
+        let (Some(cert), Some(key)) = (variable("CERT_FILE"), variable("KEY_FILE")) else {
+            bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
+        };
+        picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
+    }
+    picloud.info_socket |= variable("ENABLE_INFO_SOCKET").is_some();
+    Ok(())
+}
+
+/// A variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Settings {
+    /// What a start without a file has: plugins in the data folder, and the usual ports of weir's own listeners or, as
+    /// other programs may have these, free ones.
+    fn make_do(&self, config: &mut Config) -> anyhow::Result<()> {
+        if self.place.file().is_some() {
+            return Ok(());
+        }
+        if self.plugins.is_none() {
+            config.plugins = config.data.join("plugins");
+            std::fs::create_dir_all(&config.plugins)
+                .with_context(|| format!("cannot make the plugins folder {}", config.plugins.display()))?;
+        }
+        if self.http.is_none() {
+            config.http.listen = usual(config.http.listen);
+        }
+        if self.place.admin.is_none() {
+            config.admin.listen = usual(config.admin.listen);
+        }
+        Ok(())
+    }
+}
+
+/// The address, or a free port on loopback if it is taken.
+fn usual(address: SocketAddr) -> SocketAddr {
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => address,
+        Err(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn picloud_has_the_variables_of_its_server() {
+        let with = |set: &[(&str, &str)]| {
+            let mut made = Picloud::default();
+            let variable = |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            picloud(&mut made, variable).map(|()| made).map_err(|error| error.to_string())
+        };
+        let made = with(&[("PORT", "9"), ("API_KEY", "k"), ("ENABLE_INFO_SOCKET", "1")]).unwrap();
+        assert_eq!((made.listen.port(), made.api_key.as_str(), made.info_socket), (9, "k", true));
+        let plain = with(&[]).unwrap();
+        assert_eq!(plain, Picloud::default());
+        assert_eq!(plain.listen.to_string(), "0.0.0.0:9000");
+        let sealed = with(&[("USE_TLS", "1"), ("CERT_FILE", "c"), ("KEY_FILE", "k")]).unwrap();
+        assert_eq!(sealed.tls, Some(Tls { cert: "c".into(), key: "k".into() }));
+        assert!(
+            with(&[("USE_TLS", "1"), ("CERT_FILE", "c")]).unwrap_err().contains("must name the certificate")
+        );
+        assert!(with(&[("PORT", "x")]).unwrap_err().contains("PORT: found \"x\""));
+    }
+}

@@ -1,0 +1,95 @@
+//! `/subscribe`: a WebSocket that names events and gets them. Nothing is acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::members::Member;
+use super::publish::shared_delivery;
+use super::wire::{self, Said};
+use super::{App, access};
+use crate::config::Limits;
+use crate::gateway::foreign::converse;
+use crate::gateway::lease::Lease;
+use crate::gateway::visit::Visit;
+use crate::gateway::ws::{Encode, Handler, Next};
+use crate::ingress::Subscribe;
+
+pub(super) fn open(app: App, lease: Lease, mut request: Request) -> Response {
+    let client = match access::enter(&app, &request, true) {
+        Ok(client) => client,
+        Err(refusal) => return refusal,
+    };
+    let upgrade = match access::upgrade(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return refusal,
+    };
+    let member = app.members.join(client.name, client.address);
+    converse(upgrade, lease, client.visit, Arc::clone(&app.limits), move |_, visit| Subscriber {
+        visit,
+        member,
+    })
+}
+
+struct Subscriber {
+    visit: Visit,
+    member: Member,
+}
+
+impl Subscriber {
+    async fn command(&self, bytes: &[u8]) -> Next {
+        let Some(said) = Said::read(bytes) else { return Next::Cut };
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        match said.action.as_str() {
+            "subscribe" => {
+                let pattern = wire::topic(&said.event);
+                let subscribe = Subscribe { pattern, retained: Some(false), ..Subscribe::default() };
+                if let Err(outcome) = ingress.subscribe(session, subscribe).await {
+                    // Nothing can be answered, and a client that waits in vain would be worse.
+                    tracing::warn!(
+                        reason = outcome.reason(),
+                        "a picloud subscription is refused: the client is cut off"
+                    );
+                    return Next::Cut;
+                }
+                self.member.subscribed(&said.event);
+            }
+            "unsubscribe" => {
+                ingress.unsubscribe(session, &wire::topic(&said.event));
+                self.member.unsubscribed(&said.event);
+            }
+            "unsubscribe:all" => {
+                for pattern in session.subscriptions() {
+                    ingress.unsubscribe(session, &pattern);
+                }
+                self.member.unsubscribed_all();
+            }
+            _ => {}
+        }
+        Next::Read
+    }
+}
+
+impl Handler for Subscriber {
+    const ENCODE: Encode = shared_delivery;
+
+    fn most_bytes(&self) -> usize {
+        wire::AROUND
+    }
+
+    fn silence(&self, _: &Limits) -> Option<Duration> {
+        None
+    }
+
+    async fn text(&mut self, text: Utf8Bytes) -> Next {
+        self.command(text.as_bytes()).await
+    }
+
+    async fn binary(&mut self, bytes: Bytes) -> Next {
+        self.command(&bytes).await
+    }
+}
