@@ -123,3 +123,29 @@ impl AsyncWrite for Tcp {
         Poll::Ready(rustix::net::shutdown(&*self.0, Shutdown::Write).map_err(Into::into))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_byte_is_known_by_what_follows_or_under_tls_by_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let own = Tcp::new(listener.accept().await.unwrap().0);
+        let (plain, sealed) = (own.watch(), own.watch_closing());
+        assert!(plain.finished().now_or_never().is_none() && sealed.finished().now_or_never().is_none());
+        peer.write_all(b"bye").await.unwrap();
+        own.0.readable().await.unwrap();
+        assert!(sealed.finished().now_or_never().is_none(), "it may be all that follows");
+        peer.shutdown().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), sealed.finished()).await.unwrap();
+        assert!(plain.finished().now_or_never().is_none(), "there is something to read");
+    }
+}

@@ -3,12 +3,14 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use weir::config::{Config, Overrides, Tls};
+use tokio_tungstenite::tungstenite::Message;
+use weir::config::{Config, Overrides, Picloud, Tls};
 
 use crate::harness::secure::{accepting, certificate, fixture, place, replace, shown, trusting};
 use crate::harness::{Client, Router, Setup, eventually, request_over, weir, within};
@@ -57,6 +59,26 @@ async fn what_a_plain_listener_does_one_with_tls_does_too() {
     }
     router.begin_stop();
     assert_eq!(reader.closed().await.0, 1001);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_listeners_of_other_systems_clients_speak_tls_too() {
+    let picloud = Picloud { tls: Some(files("server")), ..Picloud::default() };
+    let router = Setup::new().config(|config| config.picloud = Some(picloud)).start().await;
+    let connect = async || trusting(router.gateways["picloud"]).await;
+    let url = "wss://localhost/subscribe?clientName=pi";
+    let (mut pi, _) = tokio_tungstenite::client_async(url, connect().await).await.unwrap();
+    pi.send(Message::text(r#"{"action":"subscribe","event":"e"}"#)).await.unwrap();
+    // Answered once it has subscribed.
+    pi.send(Message::Ping(Vec::new().into())).await.unwrap();
+    assert!(matches!(within("a pong", pi.next()).await, Some(Ok(Message::Pong(_)))));
+    let headers = [("host", "localhost"), ("x-api-client-name", "ada")];
+    let body = r#"{"event":"e","data":"howdy"}"#;
+    let answer = request_over(connect().await, "POST", "/publish", &headers, body).await.unwrap();
+    assert_eq!(answer.status, 201);
+    let heard = within("the event", pi.next()).await.unwrap().unwrap();
+    assert!(heard.to_text().unwrap().contains("howdy"), "{heard:?}");
     router.stop().await;
 }
 
@@ -282,6 +304,23 @@ async fn the_command_line_finds_its_way_to_listeners_with_tls() {
     let output = weir().args(["connection", "list", "--config"]).arg(&other).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("shows another certificate than"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_goes_by_authorities_elsewhere() {
+    let router = sealed().start().await;
+    let url = format!("wss://{}", router.http);
+    let publish = |authorities: &str| {
+        let mut command = weir();
+        command.args(["pub", "--url", &url, "t", "1"]).env("SSL_CERT_FILE", fixture(authorities));
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    let output = publish("ca.pem").await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = publish("renewed.pem").await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("TLS failed: invalid peer certificate"), "{said}");
+    router.stop().await;
 }
 
 /// A process that ends with its test.

@@ -143,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_is_an_attribute() {
+        let scheme = |secure: Option<&Secure>| {
+            let credential =
+                credential(&Uri::from_static("/"), &HeaderMap::new(), &[], (None, secure)).unwrap();
+            credential.attributes.into_iter().find(|(name, _)| name == "scheme").map(|(_, scheme)| scheme)
+        };
+        assert_eq!(scheme(Some(&Secure(true))).as_deref(), Some("https"));
+        assert_eq!(scheme(Some(&Secure(false))).as_deref(), Some("http"));
+        assert_eq!(scheme(None), None);
+    }
+
+    #[test]
     fn attributes_carry_claims_but_no_key() {
         let credential = of("/v1/ws?api_key=k&origin=device&client_id=c", &[("origin", "http://x")]).unwrap();
         assert_eq!(credential.client_id.as_deref(), Some("c"));
