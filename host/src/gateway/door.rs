@@ -22,7 +22,7 @@ use super::stall::Stall;
 use super::stream::Stream;
 use super::tcp::Tcp;
 use super::tls::Certificates;
-use crate::config::{Proxy, Site, TlsError};
+use crate::config::{BasePath, Proxy, Site, TlsError};
 use crate::metrics::{CertificateMetrics, Metrics};
 
 /// How long the answer to plain HTTP may take on its way, where TLS is spoken.
@@ -165,7 +165,7 @@ impl Rules {
 }
 
 /// The request's target without the base path.
-fn below(base: &crate::config::BasePath, uri: &Uri) -> Option<Uri> {
+fn below(base: &BasePath, uri: &Uri) -> Option<Uri> {
     let rest = base.strip(uri.path())?;
     let rest = if rest.is_empty() { "/" } else { rest };
     let target = match uri.query() {

@@ -1,6 +1,7 @@
 //! The accept loop under every HTTP listener. It is our own because `axum::serve` has no deadline for a peer
 //! that sends its request byte by byte, or never.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -119,16 +121,11 @@ async fn connection(
     let (held, watch) = (lease.clone(), stream.watch());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        let refusal = rules.admit(client, &mut request).err();
         request.extensions_mut().insert(held.clone());
         request.extensions_mut().insert(watch.clone());
-        // Only a request that is admitted meets the router.
-        let answer = refusal.is_none().then(|| router.clone().call(request));
-        async move {
-            match (answer, refusal) {
-                (Some(answer), _) => answer.await,
-                (None, refusal) => Ok(refusal.unwrap_or_default()),
-            }
+        match rules.admit(client, &mut request) {
+            Ok(()) => Either::Left(router.clone().call(request)),
+            Err(refusal) => Either::Right(ready(Ok(refusal))),
         }
     });
     let socket: Socket = TokioIo::new(stream);
