@@ -3,14 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::settings::Settings;
-use crate::config::{Config, Picloud};
+use crate::config::{Config, Picloud, Tls};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
-    /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
+    /// Serve picloud's clients, with the variables PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE and
+    /// ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
     /// Serve rooms and their endpoints, on 127.0.0.1:8002 as their own server does
@@ -43,6 +44,12 @@ fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> 
     }
     if let Some(key) = variable("API_KEY") {
         picloud.api_key = key.into();
+    }
+    if variable("USE_TLS").is_some() {
+        let (Some(cert), Some(key)) = (variable("CERT_FILE"), variable("KEY_FILE")) else {
+            bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
+        };
+        picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
     }
     picloud.info_socket |= variable("ENABLE_INFO_SOCKET").is_some();
     Ok(())
@@ -116,6 +123,11 @@ mod tests {
         let plain = with(&[]).unwrap();
         assert_eq!(plain, Picloud::default());
         assert_eq!(plain.listen.to_string(), "0.0.0.0:9000");
+        let sealed = with(&[("USE_TLS", "1"), ("CERT_FILE", "c"), ("KEY_FILE", "k")]).unwrap();
+        assert_eq!(sealed.tls, Some(Tls { cert: "c".into(), key: "k".into() }));
+        assert!(
+            with(&[("USE_TLS", "1"), ("CERT_FILE", "c")]).unwrap_err().contains("must name the certificate")
+        );
         assert!(with(&[("PORT", "x")]).unwrap_err().contains("PORT: found \"x\""));
     }
 }
