@@ -23,7 +23,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Picloud, Site};
+pub use gateway::{Paikea, Picloud, Site};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -58,6 +58,8 @@ pub struct Config {
     pub http: Http,
     /// The operator's listener.
     pub admin: Admin,
+    /// The listeners of Paikea's devices and pages; none: there are none.
+    pub paikea: Option<Paikea>,
     /// The listener of picloud's clients; none: there is none.
     pub picloud: Option<Picloud>,
     /// Limits of clients.
@@ -166,6 +168,11 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         config.data = folder.join(&config.data);
         config.plugins = folder.join(&config.plugins);
+        if let Some(Paikea { log, .. }) = &mut config.paikea
+            && !log.as_os_str().is_empty()
+        {
+            *log = folder.join(&log);
+        }
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }
@@ -204,6 +211,7 @@ impl Default for Config {
             free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
+            paikea: None,
             picloud: None,
             limits: Limits::default(),
             plugin: PluginLimits::default(),

@@ -116,7 +116,8 @@ pub async fn run(
     announce(&config, &listeners)?;
     let Listeners { http, admin: operators, gateways: mut open } = listeners;
     let mut sites = vec![(http, native::router(router.ingress.clone(), &config))];
-    for (name, routes) in gateway::routers(&router.ingress, &config) {
+    let routers = gateway::routers(&router.ingress, &config);
+    for (name, routes) in routers.map_err(|error| system("opening a gateway", error))? {
         sites.extend(open.remove(name).map(|listener| (listener, routes)));
     }
     let admin_limits = config.limits.clone();

@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::Context;
 
 use super::settings::Settings;
-use crate::config::{Config, Picloud};
+use crate::config::{Config, Paikea, Picloud};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
+    /// Serve Paikea's devices (port 7777) and pages (7770), with its server's log in the working folder
+    #[arg(long)]
+    paikea: bool,
     /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
@@ -18,15 +21,23 @@ pub(super) struct Gateways {
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !self.picloud {
+        if !self.paikea && !self.picloud {
             return Ok(());
         }
         settings.make_do(config)?;
+        if self.paikea {
+            config.paikea.get_or_insert_with(paikea);
+        }
         if self.picloud {
             picloud(config.picloud.get_or_insert_default(), variable)?;
         }
         Ok(config.sound()?)
     }
+}
+
+/// The original knows neither a file nor variables, and writes its log where it is started.
+fn paikea() -> Paikea {
+    Paikea { log: ".".into(), ..Paikea::default() }
 }
 
 fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
@@ -80,6 +91,16 @@ fn usual(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paikea_has_the_ports_and_the_log_of_its_server() {
+        let made = paikea();
+        assert_eq!(
+            (made.device.to_string(), made.page.to_string()),
+            ("0.0.0.0:7777".into(), "127.0.0.1:7770".into())
+        );
+        assert_eq!(made.log, std::path::Path::new("."));
+    }
 
     #[test]
     fn picloud_has_the_variables_of_its_server() {

@@ -1,7 +1,9 @@
 //! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
 
+mod paikea;
 mod picloud;
 
+pub use paikea::Paikea;
 pub use picloud::Picloud;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +25,10 @@ impl Config {
     /// Listeners of gateways beside the native one, in the order of their names.
     pub fn gateways(&self) -> Vec<Site> {
         let mut sites = Vec::new();
+        if let Some(Paikea { device, page, .. }) = &self.paikea {
+            sites.push(Site { name: "paikea-device", key: ["paikea", "device"], listen: *device });
+            sites.push(Site { name: "paikea-page", key: ["paikea", "page"], listen: *page });
+        }
         if let Some(picloud) = &self.picloud {
             sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
         }
@@ -31,8 +37,15 @@ impl Config {
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
-        if let ("picloud", Some(picloud)) = (name, &mut self.picloud) {
-            picloud.listen = to;
+        let (paikea, picloud) = (&mut self.paikea, &mut self.picloud);
+        let listen = match name {
+            "paikea-device" => paikea.as_mut().map(|paikea| &mut paikea.device),
+            "paikea-page" => paikea.as_mut().map(|paikea| &mut paikea.page),
+            "picloud" => picloud.as_mut().map(|picloud| &mut picloud.listen),
+            _ => None,
+        };
+        if let Some(listen) = listen {
+            *listen = to;
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::keepalive::keep_alive;
 use super::lease::{Ending, Lease, Peer, Port};
 use super::stall::Stall;
 use super::tcp::Tcp;
@@ -41,6 +42,9 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 /// Serves `router` on `listener` until `shutdown`, then returns when every connection has ended, WebSockets
 /// included, or after `limits.drain`. Requests carry a [`Peer`].
 pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, shutdown: CancellationToken) {
+    if let Err(error) = keep_alive(&listener) {
+        tracing::warn!(%error, "peers that vanish without a word will not be noticed");
+    }
     let ending = Ending { shutdown, ..Ending::default() };
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let deadlines = Deadlines { first_byte: limits.first_byte, headers: limits.headers, write: limits.write };

@@ -28,6 +28,7 @@ mod migration;
 mod misbehaviour;
 mod outbox;
 mod permissions;
+mod paikea;
 mod picloud;
 mod places;
 mod plugin_limits;
