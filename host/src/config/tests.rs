@@ -34,6 +34,8 @@ fn an_empty_file_is_the_defaults_with_folders_beside_it() {
     assert!(config.data.ends_with("data") && config.data.is_absolute());
     assert_eq!(Config { data: "data".into(), plugins: "plugins".into(), ..config }, Config::default());
     assert_eq!(Config::load(None, Overrides::default()).unwrap(), Config::default());
+    let log = |text: &str| load(text).unwrap().paikea.unwrap().log;
+    assert!(log("[paikea]\nlog = \"said\"").is_absolute() && log("[paikea]").as_os_str().is_empty());
 }
 
 #[test]
@@ -94,6 +96,10 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
         (
             "[admin]\nlisten = \"0.0.0.0:8080\"",
             "weir.toml:2: admin.listen: 0.0.0.0:8080 is taken by http.listen",
+        ),
+        (
+            "[paikea]\npage = \"0.0.0.0:7777\"",
+            "weir.toml:2: paikea.page: 0.0.0.0:7777 is taken by paikea.device",
         ),
         ("[logging]\nlevel = \"lo=ud=\"", "weir.toml:2: logging.level: found \"lo=ud=\""),
         (

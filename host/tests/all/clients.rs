@@ -1,7 +1,7 @@
 //! The clients of `clients/`, against a router that is killed under them: their own tests, and a page in Chromium.
 
 mod page;
-mod program;
+pub mod program;
 mod stage;
 
 use program::{Program, clients, node, python, written};

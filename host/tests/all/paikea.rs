@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use firmware::{Firmware, Frame};
 use serde_json::json;
-use tokio_tungstenite::tungstenite::Message;
 use weir::config::Paikea;
 
-use crate::harness::{Client, Heard, Router, Setup, Socket, payload, request};
+use crate::harness::{Client, Heard, PATIENCE, Router, Setup, Socket, payload, request};
 
 /// A router that serves Paikea's devices and pages, and native clients who see what they say.
 async fn router() -> Router {
@@ -244,7 +243,8 @@ async fn devices_that_come_all_at_once_leave_one_in_possession() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_open_device_keeps_its_key_no_longer_than_another() {
-    let router = router().await;
+    // However slow this machine is, the old one is not cut off before it has read what it got.
+    let router = serving(Setup::open().config(|config| config.limits.write = PATIENCE)).await;
     let mut witness = witness(&router).await;
     let mut page = page(&router, "/iam1").await;
     // It reads nothing and answers nothing, with a full socket besides.
@@ -483,7 +483,7 @@ async fn all_that_is_said_is_in_the_text_log_when_the_router_has_stopped() {
     device.say("").await;
     device.say(vec![1_u8]).await;
     assert_eq!(device.hear().await, closed(1000));
-    router.stop().await;
+    let _folders = router.stop().await;
     let text = std::fs::read_to_string(folder.join("device_server.log")).unwrap();
     let mut said = Vec::new();
     for line in text.lines() {
@@ -492,23 +492,4 @@ async fn all_that_is_said_is_in_the_text_log_when_the_router_has_stopped() {
         said.push(rest.strip_prefix(&format!(" device_server [{}]: ", std::process::id())).unwrap());
     }
     assert_eq!(said, ["Device Server restarted", "< /iam1?x=1/ dropped, and logged", "> // {}", "> // "]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sockets_that_carry_pings_only_are_closed_as_everywhere() {
-    let router = router().await;
-    let mut page = page(&router, "/iam1").await;
-    for _ in 0..700 {
-        page.say(Message::Ping(Vec::new().into())).await;
-    }
-    loop {
-        match page.hear().await {
-            Heard::Pong => {}
-            end => {
-                assert!(matches!(end, Heard::Closed(1008, _)), "{end:?}");
-                break;
-            }
-        }
-    }
-    router.stop().await;
 }

@@ -1,9 +1,10 @@
 //! Programs that are no part of this repository: Node, Python and Chromium.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::harness::LOOK;
@@ -40,6 +41,41 @@ pub fn python(file: &str) -> Program {
     let mut program = Program::new(&["python3"], "python3");
     program.command.arg(clients().join("test").join(file)).arg("--verbose");
     program
+}
+
+/// A Python script, with the packages of `tests/fixtures/foreign/requirements.txt`, of which there is one copy for all
+/// tests.
+pub fn packaged(script: &Path) -> Program {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let python = MADE.get_or_init(|| {
+        let wanted = foreign().join("requirements.txt");
+        let text = std::fs::read_to_string(&wanted).expect("the list of packages");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+        let (python, made) = (folder.join("bin/python"), folder.join("made-of"));
+        if std::fs::read_to_string(&made).is_ok_and(|of| of == text) {
+            return python;
+        }
+        let mut environment = Program::new(&["python3"], "python3").command;
+        finish(environment.args(["-m", "venv", "--clear"]).arg(&folder));
+        finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&wanted));
+        // Behind all else: what was broken off is made anew.
+        std::fs::write(made, text).expect("a note of what it is made of");
+        python
+    });
+    let mut program = Program::of(python.into());
+    program.command.arg(script);
+    program
+}
+
+fn finish(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = || [output.stdout.as_slice(), &output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said()));
+}
+
+/// Where the programs are that speak the protocols of other systems.
+pub fn foreign() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/foreign")
 }
 
 /// A program in JavaScript (`js`) or Python (`python`), which may import the client.
@@ -83,6 +119,12 @@ impl Program {
 
     fn of(program: OsString) -> Self {
         Self { command: Command::new(program), folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// With one more argument.
+    pub fn with(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
     }
 
     pub fn start(mut self) -> Running {
