@@ -32,7 +32,7 @@ use super::ws;
 use crate::config::{Limits, Paikea};
 use crate::ingress::{Entrant, Ingress, Subscribe};
 use crate::message::{Rights, now_us};
-use devices::Devices;
+use devices::{Devices, Turn};
 use log::Log;
 use talk::{Side, Talker};
 
@@ -101,29 +101,25 @@ async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, mut r
         Side::Device => Some(app.devices.turn(&way.key).await),
         Side::Page => None,
     };
-    let former = turn.as_ref().and_then(|turn| turn.former());
     let subscribe = Subscribe {
         pattern: app.side.hears(&way).to_owned(),
         retained: Some(false),
-        instead_of: former.clone(),
+        instead_of: turn.as_ref().and_then(Turn::former).cloned(),
         ..Subscribe::default()
     };
     if let Err(outcome) = app.ingress.subscribe(visit.session(), subscribe).await {
+        turn.into_iter().for_each(Turn::give_up);
         return refuse(StatusCode::SERVICE_UNAVAILABLE, &outcome.reason());
     }
     let place = turn.map(|turn| turn.take(visit.session()));
-    if let Some(former) = former {
-        former.outbound.close(1000, "");
-    }
     let (limits, most_bytes) = (Arc::clone(&app.limits), app.limits.message_bytes);
-    let said = app.side.says(&way).to_owned();
-    let key = way.key;
+    let topic = app.side.says(&way).to_owned();
     converse(upgrade, lease, visit, limits, move |_, visit| Talker {
         visit,
         _place: place,
         side: app.side,
-        key,
-        topic: said,
+        key: way.key,
+        topic,
         log: app.log,
         most_bytes,
     })

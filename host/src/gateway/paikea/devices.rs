@@ -20,10 +20,12 @@ pub(super) struct Devices {
     turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
-/// A device that comes in, while no other does so with its key.
+/// A device that comes in, while no other does so with its key. When this ends, the one that had the key is closed: also
+/// if the newcomer vanished half way, for the router may have given the key to it already.
 pub(super) struct Turn<'a> {
     devices: &'a Arc<Devices>,
     key: Arc<str>,
+    former: Option<Arc<Session>>,
     _turn: Option<MutexGuard<'a, ()>>,
 }
 
@@ -51,20 +53,35 @@ impl Devices {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
-        Turn { devices: self, key: Arc::clone(key), _turn: turn }
+        let former = self.by_key.lock().get(key).cloned();
+        Turn { devices: self, key: Arc::clone(key), former, _turn: turn }
     }
 }
 
 impl Turn<'_> {
     /// The device that has the key now.
-    pub(super) fn former(&self) -> Option<Arc<Session>> {
-        self.devices.by_key.lock().get(&self.key).cloned()
+    pub(super) fn former(&self) -> Option<&Arc<Session>> {
+        self.former.as_ref()
     }
 
     /// From now on the key is this one's.
     pub(super) fn take(self, session: &Arc<Session>) -> Place {
-        self.devices.by_key.lock().insert(Arc::clone(&self.key), Arc::clone(session));
-        Place { devices: Arc::clone(self.devices), key: self.key, session: Arc::clone(session) }
+        let (key, session) = (Arc::clone(&self.key), Arc::clone(session));
+        self.devices.by_key.lock().insert(Arc::clone(&key), Arc::clone(&session));
+        Place { devices: Arc::clone(self.devices), key, session }
+    }
+
+    /// The newcomer was refused, and all is as before.
+    pub(super) fn give_up(mut self) {
+        self.former = None;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(former) = &self.former {
+            former.outbound.close(1000, "");
+        }
     }
 }
 
@@ -74,5 +91,40 @@ impl Drop for Place {
         if by_key.get(&self.key).is_some_and(|holder| Arc::ptr_eq(holder, &self.session)) {
             by_key.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Grant, Principal};
+    use crate::session::OutboundLimits;
+
+    fn session(id: &str) -> Arc<Session> {
+        let grant =
+            Grant { tenant: "main".into(), name: "d".into(), origin: "device".into(), ..Grant::default() };
+        let principal = Principal::new(grant, "gateway:paikea".into(), "paikea", id).unwrap();
+        let limits = OutboundLimits { messages: 1, bytes: 1 };
+        Arc::new(Session::new(id.into(), principal, "paikea", String::new(), limits, None))
+    }
+
+    #[tokio::test]
+    async fn who_had_the_key_is_closed_unless_the_newcomer_was_refused() {
+        let (devices, key) = (Arc::<Devices>::default(), Arc::<str>::from("/iam1"));
+        let [one, two] = ["1", "2"].map(session);
+        let first = devices.turn(&key).await.take(&one);
+        let refused = devices.turn(&key).await;
+        assert!(Arc::ptr_eq(refused.former().unwrap(), &one));
+        refused.give_up();
+        assert!(!one.outbound.is_closed());
+        // It vanished before it was answered.
+        drop(devices.turn(&key).await);
+        assert!(one.outbound.is_closed());
+        let second = devices.turn(&key).await.take(&two);
+        // The place is another's by now.
+        drop(first);
+        assert!(Arc::ptr_eq(devices.turn(&key).await.former().unwrap(), &two));
+        drop(second);
+        assert!(devices.turn(&key).await.former().is_none() && devices.by_key.lock().is_empty());
     }
 }
