@@ -42,6 +42,13 @@ impl Records for NoKeys {
     fn save(&self, _: &[u8], _: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }
+
+    fn apply(
+        &self,
+        _: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 fn main() {

@@ -1,28 +1,42 @@
-//! Accounts that the router keeps. So far one realm: API keys, for devices, pages, sensors and services.
+//! Accounts that the router keeps: API keys of devices, pages, sensors and services; tenants, which keys and users
+//! belong to; and for the gateway of rooms, users with their API keys, their rooms, and the endpoints of these.
 //!
 //! A key reads `weir_ID_SECRET`. It is shown once, when it is made; kept is the SHA-256 of the secret, which
 //! has 160 random bits, so that neither a slow hash nor a salt would add anything. Whoever presents a key is
 //! answered from memory: looked up by id, compared in constant time, on the same path whether the id is
 //! unknown or the secret wrong. Every change is on disk before it is answered.
 
+mod codes;
+mod directory;
+mod endpoints;
 mod error;
 mod key;
+mod keys;
+mod kept;
 mod record;
 mod records;
+mod rooms;
+mod tenants;
+mod text;
+mod users;
 
+pub use endpoints::{Endpoint, EndpointInfo, NewEndpoint};
 pub use error::AccountsError;
 pub use key::{KeyInfo, KeyState, NewKey};
 pub use records::Records;
+pub use rooms::{NewRoom, Room, RoomInfo, RoomName, Unique};
+pub use tenants::{MAIN, Tenant};
+pub use users::{KeyKind, NewUser, User, UserInfo, UserKey, UserName};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use crate::message::now_us;
+use crate::config::AccountLimits;
+use directory::Directory;
+use kept::Kept;
 use record::Record;
 
 /// Name of the store's table that holds accounts.
@@ -72,120 +86,101 @@ impl Entry {
 /// All accounts, in memory over a table of the store.
 pub struct Accounts {
     records: Box<dyn Records>,
+    limits: AccountLimits,
     keys: RwLock<HashMap<String, Entry>>,
+    directory: RwLock<Directory>,
     /// One change at a time: memory and disk must agree on the order.
     changing: Mutex<()>,
     revision: watch::Sender<u64>,
+    departures: watch::Sender<u64>,
 }
 
 impl Accounts {
-    /// Loads all accounts. A record that cannot be read is left alone and its key does not work.
+    /// Loads all accounts. A record that cannot be read is left alone, and what it stood for does not work.
     pub fn open(records: Box<dyn Records>) -> Result<Self, AccountsError> {
-        let mut keys = HashMap::new();
+        let (mut keys, mut directory) = (HashMap::new(), Directory::default());
+        let unread = |name: &[u8], error: &dyn std::fmt::Display| {
+            tracing::error!(record = %name.escape_ascii(), %error, "an account cannot be read and is left out");
+        };
+        let mut kept = Vec::new();
         for (name, value) in records.load().map_err(AccountsError::Store)? {
+            if !name.starts_with(b"keys/") && Kept::is_name(&name) {
+                match Kept::decode(&name, &value) {
+                    Ok(record) => kept.push((name, record)),
+                    Err(error) => unread(&name, &error),
+                }
+                continue;
+            }
             match Record::decode(&name, &value) {
                 Ok((id, record)) => drop(keys.insert(id.clone(), record.into_entry(id))),
-                Err(error) => {
-                    tracing::error!(record = %name.escape_ascii(), %error, "an account cannot be read and is left out");
-                }
+                Err(error) => unread(&name, &error),
             }
         }
-        let keys = RwLock::new(keys);
-        Ok(Self { records, keys, changing: Mutex::default(), revision: watch::Sender::new(1) })
-    }
-
-    /// The account that a presented key proves; none if it is unknown, wrong, expired or revoked. Takes about
-    /// a microsecond and never blocks.
-    pub fn verify(&self, presented: &[u8]) -> Option<Arc<Account>> {
-        let (id, secret) = key::split(presented).unwrap_or(("", presented));
-        let hash: [u8; 32] = Sha256::digest(secret).into();
-        let keys = self.keys.read();
-        let entry = keys.get(id);
-        // An unknown id is compared too, with what no secret hashes to, so that it takes the same path.
-        let same = entry.map_or(&[0; 32], |entry| &entry.hash).ct_eq(&hash);
-        entry
-            .filter(|entry| bool::from(same) && entry.is_valid(now_us()))
-            .map(|entry| Arc::clone(&entry.account))
-    }
-
-    /// The account of this id; none if there is no such, or it is expired or revoked.
-    pub fn lookup(&self, realm: &str, id: &str) -> Option<Arc<Account>> {
-        let keys = self.keys.read();
-        let entry = keys.get(id).filter(|entry| realm == KEYS && entry.is_valid(now_us()));
-        entry.map(|entry| Arc::clone(&entry.account))
-    }
-
-    /// Makes a key. The text is to be shown once and kept nowhere. Blocks until it is on disk.
-    pub fn create_key(&self, new: NewKey) -> Result<(String, KeyInfo), AccountsError> {
-        let now = now_us();
-        new.check(now)?;
-        let _changing = self.changing.lock();
-        let (id, secret) = self.fresh_key()?;
-        let entry = Entry {
-            account: Arc::new(new.into_account(id.clone(), now)),
-            hash: Sha256::digest(secret.as_bytes()).into(),
-            revoked_us: None,
-        };
-        self.save(&entry)?;
-        let info = KeyInfo::new(&entry, now);
-        self.keys.write().insert(id.clone(), entry);
-        self.changed();
-        Ok((key::text(&id, &secret), info))
-    }
-
-    fn fresh_key(&self) -> Result<(String, String), AccountsError> {
-        loop {
-            let (id, secret) = key::random()?;
-            if !self.keys.read().contains_key(&id) {
-                return Ok((id, secret));
+        // Whoever owns comes before what is owned.
+        kept.sort_by_key(|(_, record)| record.rank());
+        for (name, record) in kept {
+            if let Err(orphan) = directory.insert(record) {
+                unread(&name, &orphan);
             }
         }
+        Ok(Self {
+            records,
+            limits: AccountLimits::default(),
+            keys: RwLock::new(keys),
+            directory: RwLock::new(directory),
+            changing: Mutex::default(),
+            revision: watch::Sender::new(1),
+            departures: watch::Sender::new(1),
+        })
     }
 
-    /// All keys, oldest first, expired and revoked ones too.
-    pub fn list(&self) -> Vec<KeyInfo> {
-        let now = now_us();
-        let mut all: Vec<_> = self.keys.read().values().map(|entry| KeyInfo::new(entry, now)).collect();
-        all.sort_by(|a, b| (a.created_us, &a.id).cmp(&(b.created_us, &b.id)));
-        all
+    /// With other bounds than the defaults. What is kept already stays, also over them.
+    #[must_use]
+    pub fn limited(self, limits: AccountLimits) -> Self {
+        Self { limits, ..self }
     }
 
-    /// Takes a key back, for good. It counts from now on even if the disk refuses (`Err(Store)`); then it
-    /// must be repeated before the next start. Who calls this closes the sessions of the account. Blocks.
-    pub fn revoke(&self, id: &str) -> Result<KeyInfo, AccountsError> {
-        let _changing = self.changing.lock();
-        let now = now_us();
-        {
-            let mut keys = self.keys.write();
-            let entry = keys.get_mut(id).ok_or_else(|| AccountsError::UnknownKey(id.to_owned()))?;
-            entry.revoked_us.get_or_insert(now);
+    /// Whether a session may rest on this account: the id of a key that works, or `endpoint:ID` of an endpoint
+    /// that there is.
+    pub fn holds(&self, account: &str) -> bool {
+        match account.strip_prefix(endpoints::ACCOUNT_PREFIX) {
+            Some(id) => self.directory.read().has_endpoint_id(id),
+            None => self.lookup(KEYS, account).is_some(),
         }
-        self.changed();
-        let keys = self.keys.read();
-        let entry = keys.get(id).ok_or_else(|| AccountsError::UnknownKey(id.to_owned()))?;
-        self.save(entry)?;
-        Ok(KeyInfo::new(entry, now))
     }
 
-    fn save(&self, entry: &Entry) -> Result<(), AccountsError> {
-        let (name, value) = Record::encode(entry)?;
-        self.records.save(&name, &value).map_err(AccountsError::Store)
+    /// Writes all changes in one step, some = set, none = removed. Nothing is changed if this fails.
+    fn apply(&self, changes: &[Change]) -> Result<(), AccountsError> {
+        self.records.apply(changes).map_err(AccountsError::Store)
     }
 
     fn changed(&self) {
         self.revision.send_modify(|revision| *revision += 1);
     }
 
-    /// Grows with every change; part of the key of cached permissions.
+    /// Grows with every change of keys and tenants; part of the key of cached permissions.
     pub fn revision(&self) -> u64 {
         *self.revision.borrow()
     }
 
-    /// Hears of every change.
+    /// Hears of every change of keys and tenants.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
+
+    fn departed(&self) {
+        self.departures.send_modify(|count| *count += 1);
+    }
+
+    /// Hears when endpoints are deleted, by themselves or with their room or user. Their sessions do not
+    /// [`hold`](Self::holds) any more; nobody else's permissions change.
+    pub fn departures(&self) -> watch::Receiver<u64> {
+        self.departures.subscribe()
+    }
 }
+
+/// The name of a record, and its new value; none = it is removed.
+pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 impl std::fmt::Debug for Accounts {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -194,5 +189,7 @@ impl std::fmt::Debug for Accounts {
     }
 }
 
+#[cfg(test)]
+mod directory_tests;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,10 @@
 //! | `GET /readyz` | 200 when traffic is taken, else 503 and what is waited for |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
+//! | `GET /v1/tenants`, `POST /v1/tenants`, `DELETE /v1/tenants/NAME` | tenants |
+//! | `GET /v1/users`, `POST /v1/users`, `DELETE /v1/users/TENANT/NAME`, `POST /v1/users/TENANT/NAME/key` | users of rooms |
+//! | `GET /v1/rooms`, `POST /v1/rooms`, `DELETE /v1/rooms/TENANT/OWNER/ROOM`, `PUT /v1/rooms/TENANT/OWNER/ROOM/webhook` | rooms |
+//! | `GET /v1/endpoints`, `POST /v1/endpoints`, `DELETE /v1/endpoints/ID` | endpoints of rooms |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
 //! | `POST /v1/plugins/try` | what a candidate would have made of recorded messages, as lines of JSON |
@@ -23,6 +27,7 @@
 //! | `POST /v1/dead/requeue` | does again what they stand for |
 //! | `GET /v1/connections`, `GET /v1/subscriptions` | who is connected, and for what |
 
+mod accounts;
 mod answer;
 mod consumers;
 mod dead;
@@ -40,6 +45,11 @@ mod trace;
 mod trial;
 mod views;
 
+pub(crate) use accounts::remove_endpoint;
+pub use accounts::{
+    CreatedUser, Deed, EndpointList, EndpointRequest, KeyChoice, NotDone, RoomList, RoomRequest, TenantList,
+    TenantRequest, UserList, UserRequest, WebhookRequest,
+};
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use dead::{DeadInfo, DeadLetter, DeadList};
 pub use keys::{CreatedKey, KeyRequest, RevokedKey};
@@ -59,7 +69,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::accounts::Accounts;
 use crate::consumer::RebuildView;
@@ -117,6 +127,16 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/tenants", get(accounts::tenants).post(accounts::create_tenant))
+        .route("/v1/tenants/{name}", delete(accounts::delete_tenant))
+        .route("/v1/users", get(accounts::users).post(accounts::create_user))
+        .route("/v1/users/{tenant}/{name}", delete(accounts::delete_user))
+        .route("/v1/users/{tenant}/{name}/key", post(accounts::new_key))
+        .route("/v1/rooms", get(accounts::rooms).post(accounts::create_room))
+        .route("/v1/rooms/{tenant}/{owner}/{room}", delete(accounts::delete_room))
+        .route("/v1/rooms/{tenant}/{owner}/{room}/webhook", put(accounts::webhook))
+        .route("/v1/endpoints", get(accounts::endpoints).post(accounts::create_endpoint))
+        .route("/v1/endpoints/{id}", delete(accounts::delete_endpoint))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(deeds::forget))
         .route("/v1/plugins/{name}/rollback", post(deeds::rollback))

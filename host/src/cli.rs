@@ -12,6 +12,7 @@ mod consumer;
 mod dead;
 mod desk;
 mod dev;
+mod endpoint;
 mod gateways;
 mod init;
 mod key;
@@ -20,6 +21,7 @@ mod plugin;
 mod publish;
 mod request;
 mod retained;
+mod room;
 mod run;
 mod serve;
 mod settings;
@@ -27,7 +29,9 @@ mod socket;
 mod subscribe;
 mod subscription;
 mod table;
+mod tenant;
 mod trace;
+mod user;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -55,6 +59,18 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Verb),
+    /// Make, list and delete tenants: each keeps to the topics that begin with its name
+    #[command(subcommand)]
+    Tenant(tenant::Verb),
+    /// Make, list and delete users of rooms, and give them new API keys
+    #[command(subcommand)]
+    User(user::Verb),
+    /// Make, list and delete rooms, and set their webhooks
+    #[command(subcommand)]
+    Room(room::Verb),
+    /// Make, list and delete endpoints of rooms
+    #[command(subcommand)]
+    Endpoint(endpoint::Verb),
     /// Publish one message
     Pub(publish::Args),
     /// Publish one message and wait for the reply
@@ -109,6 +125,10 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Key(verb) => operate(key::run(&verb)),
+        Verb::Tenant(verb) => operate(tenant::run(&verb)),
+        Verb::User(verb) => operate(user::run(&verb)),
+        Verb::Room(verb) => operate(room::run(&verb)),
+        Verb::Endpoint(verb) => operate(endpoint::run(&verb)),
         Verb::Pub(args) => publish::run(&args),
         Verb::Request(args) => request::run(&args),
         Verb::Sub(args) => subscribe::run(&args),

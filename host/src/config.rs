@@ -3,6 +3,7 @@
 //! [`Config::load`] is the only way in. It refuses what it does not know, and says in which line and which
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
+mod accounts;
 mod compile;
 mod dead_letters;
 mod delivery;
@@ -18,12 +19,13 @@ mod trust;
 pub(crate) mod unit;
 mod validate;
 
+pub use accounts::AccountLimits;
 pub use compile::Compile;
 pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Paikea, Picloud, Site};
+pub use gateway::{Flavour, Paikea, Picloud, Rooms, Site};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -62,8 +64,12 @@ pub struct Config {
     pub paikea: Option<Paikea>,
     /// The listener of picloud's clients; none: there is none.
     pub picloud: Option<Picloud>,
+    /// The listener of rooms; none: there is none.
+    pub rooms: Option<Rooms>,
     /// Limits of clients.
     pub limits: Limits,
+    /// How many accounts there may be.
+    pub accounts: AccountLimits,
     /// Limits of plugins.
     pub plugin: PluginLimits,
     /// How plugins are compiled.
@@ -213,7 +219,9 @@ impl Default for Config {
             admin: Admin::default(),
             paikea: None,
             picloud: None,
+            rooms: None,
             limits: Limits::default(),
+            accounts: AccountLimits::default(),
             plugin: PluginLimits::default(),
             compile: Compile::default(),
             compiler: None,

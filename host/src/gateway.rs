@@ -9,7 +9,8 @@
 //!
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`paikea`], [`picloud`]: for clients of other systems, in their own protocols; `foreign` is what these share.
+//! - [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign` is what these
+//!   share.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
@@ -23,6 +24,7 @@ pub mod native;
 pub mod paikea;
 pub mod picloud;
 pub mod reply;
+pub mod rooms;
 mod stall;
 mod tcp;
 mod visit;
@@ -43,6 +45,9 @@ pub fn routers(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'sta
     }
     if let Some(picloud) = &config.picloud {
         routers.push(("picloud", picloud::router(ingress.clone(), picloud, &config.limits)));
+    }
+    if let Some(rooms) = &config.rooms {
+        routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
     }
     Ok(routers)
 }

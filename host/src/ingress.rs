@@ -47,9 +47,9 @@ use crate::config::Limits;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
-use crate::message::{Outcome, Refusal, Responder};
+use crate::message::{Outcome, Principal, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
-use crate::outbox::Webhooks;
+use crate::outbox::{Direct, Webhooks};
 use crate::pipeline::trace::Traces;
 use crate::plugin::Chain;
 use crate::recorded::Recorder;
@@ -91,6 +91,8 @@ pub struct IngressParts {
     pub consumers: Arc<Consumers>,
     /// Webhooks, for their dead letters.
     pub webhooks: Webhooks,
+    /// Posts of gateways; none: no gateway makes any.
+    pub direct: Option<Direct>,
     /// Messages that were set aside.
     pub dead_letters: Arc<DeadLetters>,
     /// Keeps messages as they come in, if a log wants that.
@@ -136,13 +138,19 @@ impl Ingress {
         if notices.is_some() {
             self.0.parts.sessions.insert(&session);
         }
-        // A key that was revoked between its proof and this line found no session to close.
-        let account = session.principal.account.as_deref();
-        if account.is_some_and(|id| self.0.parts.accounts.lookup("keys", id).is_none()) {
+        // A key that was revoked between its proof and this line found no session to close; a tenant likewise.
+        if !self.stands(&session.principal) {
             self.close(&session);
             return Err(Rejected::Unauthenticated);
         }
         Ok(session)
+    }
+
+    /// Whether there is still what the principal rests on: its account, and its tenant.
+    pub fn stands(&self, principal: &Principal) -> bool {
+        let accounts = &self.0.parts.accounts;
+        principal.account.as_deref().is_none_or(|id| accounts.holds(id))
+            && accounts.has_tenant(&principal.tenant)
     }
 
     /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
@@ -255,6 +263,16 @@ impl Ingress {
     /// Limits that gateways need for their own caps.
     pub fn limits(&self) -> &Limits {
         &self.0.parts.limits
+    }
+
+    /// Tenants, users, rooms, endpoints.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.0.parts.accounts
+    }
+
+    /// Takes posts that a gateway makes for its clients.
+    pub fn direct(&self) -> Option<&Direct> {
+        self.0.parts.direct.as_ref()
     }
 
     /// The open connections.

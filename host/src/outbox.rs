@@ -2,15 +2,17 @@
 //!
 //! A storage plugin's post is committed with its writes and its cursor ([`Queue`]), and leaves the store after the
 //! receiver has answered. A webhook needs no queue of its own: it reads the log, and its cursor is what it has
-//! sent ([`Webhooks`]).
+//! sent ([`Webhooks`]). A gateway's posts are queued as they come ([`Direct`]).
 
 mod address;
 mod client;
 mod deliver;
+mod direct;
 mod post;
 mod queue;
 mod webhook;
 
+pub use direct::Direct;
 pub use post::{Post, RefusedPost};
 pub use queue::{Grants, Queue};
 pub use webhook::{WebhookError, WebhookInfo, Webhooks};

@@ -73,7 +73,8 @@ fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str
     if allowed { Ok(()) } else { Err(Stop::Denied(format!("not allowed to publish to {topic:?}"))) }
 }
 
-/// Asks the binding that let the session in; no such binding = no. What a gateway let in has its rights from there. `heard` gets its answer as it was.
+/// Asks the binding that let the session in; no such binding = no. What a gateway let in has its rights from there.
+/// What lies outside of the session's tenant is not even asked for. `heard` gets its answer as it was.
 pub fn ask(
     stages: &mut Stages,
     session: &Session,
@@ -83,6 +84,9 @@ pub fn ask(
     heard: impl FnOnce(&Stage, &Result<Permission, CallError>),
 ) -> Result<bool, Stop> {
     let principal = &session.principal;
+    if !principal.may_touch(topic) {
+        return Ok(false);
+    }
     if let Some(rights) = &principal.rights {
         return Ok(rights.allow(action, topic));
     }

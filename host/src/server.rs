@@ -25,7 +25,7 @@ use crate::durable::{Most, Registry};
 use crate::gateway::{self, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
-use crate::outbox::{Outbox, WebhookError, Webhooks};
+use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
 use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
 use crate::recorded::Recorder;
@@ -212,7 +212,9 @@ impl Parts {
             Most { per_principal: config.limits.consumers_per_principal, total: config.limits.consumers };
         // Early: it holds the logs for those who will come back.
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
-        let accounts = Arc::new(Accounts::open(Box::new(store.table(accounts::TABLE)?))?);
+        let accounts = Arc::new(
+            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone()),
+        );
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             chosen => chosen,
@@ -261,6 +263,8 @@ impl Parts {
             plugins.list().into_iter().filter(|info| info.state == PluginState::Failed).collect();
         consumers.let_go(|name| failed.iter().any(|info| info.name == name))?;
         webhooks.run();
+        let direct = config.rooms.as_ref().map(|_| Direct::open(&outbox, &store)).transpose()?;
+        direct.iter().for_each(Direct::run);
         let chain: &Arc<ArcSwap<_>> = plugins.chain();
         let context = ShardContext {
             chain: Arc::clone(chain),
@@ -305,6 +309,7 @@ impl Parts {
             store: store.clone(),
             consumers: Arc::clone(&consumers),
             webhooks: webhooks.clone(),
+            direct,
             dead_letters: Arc::clone(&dead_letters),
             recorder: Recorder::new(&store, recorded(&config.logs), &metrics),
             chain: Arc::clone(chain),

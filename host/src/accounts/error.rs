@@ -47,10 +47,97 @@ pub enum AccountsError {
     /// No key has this id.
     #[error("no key has the id {0:?}; `weir key list` shows the ids")]
     UnknownKey(String),
+    /// A tenant's name is also a topic level and part of paths.
+    #[error(
+        "the tenant name {0:?} cannot be used; accepted are 1 to 63 of a-z 0-9 -, the first no -, and none of {1}"
+    )]
+    TenantName(String, String),
+    /// `main` is always there.
+    #[error("the tenant main cannot be deleted")]
+    TenantMain,
+    /// Deleting it would leave what belongs to it without anybody.
+    #[error("the tenant {name} has {keys} keys, {users} users and {rooms} rooms: take them back first")]
+    TenantInUse {
+        /// The tenant.
+        name: String,
+        /// Its keys that work.
+        keys: usize,
+        /// Its users.
+        users: usize,
+        /// Its users' rooms.
+        rooms: usize,
+    },
+    /// There is one already.
+    #[error("the {what} {name:?} exists already")]
+    Exists {
+        /// `tenant`, `user` or `room`.
+        what: &'static str,
+        /// As given.
+        name: String,
+    },
+    /// There is none.
+    #[error("there is no {what} {name:?}")]
+    Unknown {
+        /// `tenant`, `user`, `room` or `endpoint`.
+        what: &'static str,
+        /// As given.
+        name: String,
+    },
+    /// The key would not tell the two apart.
+    #[error("this API key is another user's: each user needs its own")]
+    KeyTaken,
+    /// Whoever guesses it is the user.
+    #[error(
+        "the API key has {bytes} bytes; at least {least} are accepted, fewer only if that is asked for (weak)"
+    )]
+    KeyWeak {
+        /// Its length.
+        bytes: usize,
+        /// The shortest.
+        least: usize,
+    },
+    /// It could not stand in a header.
+    #[error("the API key cannot be used; accepted are up to 256 printable ASCII letters without blanks")]
+    KeyText,
+    /// Another endpoint's.
+    #[error("this code is another endpoint's")]
+    CodeTaken,
+    /// It could not stand in a path.
+    #[error("the code cannot be used; accepted are 1 to 255 of A-Z a-z 0-9 _")]
+    Code,
+    /// A text that is too long, or empty.
+    #[error("{what} has {bytes} bytes; {accepted}")]
+    Text {
+        /// Which.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The rule.
+        accepted: &'static str,
+    },
+    /// As many as there may be.
+    #[error("there are {most} {what} already, which is the most ({setting})")]
+    Limit {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+        /// Where it is set.
+        setting: &'static str,
+    },
+    /// Its owner vanished while it was made; that would be a bug.
+    #[error("it cannot be kept: {0}")]
+    Orphan(super::directory::Orphan),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]
     Random(getrandom::Error),
     /// The store failed.
     #[error("the accounts cannot be stored: {0}")]
     Store(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AccountsError {
+    pub(super) fn unknown(what: &'static str, name: &str) -> Self {
+        Self::Unknown { what, name: name.to_owned() }
+    }
 }

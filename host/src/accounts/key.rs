@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::time::rfc3339;
 use weir_contract::topic::{self, Pattern};
 
-use super::{Account, AccountsError, Entry, KEYS};
+use super::{Account, AccountsError, Entry, KEYS, MAIN};
 
 /// Digits and lower-case letters without those that are mistaken for others (`i l o u`): 5 bits each.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -18,7 +18,6 @@ const SECRET_CHARS: usize = 32;
 const PREFIX: &str = "weir_";
 
 const ORIGINS: [&str; 4] = ["device", "page", "sensor", "service"];
-const TENANT: &str = "main";
 const MAX_PATTERNS: usize = 64;
 const MAX_ATTRIBUTES: usize = 32;
 /// What a principal may carry, see `message::Principal`.
@@ -29,6 +28,8 @@ const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 pub struct NewKey {
     /// Becomes the principal's name: one topic level, 1 to 128 bytes.
     pub name: String,
+    /// An existing tenant, which bounds what the key may do; none = `main`, which bounds nothing.
+    pub tenant: Option<String>,
     /// `device`, `page`, `sensor` or `service`.
     pub origin: String,
     /// Patterns, which may contain `{principal}` and `{tenant}`; at most 64. Empty = may not publish.
@@ -93,7 +94,7 @@ impl NewKey {
                 return Err(AccountsError::Patterns { action, count, most: MAX_PATTERNS });
             }
             for pattern in patterns {
-                let pattern = topic::fill(pattern, &self.name, TENANT);
+                let pattern = topic::fill(pattern, &self.name, self.tenant());
                 if let Err(error) = Pattern::check(&pattern) {
                     return Err(AccountsError::Pattern { action, pattern, error });
                 }
@@ -128,11 +129,15 @@ impl NewKey {
         Ok(())
     }
 
+    pub(super) fn tenant(&self) -> &str {
+        self.tenant.as_deref().unwrap_or(MAIN)
+    }
+
     pub(super) fn into_account(self, id: String, created_us: u64) -> Account {
         Account {
             realm: KEYS,
             id,
-            tenant: TENANT.into(),
+            tenant: self.tenant().into(),
             name: self.name,
             origin: self.origin,
             publish: self.publish,

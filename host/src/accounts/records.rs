@@ -11,6 +11,9 @@ pub trait Records: Send + Sync {
 
     /// Sets a value; on disk when it returns.
     fn save(&self, key: &[u8], value: &[u8]) -> Result<(), Failure>;
+
+    /// Sets and removes several in one step; on disk when it returns, all or nothing.
+    fn apply(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), Failure>;
 }
 
 impl Records for Table {
@@ -20,5 +23,9 @@ impl Records for Table {
 
     fn save(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         Ok(self.put(key, value)?)
+    }
+
+    fn apply(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), Failure> {
+        Ok(self.change(changes)?)
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::message::now_us;
 
 /// A table whose disk can be taken away.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>, Arc<std::sync::atomic::AtomicBool>);
+pub(super) struct Memory(
+    pub(super) Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>,
+    pub(super) Arc<std::sync::atomic::AtomicBool>,
+);
 
 impl Records for Memory {
     fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Box<dyn std::error::Error + Send + Sync>> {
@@ -20,15 +24,30 @@ impl Records for Memory {
         self.0.lock().insert(key.to_vec(), value.to_vec());
         Ok(())
     }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err("no space left".into());
+        }
+        let mut kept = self.0.lock();
+        for (key, value) in changes.iter().cloned() {
+            match value {
+                Some(value) => drop(kept.insert(key, value)),
+                None => drop(kept.remove(&key)),
+            }
+        }
+        Ok(())
+    }
 }
 
-fn open(memory: &Memory) -> Accounts {
+pub(super) fn open(memory: &Memory) -> Accounts {
     Accounts::open(Box::new(memory.clone())).unwrap()
 }
 
-fn sensor() -> NewKey {
+pub(super) fn sensor() -> NewKey {
     NewKey {
         name: "dev-7".into(),
+        tenant: None,
         origin: "sensor".into(),
         publish: vec!["measurements/{principal}".into()],
         subscribe: vec!["configurations/{principal}/#".into()],

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
+use super::accounts::fault;
 use super::answer::{Fault, blocking};
-use crate::accounts::{AccountsError, KeyInfo, NewKey};
+use crate::accounts::{KeyInfo, NewKey};
 use crate::config;
 use crate::message::now_us;
 use crate::session::Session;
@@ -29,6 +30,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 pub struct KeyRequest {
     /// Becomes the principal's name.
     pub name: String,
+    /// None = `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// `device`, `page`, `sensor` or `service`.
     pub origin: String,
     /// Patterns of topics to publish to.
@@ -61,6 +65,7 @@ impl KeyRequest {
         };
         Ok(NewKey {
             name: self.name,
+            tenant: self.tenant,
             origin: self.origin,
             publish: self.publish,
             subscribe: self.subscribe,
@@ -99,7 +104,8 @@ pub(super) async fn create(State(state): State<Arc<AdminState>>, body: Body) -> 
     let request: KeyRequest =
         serde_json::from_slice(&bytes).map_err(|error| Fault::invalid(format!("the body: {error}")))?;
     let new = request.into_new_key().map_err(Fault::invalid)?;
-    let (key, info) = blocking(move || state.accounts.create_key(new)).await?.map_err(fault)?;
+    let (key, info) =
+        blocking(move || state.accounts.create_key(new)).await?.map_err(|error| fault(&error))?;
     tracing::info!(key = info.id, name = info.name, origin = info.origin, "key created");
     Ok((StatusCode::CREATED, Json(CreatedKey { key, info })).into_response())
 }
@@ -115,26 +121,16 @@ pub(super) async fn revoke(
     let revoked = blocking(move || accounts.revoke(&account)).await?;
     // Also when the disk refused: the key does not work any more, so its connections must not live on.
     let closed = state.sessions.close_where(rests_on_it, 1008, "key revoked");
-    let info = revoked.map_err(fault)?;
+    let info = revoked.map_err(|error| fault(&error))?;
     let connections_closed = connected.max(closed);
     tracing::info!(key = info.id, name = info.name, connections_closed, "key revoked");
     Ok(Json(RevokedKey { connections_closed, info }))
 }
 
-async fn read(body: Body) -> Result<Bytes, Fault> {
+pub(super) async fn read(body: Body) -> Result<Bytes, Fault> {
     match tokio::time::timeout(BODY_DEADLINE, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(Fault::invalid(format!("the body, at most {MAX_BODY_BYTES} bytes: {error}"))),
         Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "invalid", "the body did not come in time")),
     }
-}
-
-fn fault(error: AccountsError) -> Fault {
-    let (status, outcome) = match error {
-        AccountsError::UnknownKey(_) => (StatusCode::NOT_FOUND, "not-found"),
-        AccountsError::Store(_) => (StatusCode::INSUFFICIENT_STORAGE, "unavailable"),
-        AccountsError::Random(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        _ => (StatusCode::BAD_REQUEST, "invalid"),
-    };
-    Fault::new(status, outcome, error.to_string())
 }

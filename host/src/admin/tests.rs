@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use weir_contract::topic::Pattern;
 
 use super::*;
-use crate::accounts::Records;
+use crate::accounts::{Change, Records};
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
 use crate::message::{Grant, Principal};
 use crate::plugin::shadow::ShadowReport;
@@ -28,6 +28,16 @@ impl Records for Memory {
 
     fn save(&self, key: &[u8], value: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         self.0.lock().insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        for (key, value) in changes.iter().cloned() {
+            match value {
+                Some(value) => drop(self.0.lock().insert(key, value)),
+                None => drop(self.0.lock().remove(&key)),
+            }
+        }
         Ok(())
     }
 }

@@ -215,7 +215,7 @@ impl AdminClient {
         self.read(status, &bytes)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
         path: &str,

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use super::client::{AdminClient, AdminError};
 use super::settings::{Place, reachable};
 use crate::accounts::{self, Accounts, KeyInfo};
-use crate::admin::{AdminToken, CreatedKey, KeyRequest, RevokedKey, TokenError};
+use crate::admin::{AdminToken, CreatedKey, KeyRequest, NotDone, RevokedKey, TokenError};
 use crate::config::Config;
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -31,7 +31,7 @@ fn explain(error: TokenError) -> anyhow::Error {
 /// Who keeps the keys now.
 pub(super) enum Keeper {
     Server(AdminClient),
-    Store(Accounts, Store),
+    Store(Box<Accounts>, Store),
 }
 
 impl Keeper {
@@ -64,8 +64,9 @@ impl Keeper {
             return Err(format!("the data folder {folder} does not exist: `weir init` makes one, --data or --config names another").into());
         }
         let store = Store::open(&config.data, StoreOptions { logs: Vec::new(), ..StoreOptions::default() })?;
-        let accounts = Accounts::open(Box::new(store.table(accounts::TABLE)?))?;
-        Ok(Self::Store(accounts, store))
+        let accounts =
+            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone());
+        Ok(Self::Store(Box::new(accounts), store))
     }
 
     pub(super) async fn create(&self, request: KeyRequest) -> anyhow::Result<CreatedKey> {
@@ -76,6 +77,19 @@ impl Keeper {
                 let (key, info) = accounts.create_key(new)?;
                 Ok(CreatedKey { key, info })
             }
+        }
+    }
+
+    /// Asks the server, or does it to the store.
+    pub(super) async fn account<T: serde::de::DeserializeOwned>(
+        &self,
+        (method, path): (&str, &str),
+        body: &(impl serde::Serialize + Sync),
+        store: impl FnOnce(&Accounts) -> Result<T, NotDone>,
+    ) -> anyhow::Result<T> {
+        match self {
+            Self::Server(client) => Ok(client.ask(method, path, serde_json::to_vec(body)?).await?),
+            Self::Store(accounts, _) => Ok(store(accounts)?),
         }
     }
 

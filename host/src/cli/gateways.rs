@@ -16,12 +16,15 @@ pub(super) struct Gateways {
     /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
+    /// Serve rooms and their endpoints, on 127.0.0.1:8002 as their own server does
+    #[arg(long)]
+    rooms: bool,
 }
 
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !self.paikea && !self.picloud {
+        if !self.paikea && !self.picloud && !self.rooms {
             return Ok(());
         }
         settings.make_do(config)?;
@@ -30,6 +33,9 @@ impl Gateways {
         }
         if self.picloud {
             picloud(config.picloud.get_or_insert_default(), variable)?;
+        }
+        if self.rooms {
+            config.rooms.get_or_insert_default();
         }
         Ok(config.sound()?)
     }
@@ -100,6 +106,21 @@ mod tests {
             ("0.0.0.0:7777".into(), "127.0.0.1:7770".into())
         );
         assert_eq!(made.log, std::path::Path::new("."));
+    }
+
+    #[test]
+    fn one_line_is_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data: folder.path().join("data"), ..Config::default() };
+        Gateways { rooms: true, ..Gateways::default() }.turn_on(&mut config, &Settings::default()).unwrap();
+        let rooms = config.rooms.clone().unwrap();
+        assert_eq!((rooms.listen.to_string().as_str(), rooms.keep_open), ("127.0.0.1:8002", false));
+        assert!(config.picloud.is_none() && config.plugins == config.data.join("plugins"));
+        assert!(config.plugins.is_dir());
+        // What a file says of it stays.
+        config.rooms = Some(crate::config::Rooms { keep_open: true, ..rooms });
+        Gateways { rooms: true, ..Gateways::default() }.turn_on(&mut config, &Settings::default()).unwrap();
+        assert!(config.rooms.unwrap().keep_open);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(super) struct Create {
     /// Who: the name that messages of this key carry
     #[arg(long)]
     name: String,
+    /// Whose it is: all of its topics begin with this level [default: main, which bounds nothing]
+    #[arg(long)]
+    tenant: Option<String>,
     /// What it is
     #[arg(long, value_parser = ["device", "page", "sensor", "service"])]
     origin: String,
@@ -86,6 +89,7 @@ async fn create(args: &Create) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let made = keeper.create(KeyRequest {
         name: args.name.clone(),
+        tenant: args.tenant.clone(),
         origin: args.origin.clone(),
         publish: args.publish.clone(),
         subscribe: args.subscribe.clone(),
@@ -113,11 +117,11 @@ async fn show(args: &List) -> anyhow::Result<()> {
     if args.json {
         return print(&serde_json::to_string(&keys)?);
     }
-    let heading = ["ID", "NAME", "ORIGIN", "STATE", "CREATED", "EXPIRES", "PUBLISH", "SUBSCRIBE"];
+    let heading = ["ID", "NAME", "TENANT", "ORIGIN", "STATE", "CREATED", "EXPIRES", "PUBLISH", "SUBSCRIBE"];
     print(&table(heading, keys.into_iter().map(row)))
 }
 
-fn row(key: KeyInfo) -> [String; 8] {
+fn row(key: KeyInfo) -> [String; 9] {
     let state = match key.state {
         KeyState::Active => "active",
         KeyState::Expired => "expired",
@@ -125,7 +129,17 @@ fn row(key: KeyInfo) -> [String; 8] {
     };
     let expires = key.expires_us.map_or("never".into(), time);
     let (publish, subscribe) = (list(&key.publish), list(&key.subscribe));
-    [key.id, key.name, key.origin, state.into(), time(key.created_us), expires, publish, subscribe]
+    [
+        key.id,
+        key.name,
+        key.tenant,
+        key.origin,
+        state.into(),
+        time(key.created_us),
+        expires,
+        publish,
+        subscribe,
+    ]
 }
 
 async fn revoke(args: &Revoke) -> anyhow::Result<()> {

@@ -2,9 +2,11 @@
 
 mod paikea;
 mod picloud;
+mod rooms;
 
 pub use paikea::Paikea;
 pub use picloud::Picloud;
+pub use rooms::{Flavour, Rooms};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -32,16 +34,20 @@ impl Config {
         if let Some(picloud) = &self.picloud {
             sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
         }
+        if let Some(rooms) = &self.rooms {
+            sites.push(Site { name: "rooms", key: ["rooms", "listen"], listen: rooms.listen });
+        }
         sites
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
-        let (paikea, picloud) = (&mut self.paikea, &mut self.picloud);
+        let (paikea, picloud, rooms) = (&mut self.paikea, &mut self.picloud, &mut self.rooms);
         let listen = match name {
             "paikea-device" => paikea.as_mut().map(|paikea| &mut paikea.device),
             "paikea-page" => paikea.as_mut().map(|paikea| &mut paikea.page),
             "picloud" => picloud.as_mut().map(|picloud| &mut picloud.listen),
+            "rooms" => rooms.as_mut().map(|rooms| &mut rooms.listen),
             _ => None,
         };
         if let Some(listen) = listen {

@@ -57,6 +57,11 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
     }
     if let Some(reply_to) = &publish.reply_to {
         topic::check(reply_to).map_err(|error| invalid(format!("reply topic {reply_to:?}: {error}")))?;
+        // Whoever answers may have more rights than the one who asks, and would use them for it.
+        if !is_reply(reply_to) && !session.principal.may_touch(reply_to) {
+            let reason = format!("the reply topic {reply_to:?} is not one of your tenant's");
+            return Err(Outcome::Denied { reason });
+        }
         put_text(&mut meta, tag::REPLY_TO, reply_to);
     }
     if publish.retain {

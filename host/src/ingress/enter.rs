@@ -52,6 +52,11 @@ impl Ingress {
         if notices.is_some() {
             self.sessions().insert(&session);
         }
+        // What it rests on may have gone before there was a session to close.
+        if !self.stands(&session.principal) {
+            self.close(&session);
+            return Err(Rejected::Unauthenticated);
+        }
         Ok(session)
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use super::{Credential, Rejected};
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, MAIN};
 use crate::config::Limits;
 use crate::message::{Grant, Principal, now_us};
 use crate::metrics::Metrics;
@@ -186,6 +186,10 @@ impl Authenticator {
             Some(Some(account)) => earliest(grant.expires_us, account.expires_us),
             None => grant.expires_us,
         };
+        if let Some(wrong) = self.wrong_tenant(&grant) {
+            tracing::warn!(%plugin, tenant = grant.tenant, wrong, "auth plugin granted a tenant: denied");
+            return Err(Rejected::Denied);
+        }
         if expires_us.is_some_and(|at| at <= now_us()) {
             return Err(Rejected::Denied);
         }
@@ -202,6 +206,19 @@ impl Authenticator {
             tracing::warn!(%plugin, %error, "auth plugin made an impossible grant: denied");
             Rejected::Denied
         })
+    }
+}
+
+impl Authenticator {
+    /// Why the grant cannot be of this tenant; none if it can. What belongs to a tenant never gets out of it.
+    fn wrong_tenant(&self, grant: &GrantOut) -> Option<&'static str> {
+        let accounts = &self.context.accounts;
+        let account = grant.account.as_deref().and_then(|id| accounts.lookup("keys", id));
+        if !accounts.has_tenant(&grant.tenant) {
+            return Some("it does not exist");
+        }
+        let other = account.is_some_and(|account| account.tenant != MAIN && account.tenant != grant.tenant);
+        other.then_some("the account belongs to another")
     }
 }
 

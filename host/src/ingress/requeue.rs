@@ -149,9 +149,11 @@ impl Ingress {
             let reason = format!("the auth plugin {} that let its publisher in is gone", principal.binding);
             return Err(Requeued::stays("denied", reason));
         }
-        let account = principal.account.as_deref();
-        if let Some(id) = account.filter(|id| self.0.parts.accounts.lookup("keys", id).is_none()) {
-            let reason = format!("the key {id} that it was published with is revoked or has expired");
+        if !self.stands(&principal) {
+            let (id, tenant) = (principal.account.as_deref().unwrap_or("none"), &principal.tenant);
+            let reason = format!(
+                "the key {id} that it was published with is revoked or has expired, or its tenant {tenant} is gone"
+            );
             return Err(Requeued::stays("denied", reason));
         }
         Ok(principal)

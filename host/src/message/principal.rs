@@ -10,7 +10,7 @@ use super::Rights;
 /// The principal of a session.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Tenant; `main` where there is only one.
+    /// Tenant; `main` where there is only one. See [`Principal::may_touch`].
     pub tenant: Arc<str>,
     /// One topic level, 1 to 128 bytes.
     pub name: Arc<str>,
@@ -42,8 +42,8 @@ pub enum PrincipalError {
     /// Not one of the four.
     #[error("origin {0:?} is not device, page, sensor or service")]
     Origin(String),
-    /// Does not exist.
-    #[error("tenant {0:?} does not exist: accepted is main")]
+    /// The name would widen what the tenant may touch.
+    #[error("tenant {0:?} is not one topic level of 1 to 128 bytes without / + # NUL or a leading $")]
     Tenant(String),
     /// Attributes over their limit.
     #[error("the grant's attributes take {0} bytes: 1024 are accepted")]
@@ -56,7 +56,7 @@ pub enum PrincipalError {
 /// What makes a [`Principal`]; texts come from an auth plugin and are not trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Grant {
-    /// An existing tenant.
+    /// A tenant; that it exists is seen to by whoever has the accounts.
     pub tenant: String,
     /// One topic level.
     pub name: String,
@@ -73,6 +73,8 @@ pub struct Grant {
 }
 
 const ORIGINS: [&str; 4] = ["device", "page", "sensor", "service"];
+/// The tenant that is not confined.
+const OPERATOR: &str = "main";
 const NAME_BYTES: usize = 128;
 const CLAIM_BYTES: usize = 8 * 1024;
 const ATTRIBUTE_BYTES: usize = 1024;
@@ -85,16 +87,13 @@ impl Principal {
         gateway: &str,
         session: &str,
     ) -> Result<Self, PrincipalError> {
-        let one_level = (1..=NAME_BYTES).contains(&grant.name.len())
-            && !grant.name.contains(['/', '+', '#', '\0'])
-            && !grant.name.starts_with('$');
-        if !one_level {
+        if !is_one_level(&grant.name) {
             return Err(PrincipalError::Name(grant.name));
         }
         if !ORIGINS.contains(&grant.origin.as_str()) {
             return Err(PrincipalError::Origin(grant.origin));
         }
-        if grant.tenant != "main" {
+        if !is_one_level(&grant.tenant) {
             return Err(PrincipalError::Tenant(grant.tenant));
         }
         if grant.claims.len() > CLAIM_BYTES {
@@ -113,6 +112,17 @@ impl Principal {
             packed: packed.into(),
         })
     }
+
+    /// Whether the tenant lets its principals come near a topic or a pattern at all: the first level of what those
+    /// of another tenant than `main` publish to, subscribe to or ask for must be the tenant's name. Whoever is
+    /// asked for permissions is asked only after this.
+    pub fn may_touch(&self, topic: &str) -> bool {
+        &*self.tenant == OPERATOR || topic.split('/').next() == Some(&*self.tenant)
+    }
+}
+
+fn is_one_level(name: &str) -> bool {
+    (1..=NAME_BYTES).contains(&name.len()) && !name.contains(['/', '+', '#', '\0']) && !name.starts_with('$')
 }
 
 fn pack(grant: &Grant, gateway: &str, session: &str) -> Result<Vec<u8>, PrincipalError> {
@@ -139,4 +149,68 @@ fn pack(grant: &Grant, gateway: &str, session: &str) -> Result<Vec<u8>, Principa
         packed::put(&mut blob, tag::ATTRIBUTE, &field);
     }
     Ok(blob)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use weir_contract::topic::Pattern;
+
+    use super::*;
+
+    fn of(tenant: &str) -> Result<Principal, PrincipalError> {
+        let (name, origin) = ("n".into(), "service".into());
+        let grant = Grant { tenant: tenant.into(), name, origin, ..Grant::default() };
+        Principal::new(grant, "b".into(), "http", "s1")
+    }
+
+    #[test]
+    fn a_tenant_ends_at_its_own_level() {
+        let lab = of("lab").unwrap();
+        for inside in ["lab", "lab/", "lab/a", "lab/#", "lab/+/c", "lab//"] {
+            assert!(lab.may_touch(inside), "{inside}");
+        }
+        for outside in [
+            "", "/lab", "#", "+", "+/a", "labs/a", "la", "LAB/a", "$lab/a", "$SYS/lab", "a/lab", " lab/a",
+            "lab%2Fa",
+        ] {
+            assert!(!lab.may_touch(outside), "{outside}");
+        }
+        assert!(of("main").unwrap().may_touch("#") && of("main").unwrap().may_touch("lab/a"));
+        for bad in ["", "a/b", "+", "#", "lab#", "$lab", "a\0", &"x".repeat(129)] {
+            assert_eq!(of(bad).err(), Some(PrincipalError::Tenant(bad.to_owned())), "{bad}");
+        }
+    }
+
+    /// Levels that are alike or special, so that wrong answers are met.
+    fn level() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("lab".to_owned()),
+            Just("labs".to_owned()),
+            Just(String::new()),
+            Just("$lab".to_owned()),
+            "[a-c]{1,2}"
+        ]
+    }
+
+    fn wild() -> impl Strategy<Value = String> {
+        prop_oneof![3 => level(), 1 => Just("+".to_owned()), 1 => Just("#".to_owned())]
+    }
+
+    proptest! {
+        /// What a tenant may subscribe to matches nothing outside of it.
+        #[test]
+        fn no_pattern_of_a_tenant_leaves_it(
+            pattern in proptest::collection::vec(wild(), 1..5),
+            topic in proptest::collection::vec(level(), 1..5),
+        ) {
+            let (pattern, topic) = (pattern.join("/"), topic.join("/"));
+            let lab = of("lab").unwrap();
+            if let (Ok(parsed), true) = (Pattern::parse(&pattern), lab.may_touch(&pattern))
+                && parsed.matches(&topic)
+            {
+                prop_assert!(topic == "lab" || topic.starts_with("lab/"), "{pattern} matches {topic}");
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::config::{Endpoint, EndpointError, post_header};
 use crate::dead_letters::Letter;
@@ -83,6 +83,14 @@ impl Post {
                 key.len()
             ))),
         }
+    }
+
+    /// JSON of the router's own making. `key`: visible ASCII.
+    pub fn json(endpoint: Endpoint, key: &str, body: Vec<u8>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let key = HeaderValue::from_str(key).unwrap_or(HeaderValue::from_static("-"));
+        Self { endpoint, headers, key, body: body.into() }
     }
 
     /// What a dead letter keeps of it, beside the body, to send it again.

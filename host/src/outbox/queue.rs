@@ -121,6 +121,11 @@ impl Queue {
         self.0.fits(&waiting, posts)
     }
 
+    /// How many posts wait for a destination.
+    pub fn bound_for(&self, destination: &str) -> usize {
+        self.0.waiting.lock().lanes.get(destination).map_or(0, VecDeque::len)
+    }
+
     /// Waits until they fit, or the time is over. False: they do not.
     pub fn wait_until_fits(&self, posts: &[Post], time: Duration) -> bool {
         let mut waiting = self.0.waiting.lock();

@@ -50,6 +50,12 @@ pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<V
                 let why = format!("plugin {} may not send to {topic:?}: it is the router's own", emit.name());
                 return Err(Stop::Denied(why));
             }
+            // No grant of a plugin leads out of the tenant whose message it is.
+            if !pass.session.principal.may_touch(topic) {
+                let tenant = &pass.session.principal.tenant;
+                let why = format!("plugin {} may not send to {topic:?} for tenant {tenant}", emit.name());
+                return Err(Stop::Denied(why));
+            }
             if emit.spec.may_emit(topic) {
                 pass.known(REAUTHORIZE, topic, emit.name(), true, "granted by `emit`");
                 continue;

@@ -36,6 +36,7 @@ impl Background {
         }
         tasks.spawn(until(closing.clone(), chain_changes(parts)));
         tasks.spawn(until(closing.clone(), account_changes(parts)));
+        tasks.spawn(until(closing.clone(), departures(parts)));
         tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
         tasks.spawn(until(closing.clone(), consumers(Arc::clone(&parts.durable))));
         tasks.spawn(until(closing.clone(), retained(Arc::clone(&parts.sequencer))));
@@ -74,22 +75,33 @@ fn chain_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
     }
 }
 
-/// An account was revoked or changed: its sessions end, the others' subscriptions are asked for again.
+/// A key was revoked or changed: its sessions end, the others' subscriptions are asked for again.
 fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
     let mut changes = parts.accounts.changes();
-    let (accounts, ingress) = (Arc::clone(&parts.accounts), parts.ingress.clone());
+    let ingress = parts.ingress.clone();
     async move {
         while changes.changed().await.is_ok() {
             changes.borrow_and_update();
-            let gone = |account: &Arc<str>| accounts.lookup("keys", account).is_none();
-            ingress.sessions().close_where(
-                |session| session.principal.account.as_ref().is_some_and(gone),
-                1008,
-                "key revoked",
-            );
+            end_fallen(&ingress, "key revoked");
             ingress.recheck().await;
         }
     }
+}
+
+/// Endpoints of rooms were deleted: the sessions that rest on them end. Nobody else's rights change.
+fn departures(parts: &Parts) -> impl Future<Output = ()> + use<> {
+    let mut departures = parts.accounts.departures();
+    let ingress = parts.ingress.clone();
+    async move {
+        while departures.changed().await.is_ok() {
+            departures.borrow_and_update();
+            end_fallen(&ingress, "endpoint deleted");
+        }
+    }
+}
+
+fn end_fallen(ingress: &Ingress, reason: &str) {
+    ingress.sessions().close_where(|session| !ingress.stands(&session.principal), 1008, reason);
 }
 
 /// Sessions end when their grant does.

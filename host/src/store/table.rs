@@ -49,6 +49,24 @@ impl Table {
         Ok(removed)
     }
 
+    /// Sets (`Some`) and removes (`None`) several in one step; durable when it returns. After a crash all or none
+    /// of it is there. Values: at most 24 KiB.
+    pub fn change(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) if value.len() > INLINE_BYTES => {
+                    let (what, bytes) = ("a table's value", value.len());
+                    return Err(StoreError::TooLarge { what, bytes, most: INLINE_BYTES });
+                }
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        self.database.tree(&self.tree, |tree| tree.apply_batch(batch.clone()))?;
+        self.database.sync()
+    }
+
     /// All pairs, in order of their keys.
     pub fn iter(&self) -> Result<Rows, StoreError> {
         self.database.tree(&self.tree, |tree| {

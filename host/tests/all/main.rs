@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accounts;
 mod activation;
 mod clients;
 mod consumers;
@@ -43,6 +44,7 @@ mod requeue;
 mod resume;
 mod retained;
 mod retention;
+mod rooms;
 mod shadow;
 mod secrets;
 mod shutdown;

@@ -367,6 +367,13 @@ impl Records for NoKeys {
     fn save(&self, _key: &[u8], _value: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }
+
+    fn apply(
+        &self,
+        _: &[(Vec<u8>, Option<Vec<u8>>)],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// The plugins alone, so that a test can say what a shard says.

@@ -1,0 +1,99 @@
+//! Tenants: whoever belongs to one stays within the topics whose first level is its name. `main` is the
+//! operator's own, always there, and stays nowhere.
+
+use serde::{Deserialize, Serialize};
+
+use super::kept::Kept;
+use super::{Accounts, AccountsError};
+use crate::message::now_us;
+
+/// The tenant that is always there.
+pub const MAIN: &str = "main";
+
+/// First levels of topics that gateways use for `main`: a tenant of such a name would own them.
+const TAKEN: [&str; 10] = [
+    MAIN,
+    "events",
+    "paikea",
+    "rooms",
+    "chat",
+    "ganomics",
+    "measurements",
+    "logs",
+    "acknowledgments",
+    "configurations",
+];
+
+/// Longest name, in bytes.
+const NAME_BYTES: usize = 63;
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// One topic level.
+    pub name: String,
+    /// Unix microseconds; 0 of `main`.
+    pub created_us: u64,
+}
+
+impl Accounts {
+    /// Makes a tenant. Blocks until it is on disk.
+    pub fn create_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let plain = name.bytes().all(letter) && !name.starts_with('-');
+        if !(1..=NAME_BYTES).contains(&name.len()) || !plain || TAKEN.contains(&name) {
+            return Err(AccountsError::TenantName(name.to_owned(), TAKEN.join(", ")));
+        }
+        let _changing = self.changing.lock();
+        let most = self.limits.tenants;
+        {
+            let directory = self.directory.read();
+            if directory.tenants.contains_key(name) {
+                return Err(AccountsError::Exists { what: "tenant", name: name.to_owned() });
+            }
+            if directory.tenants.len() >= most {
+                return Err(AccountsError::Limit { what: "tenants", most, setting: "accounts.tenants" });
+            }
+        }
+        let tenant = Tenant { name: name.to_owned(), created_us: now_us() };
+        let kept = Kept::Tenant(tenant.clone());
+        self.apply(&[kept.set()?])?;
+        self.directory.write().insert(kept).map_err(AccountsError::Orphan)?;
+        self.changed();
+        Ok(tenant)
+    }
+
+    /// All tenants by name, `main` first.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        let main = Tenant { name: MAIN.into(), created_us: 0 };
+        std::iter::once(main).chain(self.directory.read().tenants.values().cloned()).collect()
+    }
+
+    /// Whether there is such a tenant.
+    pub fn has_tenant(&self, name: &str) -> bool {
+        name == MAIN || self.directory.read().tenants.contains_key(name)
+    }
+
+    /// Deletes a tenant that no working key and no user belongs to. Whoever calls this ends the sessions that
+    /// it has by other means. Blocks until it is on disk.
+    pub fn delete_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
+        if name == MAIN {
+            return Err(AccountsError::TenantMain);
+        }
+        let _changing = self.changing.lock();
+        let tenant = self.directory.read().tenants.get(name).cloned();
+        let tenant = tenant.ok_or_else(|| AccountsError::unknown("tenant", name))?;
+        let now = now_us();
+        let keys = self.keys.read();
+        let keys = keys.values().filter(|e| e.account.tenant == name && e.is_valid(now)).count();
+        let (users, rooms) = self.directory.read().belongings(name);
+        if keys + users > 0 {
+            return Err(AccountsError::TenantInUse { name: name.to_owned(), keys, users, rooms });
+        }
+        let kept = Kept::Tenant(tenant.clone());
+        self.apply(&[kept.gone()])?;
+        self.directory.write().tenants.remove(name);
+        self.changed();
+        Ok(tenant)
+    }
+}

@@ -1,0 +1,38 @@
+//! `[rooms]`: the listener of rooms and their endpoints.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::config::unit;
+
+/// The listener of rooms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rooms {
+    /// Address and port.
+    #[serde(deserialize_with = "unit::address")]
+    pub listen: SocketAddr,
+    /// Where both versions of the original have one URL or frame, the one that is meant.
+    pub flavour: Flavour,
+    /// Connections stay when their endpoint or room is deleted, as with the original. They are gone with a restart.
+    pub keep_open: bool,
+}
+
+/// A version of the original.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// The latest: messages carry the time, lists of rooms their webhooks.
+    #[default]
+    Newest,
+    /// The first.
+    Seed,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8002);
+        Self { listen, flavour: Flavour::Newest, keep_open: false }
+    }
+}

@@ -1,0 +1,46 @@
+//! The copy of a room's messages that goes to its webhook. Where that is, is looked at once per connection, as the
+//! original does; whatever becomes of it, the sender never waits and never learns of it.
+
+use std::sync::Arc;
+
+use super::wire;
+use crate::accounts::Endpoint;
+use crate::config;
+use crate::ingress::Ingress;
+use crate::outbox::{Direct, Post};
+
+/// Where the messages of one connection are posted.
+#[derive(Clone)]
+pub(super) struct Webhook {
+    url: config::Endpoint,
+    direct: Direct,
+}
+
+impl Webhook {
+    /// None: there is none, or posts may not go there.
+    pub(super) fn of(ingress: &Ingress, url: &str) -> Option<Self> {
+        if url.is_empty() {
+            return None;
+        }
+        let direct = ingress.direct()?.clone();
+        match url.parse::<config::Endpoint>() {
+            Ok(url) if direct.may_reach(&url) => Some(Self { url, direct }),
+            Ok(url) => {
+                let accepted = "[outbox] networks";
+                tracing::warn!(destination = %url, accepted, "a room's webhook is not public: nothing is posted");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a room's webhook cannot be used: nothing is posted");
+                None
+            }
+        }
+    }
+
+    /// Posts a message of an endpoint, received at `us`. Never blocks.
+    pub(super) fn post(&self, value: &str, endpoint: &Arc<Endpoint>, us: u64) {
+        let body = wire::webhook(value, endpoint, us).into_bytes();
+        let key = ulid::Ulid::generate().to_string();
+        self.direct.post(Post::json(self.url.clone(), &key, body));
+    }
+}

@@ -1,0 +1,119 @@
+//! Webhooks of rooms: a copy of each message, to whoever may have it, and nobody waits for it.
+
+use serde_json::{Value, json};
+use weir::config::{Config, Rooms};
+
+use super::{endpoint, open, said, user, word};
+use crate::harness::{Reach, Setup, eventually};
+use crate::outbox::quick;
+use crate::outbox::receiver::Receiver;
+
+/// Posts may go to this machine.
+fn hooked(config: &mut Config) {
+    quick(config);
+    config.outbox.networks = vec!["127.0.0.0/8".parse().unwrap()];
+    config.rooms = Some(Rooms::default());
+}
+
+async fn room(router: &Reach, url: &str) -> String {
+    let key = user(router, "alice").await;
+    let made = said(router, "POST", "/create_room/", &key, json!({"room_name": "r1", "webhook": url})).await;
+    assert_eq!(made.0, 200, "{made:?}");
+    key
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_message_is_posted_with_all_that_it_has() {
+    let receiver = Receiver::always(500).await;
+    let again = Receiver::always(200).await;
+    let router = Setup::new().config(hooked).start().await;
+    let key = room(&router, &again.url("/hook?a=b")).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e1").await;
+    let reader = endpoint(&router, &key, "r1", "read", "e2").await;
+    let (mut socket, mut reader) = (open(&router, &code).await, open(&router, &reader).await);
+    reader.say(word("not heard")).await;
+    for n in 0..3 {
+        socket.say(word(json!({"n": n}))).await;
+    }
+    let seen = again.until(3).await;
+    let heard = socket.json().await;
+    for (n, post) in seen.iter().enumerate() {
+        let body: Value = serde_json::from_slice(&post.body).unwrap();
+        assert_eq!(
+            (&body["message"], &body["identity"], &body["room_name"]),
+            (&json!({"n": n}), &json!("e1"), &json!("r1"))
+        );
+        assert_eq!((&body["endpoint_code"], &body["code"]), (&json!(code), &json!(code)));
+        assert_eq!(body["timestamp"].as_str().unwrap().len(), heard["timestamp"].as_str().unwrap().len());
+        assert_eq!((post.path.as_str(), post.header("content-type")), ("/hook?a=b", "application/json"));
+        assert!(!post.header("idempotency-key").is_empty());
+    }
+    // A new webhook is that of new connections.
+    let body = json!({"room_name": "r1", "webhook": receiver.url("/")});
+    said(&router, "POST", "/create_room/", &key, body).await;
+    socket.say(word("as before")).await;
+    again.until(4).await;
+    let mut new = open(&router, &code).await;
+    new.say(word("elsewhere")).await;
+    // Tried as often as is set, then set aside.
+    receiver.until(3).await;
+    eventually("the dead letter", async || {
+        let dead = router.admin("GET", "/v1/dead", "").await.json;
+        (dead["letters"] == 1).then_some(())
+    })
+    .await;
+    assert!(new.settle().await.len() <= 2 && again.seen().len() == 4);
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_is_dead_or_forbidden_harms_nobody() {
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let private = Receiver::always(200).await;
+    for url in [format!("http://{dead}/"), private.url("/"), "no URL".into(), "http://[::1]:1/".into()] {
+        let setup = Setup::new().config(|config| config.rooms = Some(Rooms::default()));
+        let router = setup.start().await;
+        let key = room(&router, &url).await;
+        let code = endpoint(&router, &key, "r1", "readwrite", "e1").await;
+        let mut socket = open(&router, &code).await;
+        for n in 0..50 {
+            socket.say(word(n)).await;
+            assert_eq!(socket.json().await["message"], n, "{url}");
+        }
+        router.stop().await;
+    }
+    assert!(private.seen().is_empty(), "addresses that are not public need the operator's leave");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_to_be_posted_survives_a_restart_and_is_bounded() {
+    let receiver = Receiver::always(200).await;
+    receiver.set_open(false);
+    let small = |config: &mut Config| {
+        hooked(config);
+        config.outbox.max_posts = 40;
+    };
+    let router = Setup::new().config(small).start().await;
+    let key = room(&router, &receiver.url("/")).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e1").await;
+    let mut socket = open(&router, &code).await;
+    for n in 0..30 {
+        socket.say(word(json!({"n": n}))).await;
+        socket.json().await;
+    }
+    let labels = [("outbox", "gateway:rooms")];
+    let lost = async || {
+        let full = router.sample("weir_outbox_full_total", &labels).await;
+        (full >= 20.0).then_some(full)
+    };
+    let lost = eventually("posts beyond the share of one receiver are counted", lost).await;
+    assert_eq!(router.sample("weir_outbox_waiting_posts", &labels).await, 10.0);
+    assert_eq!(lost, 20.0);
+    let folders = router.stop().await;
+    receiver.set_open(true);
+    let router = Setup::over(&folders).config(small).start().await;
+    let seen = receiver.until(10).await;
+    let n = |at: usize| serde_json::from_slice::<Value>(&seen[at].body).unwrap()["message"]["n"].clone();
+    assert_eq!(n(seen.len() - 1), 9, "in order, the first that came");
+    router.stop().await;
+}
