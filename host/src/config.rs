@@ -28,7 +28,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Flavour, Picloud, Rooms};
+pub use gateway::{Flavour, Paikea, Picloud, Rooms};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -65,6 +65,8 @@ pub struct Config {
     pub http: Http,
     /// The operator's listener.
     pub admin: Admin,
+    /// The listeners of Paikea's devices and pages; none: there are none.
+    pub paikea: Option<Paikea>,
     /// The listener of picloud's clients; none: there is none.
     pub picloud: Option<Picloud>,
     /// The listener of rooms; none: there is none.
@@ -192,6 +194,11 @@ impl Config {
         config.data = folder.join(&config.data);
         config.plugins = folder.join(&config.plugins);
         config.tls().for_each(|tls| tls.place(folder));
+        if let Some(Paikea { log, .. }) = &mut config.paikea
+            && !log.as_os_str().is_empty()
+        {
+            *log = folder.join(&log);
+        }
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }
@@ -250,6 +257,7 @@ impl Default for Config {
             free_floor: 64 << 20,
             http: Http::default(),
             admin: Admin::default(),
+            paikea: None,
             picloud: None,
             rooms: None,
             proxy: Proxy::default(),

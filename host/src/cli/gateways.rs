@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, bail};
 
 use super::settings::Settings;
-use crate::config::{Config, Picloud, Tls};
+use crate::config::{Config, Paikea, Picloud, Tls};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
+    /// Serve Paikea's devices (port 7777) and pages (7770), with its server's log in the working folder
+    #[arg(long)]
+    paikea: bool,
     /// Serve picloud's clients, with the variables PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE and
     /// ENABLE_INFO_SOCKET of its server
     #[arg(long)]
@@ -22,10 +25,13 @@ pub(super) struct Gateways {
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !self.picloud && !self.rooms {
+        if !self.paikea && !self.picloud && !self.rooms {
             return Ok(());
         }
         settings.make_do(config)?;
+        if self.paikea {
+            config.paikea.get_or_insert_with(paikea);
+        }
         if self.picloud {
             picloud(config.picloud.get_or_insert_default(), variable)?;
         }
@@ -34,6 +40,11 @@ impl Gateways {
         }
         Ok(config.sound()?)
     }
+}
+
+/// The original knows neither a file nor variables, and writes its log where it is started.
+fn paikea() -> Paikea {
+    Paikea { log: ".".into(), ..Paikea::default() }
 }
 
 fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
@@ -93,6 +104,16 @@ fn usual(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paikea_has_the_ports_and_the_log_of_its_server() {
+        let made = paikea();
+        assert_eq!(
+            (made.device.to_string(), made.page.to_string()),
+            ("0.0.0.0:7777".into(), "127.0.0.1:7770".into())
+        );
+        assert_eq!(made.log, std::path::Path::new("."));
+    }
 
     #[test]
     fn one_line_is_enough() {

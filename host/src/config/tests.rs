@@ -37,6 +37,8 @@ fn an_empty_file_is_the_defaults_with_folders_beside_it() {
     assert!(config.data.ends_with("data") && config.data.is_absolute());
     assert_eq!(Config { data: "data".into(), plugins: "plugins".into(), ..config }, Config::default());
     assert_eq!(Config::load(None, Overrides::default()).unwrap(), Config::default());
+    let log = |text: &str| load(text).unwrap().paikea.unwrap().log;
+    assert!(log("[paikea]\nlog = \"said\"").is_absolute() && log("[paikea]").as_os_str().is_empty());
 }
 
 #[test]
@@ -120,6 +122,10 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "weir.toml:2: proxy.header: unknown variant `x`, expected `x-forwarded-for` or",
         ),
         ("[http.tls]\ncert = \"a\"", "weir.toml:1: http.tls: missing field `key`"),
+        (
+            "[paikea]\npage = \"0.0.0.0:7777\"",
+            "weir.toml:2: paikea.page: 0.0.0.0:7777 is taken by paikea.device",
+        ),
         ("[logging]\nlevel = \"lo=ud=\"", "weir.toml:2: logging.level: found \"lo=ud=\""),
         (
             "[logging]\nformat = \"xml\"",

@@ -22,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
 use super::door::{Door, Rules};
+use super::keepalive::keep_alive;
 use super::lease::{Ending, Lease};
 use super::stream::Stream;
 use crate::config::Limits;
@@ -45,6 +46,9 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 pub async fn serve(door: Door, router: Router, limits: &Limits, shutdown: CancellationToken) {
     let Door { listener, certificates, counted, rules } = door;
     let follow = certificates.map(|shown| AbortOnDropHandle::new(tokio::spawn(shown.follow(counted))));
+    if let Err(error) = keep_alive(&listener) {
+        tracing::warn!(%error, "peers that vanish without a word will not be noticed");
+    }
     let ending = Ending { shutdown, ..Ending::default() };
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let deadlines = Deadlines { first_byte: limits.first_byte, headers: limits.headers, write: limits.write };
