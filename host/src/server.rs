@@ -2,6 +2,7 @@
 
 mod background;
 mod consumers;
+mod rules;
 mod notify;
 
 use std::collections::BTreeMap;
@@ -12,14 +13,15 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use weir_contract::topic::Pattern;
 
 use background::Background;
 use consumers::AllConsumers;
+pub(crate) use rules::store_options;
+use rules::{delivery, patterns, recorded};
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
-use crate::config::{Config, DeliveryRule, LogRule, Overflow, Site};
+use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
@@ -35,7 +37,7 @@ use crate::router::Router;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
 use crate::shard::{self, ShardContext};
-use crate::store::{LogOptions, Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreError};
 use crate::trial::{PassLimits, Trials};
 
 /// Sockets that are already bound, so that a caller can choose port 0 and tell what came of it.
@@ -365,37 +367,4 @@ impl Parts {
         self.sequencer.retained().follow(true);
         Ok(self.store.close()?)
     }
-}
-
-/// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
-pub(crate) fn store_options(config: &Config) -> StoreOptions {
-    let logs = config.logs.iter().map(log_options).collect();
-    let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
-    StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() }
-}
-
-fn log_options(rule: &LogRule) -> LogOptions {
-    LogOptions {
-        max_age: rule.max_age,
-        max_bytes: rule.max_bytes,
-        max_messages: rule.max_messages,
-        hold_max_bytes: rule.hold_max_bytes.unwrap_or(u64::MAX),
-        is_input: rule.record_input,
-        ..LogOptions::new(&rule.folder())
-    }
-}
-
-/// The topics of the logs of input, by position.
-fn recorded(rules: &[LogRule]) -> Vec<(usize, Vec<Pattern>)> {
-    let inputs = rules.iter().enumerate().filter(|(_, rule)| rule.record_input);
-    inputs.map(|(at, rule)| (at, patterns(&rule.topics))).collect()
-}
-
-fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
-    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
-}
-
-/// The configuration has checked them.
-fn patterns(topics: &[String]) -> Vec<Pattern> {
-    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }
