@@ -2,12 +2,13 @@
 //! into that protocol. A gateway knows no plugin, no store and no subscriber.
 //!
 //! ```text
-//! listen ── accept, deadlines, drain ──► axum router of a gateway ──► ingress
+//! listen ── accept, deadlines, drain ──► door ──► axum router of a gateway ──► ingress
 //!    │                                        │ 101
 //!    └─ lease: one socket's place ──────────► ws ── frames in, frames out ──► ingress, session queue
 //! ```
 //!
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
+//! - `door`: what a connection passes first: the PROXY protocol, TLS; and what trusted proxies say of a request.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
 //! - [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign` is what these
 //!   share.
@@ -15,7 +16,9 @@
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
 pub mod body;
+mod door;
 mod foreign;
+mod forwarded;
 pub(crate) mod json;
 mod keepalive;
 mod lease;
@@ -23,13 +26,17 @@ pub mod listen;
 pub mod native;
 pub mod paikea;
 pub mod picloud;
+mod proxy_protocol;
 pub mod reply;
 pub mod rooms;
 mod stall;
+mod stream;
 mod tcp;
+mod tls;
 mod visit;
 mod ws;
 
+pub use door::{Door, DoorError};
 pub use lease::Peer;
 
 use axum::Router;

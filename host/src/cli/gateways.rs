@@ -3,17 +3,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::settings::Settings;
-use crate::config::{Config, Paikea, Picloud};
+use crate::config::{Config, Paikea, Picloud, Tls};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
     /// Serve Paikea's devices (port 7777) and pages (7770), with its server's log in the working folder
     #[arg(long)]
     paikea: bool,
-    /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
+    /// Serve picloud's clients, with the variables PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE and
+    /// ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
     /// Serve rooms and their endpoints, on 127.0.0.1:8002 as their own server does
@@ -54,6 +55,12 @@ fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> 
     }
     if let Some(key) = variable("API_KEY") {
         picloud.api_key = key.into();
+    }
+    if variable("USE_TLS").is_some() {
+        let (Some(cert), Some(key)) = (variable("CERT_FILE"), variable("KEY_FILE")) else {
+            bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
+        };
+        picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
     }
     picloud.info_socket |= variable("ENABLE_INFO_SOCKET").is_some();
     Ok(())
@@ -137,6 +144,11 @@ mod tests {
         let plain = with(&[]).unwrap();
         assert_eq!(plain, Picloud::default());
         assert_eq!(plain.listen.to_string(), "0.0.0.0:9000");
+        let sealed = with(&[("USE_TLS", "1"), ("CERT_FILE", "c"), ("KEY_FILE", "k")]).unwrap();
+        assert_eq!(sealed.tls, Some(Tls { cert: "c".into(), key: "k".into() }));
+        assert!(
+            with(&[("USE_TLS", "1"), ("CERT_FILE", "c")]).unwrap_err().contains("must name the certificate")
+        );
         assert!(with(&[("PORT", "x")]).unwrap_err().contains("PORT: found \"x\""));
     }
 }

@@ -10,34 +10,24 @@ pub use rooms::{Flavour, Rooms};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Config;
-
-/// A listener that the configuration asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Its name in `addresses.json` and in the log.
-    pub name: &'static str,
-    /// Table and key that set its address.
-    pub key: [&'static str; 2],
-    /// Address and port.
-    pub listen: SocketAddr,
-}
+use super::{Config, Site, Tls};
 
 impl Config {
     /// Listeners of gateways beside the native one, in the order of their names.
     pub fn gateways(&self) -> Vec<Site> {
-        let mut sites = Vec::new();
-        if let Some(Paikea { device, page, .. }) = &self.paikea {
-            sites.push(Site { name: "paikea-device", key: ["paikea", "device"], listen: *device });
-            sites.push(Site { name: "paikea-page", key: ["paikea", "page"], listen: *page });
-        }
-        if let Some(picloud) = &self.picloud {
-            sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
-        }
-        if let Some(rooms) = &self.rooms {
-            sites.push(Site { name: "rooms", key: ["rooms", "listen"], listen: rooms.listen });
-        }
-        sites
+        let picloud = self.picloud.as_ref().map(Picloud::site);
+        let rooms = self.rooms.as_ref().map(Rooms::site);
+        let paikea = self.paikea.iter().flat_map(Paikea::sites);
+        paikea.chain([picloud, rooms].into_iter().flatten()).collect()
+    }
+
+    /// Files of certificates, of every listener that has any.
+    pub(super) fn tls(&mut self) -> impl Iterator<Item = &mut Tls> {
+        let picloud = self.picloud.as_mut().and_then(|table| table.tls.as_mut());
+        let rooms = self.rooms.as_mut().and_then(|table| table.tls.as_mut());
+        let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.page_tls]);
+        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), picloud, rooms];
+        own.into_iter().chain(paikea.map(Option::as_mut)).flatten()
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.

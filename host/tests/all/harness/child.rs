@@ -32,11 +32,7 @@ impl Setup {
 
     /// Starts a process and waits until it takes traffic. May be called again after its end.
     pub async fn spawn(&self) -> Child {
-        let config = self.folders.root().join("weir.toml");
-        if !config.exists() {
-            self.write_config("");
-        }
-        Child::spawn(&self.folders, &config, weir()).await
+        self.spawn_in(&[]).await
     }
 
     /// Starts `weir serve FLAGS --data DIR` in the setup's own folder, with these variables in its environment, and waits
@@ -50,9 +46,18 @@ impl Setup {
 
     /// As [`spawn`](Self::spawn), with a variable in its environment.
     pub async fn spawn_with(&self, variable: &str, value: &OsStr) -> Child {
+        self.spawn_in(&[(variable, value)]).await
+    }
+
+    /// As [`spawn`](Self::spawn), with variables in its environment.
+    pub async fn spawn_in(&self, environment: &[(&str, &OsStr)]) -> Child {
+        let config = self.folders.root().join("weir.toml");
+        if !config.exists() {
+            self.write_config("");
+        }
         let mut program = weir();
-        program.env(variable, value);
-        Child::spawn(&self.folders, &self.folders.root().join("weir.toml"), program).await
+        program.envs(environment.iter().copied());
+        Child::spawn(&self.folders, &config, program).await
     }
 
     /// As [`spawn`](Self::spawn), with so many KiB of address space.
@@ -115,6 +120,11 @@ impl Child {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let _ = self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// It stands still, and its connections with it, until it is thawed.
