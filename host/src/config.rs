@@ -193,12 +193,12 @@ impl Config {
         let folder = path.parent().unwrap_or(Path::new(""));
         config.data = folder.join(&config.data);
         config.plugins = folder.join(&config.plugins);
-        config.tls().for_each(|tls| tls.place(folder));
         if let Some(Paikea { log, .. }) = &mut config.paikea
             && !log.as_os_str().is_empty()
         {
             *log = folder.join(&log);
         }
+        config.tls().for_each(|tls| tls.place(folder));
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }

@@ -121,8 +121,8 @@ pub async fn run(
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
     announce(&config, &doors)?;
-    let routers = gateway::routers(&router.ingress, &config);
-    let mut routes = routers.map_err(|error| system("opening a gateway", error))?;
+    let routes = gateway::routers(&router.ingress, &config);
+    let mut routes = routes.map_err(|error| system("opening a gateway", error))?;
     routes.push(("http", native::router(router.ingress.clone(), &config)));
     let mut doors: BTreeMap<_, _> =
         doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();

@@ -15,19 +15,19 @@ use super::{Config, Site, Tls};
 impl Config {
     /// Listeners of gateways beside the native one, in the order of their names.
     pub fn gateways(&self) -> Vec<Site> {
-        let paikea = self.paikea.as_ref().map(Paikea::sites).into_iter().flatten();
         let picloud = self.picloud.as_ref().map(Picloud::site);
         let rooms = self.rooms.as_ref().map(Rooms::site);
-        paikea.chain(picloud).chain(rooms).collect()
+        let paikea = self.paikea.iter().flat_map(Paikea::sites);
+        paikea.chain([picloud, rooms].into_iter().flatten()).collect()
     }
 
     /// Files of certificates, of every listener that has any.
     pub(super) fn tls(&mut self) -> impl Iterator<Item = &mut Tls> {
-        let own = [&mut self.http.tls, &mut self.admin.tls];
-        let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.tls]);
-        let picloud = self.picloud.iter_mut().map(|table| &mut table.tls);
-        let rooms = self.rooms.iter_mut().map(|table| &mut table.tls);
-        own.into_iter().chain(paikea).chain(picloud).chain(rooms).flatten()
+        let picloud = self.picloud.as_mut().and_then(|table| table.tls.as_mut());
+        let rooms = self.rooms.as_mut().and_then(|table| table.tls.as_mut());
+        let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.page_tls]);
+        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), picloud, rooms];
+        own.into_iter().chain(paikea.map(Option::as_mut)).flatten()
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.

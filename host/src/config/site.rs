@@ -51,6 +51,17 @@ pub enum ForwardedHeader {
 #[serde(try_from = "String")]
 pub struct BasePath(String);
 
+impl Site {
+    /// The key of its table with this setting: of `device`, one of a table's two listeners, `proxy_protocol` is
+    /// `device_proxy_protocol`.
+    pub fn key_of(&self, setting: &str) -> String {
+        match self.key {
+            [_, "listen"] => setting.to_owned(),
+            [_, listener] => format!("{listener}_{setting}"),
+        }
+    }
+}
+
 impl BasePath {
     /// The path without a slash at its end; empty = the root.
     pub fn as_str(&self) -> &str {

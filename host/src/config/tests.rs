@@ -44,12 +44,14 @@ fn an_empty_file_is_the_defaults_with_folders_beside_it() {
 #[test]
 fn files_of_certificates_are_beside_the_file() {
     let config = load(
-        "[http.tls]\ncert = \"a.pem\"\nkey = \"/b.key\"\n[picloud]\ntls = { cert = \"c\", key = \"d\" }\n",
+        "[http.tls]\ncert = \"a.pem\"\nkey = \"/b.key\"\n[picloud]\ntls = { cert = \"c\", key = \"d\" }\n\
+         [paikea]\npage_tls = { cert = \"e\", key = \"f\" }\n",
     );
     let config = config.unwrap();
     let folder = config.data.parent().unwrap();
     assert_eq!(config.http.tls, Some(Tls { cert: folder.join("a.pem"), key: "/b.key".into() }));
     assert_eq!(config.picloud.unwrap().tls, Some(Tls { cert: folder.join("c"), key: folder.join("d") }));
+    assert_eq!(config.paikea.unwrap().page_tls, Some(Tls { cert: folder.join("e"), key: folder.join("f") }));
 }
 
 #[test]
@@ -112,8 +114,16 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "weir.toml:2: admin.listen: 0.0.0.0:8080 is taken by http.listen",
         ),
         (
+            "[paikea]\npage = \"0.0.0.0:7777\"",
+            "weir.toml:2: paikea.page: 0.0.0.0:7777 is taken by paikea.device",
+        ),
+        (
             "[http]\nproxy_protocol = true",
             "weir.toml:2: http.proxy_protocol: nobody could connect: list the proxies' addresses",
+        ),
+        (
+            "[paikea]\npage_proxy_protocol = true",
+            "weir.toml:2: paikea.page_proxy_protocol: nobody could connect: list the proxies' addresses",
         ),
         ("[admin]\nbase_path = \"weir\"", "weir.toml:2: admin.base_path: found \"weir\", expected a path"),
         ("[proxy]\ntrusted = [\"10.0.0.0/33\"]", "weir.toml:2: proxy.trusted: found \"10.0.0.0/33\""),
@@ -122,10 +132,6 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "weir.toml:2: proxy.header: unknown variant `x`, expected `x-forwarded-for` or",
         ),
         ("[http.tls]\ncert = \"a\"", "weir.toml:1: http.tls: missing field `key`"),
-        (
-            "[paikea]\npage = \"0.0.0.0:7777\"",
-            "weir.toml:2: paikea.page: 0.0.0.0:7777 is taken by paikea.device",
-        ),
         ("[logging]\nlevel = \"lo=ud=\"", "weir.toml:2: logging.level: found \"lo=ud=\""),
         (
             "[logging]\nformat = \"xml\"",

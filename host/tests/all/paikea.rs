@@ -470,6 +470,20 @@ async fn long_keys_share_a_name_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_path_below_which_pages_come_in_is_no_part_of_the_key() {
+    let paikea = Paikea { page_base_path: "/pages".parse().unwrap(), ..Paikea::default() };
+    let router = Setup::new().config(|config| config.paikea = Some(paikea)).start().await;
+    for key in ["/iam1", "/iam1?x=1", "/"] {
+        let mut device = device(&router, key).await;
+        let mut page = page(&router, &format!("/pages{key}")).await;
+        page.say(key).await;
+        assert_eq!(device.text().await, key);
+    }
+    assert_eq!(Socket::try_open(pages(&router), "/iam1", &[]).await.err(), Some(404));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_is_said_is_in_the_text_log_when_the_router_has_stopped() {
     let setup = Setup::new();
     let folder = setup.folders.root().join("log");

@@ -15,55 +15,60 @@ pub struct Paikea {
     /// Address and port for devices.
     #[serde(deserialize_with = "unit::address")]
     pub device: SocketAddr,
+    /// See [`Site::tls`].
+    pub device_tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub device_proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub device_base_path: BasePath,
     /// Address and port for pages; whoever reaches it commands the devices.
     #[serde(deserialize_with = "unit::address")]
     pub page: SocketAddr,
-    /// TLS for pages, see [`Site::tls`].
-    pub tls: Option<Tls>,
-    /// TLS for devices.
-    pub device_tls: Option<Tls>,
-    /// For pages, see [`Site::proxy_protocol`]; devices connect without a proxy.
-    pub proxy_protocol: bool,
-    /// For pages, see [`Site::base_path`].
-    pub base_path: BasePath,
+    /// See [`Site::tls`].
+    pub page_tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub page_proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub page_base_path: BasePath,
     /// Folder of the daily text log, which holds all that is said; empty: there is none.
     pub log: PathBuf,
 }
 
 impl Default for Paikea {
     fn default() -> Self {
-        let page = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7770);
         Self {
             device: everywhere(7777),
-            page,
-            tls: None,
             device_tls: None,
-            proxy_protocol: false,
-            base_path: BasePath::default(),
+            device_proxy_protocol: false,
+            device_base_path: BasePath::default(),
+            page: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7770),
+            page_tls: None,
+            page_proxy_protocol: false,
+            page_base_path: BasePath::default(),
             log: PathBuf::new(),
         }
     }
 }
 
 impl Paikea {
-    /// How devices, and how pages reach it.
+    /// How both are reached.
     pub(super) fn sites(&self) -> [Site; 2] {
-        let devices = Site {
+        let device = Site {
             name: "paikea-device",
             key: ["paikea", "device"],
             listen: self.device,
             tls: self.device_tls.clone(),
-            proxy_protocol: false,
-            base_path: BasePath::default(),
+            proxy_protocol: self.device_proxy_protocol,
+            base_path: self.device_base_path.clone(),
         };
-        let pages = Site {
+        let page = Site {
             name: "paikea-page",
             key: ["paikea", "page"],
             listen: self.page,
-            tls: self.tls.clone(),
-            proxy_protocol: self.proxy_protocol,
-            base_path: self.base_path.clone(),
+            tls: self.page_tls.clone(),
+            proxy_protocol: self.page_proxy_protocol,
+            base_path: self.page_base_path.clone(),
         };
-        [devices, pages]
+        [device, page]
     }
 }

@@ -8,10 +8,11 @@ use crate::config::{Config, Site, TlsError};
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     addresses(config)?;
     names(config)?;
-    for Site { key: [table, _], proxy_protocol, .. } in config.sites() {
-        if proxy_protocol && config.proxy.trusted.is_empty() {
+    for site in config.sites() {
+        let [table, _] = site.key;
+        if site.proxy_protocol && config.proxy.trusted.is_empty() {
             let message = "nobody could connect: list the proxies' addresses under [proxy] trusted";
-            return Err(Problem::new(&[table, "proxy_protocol"], message));
+            return Err(Problem::new(&[table, &site.key_of("proxy_protocol")], message));
         }
     }
     Ok(())
