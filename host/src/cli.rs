@@ -16,6 +16,7 @@ mod endpoint;
 mod gateways;
 mod init;
 mod key;
+mod link;
 mod log;
 mod plugin;
 mod publish;

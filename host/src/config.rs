@@ -9,12 +9,15 @@ mod dead_letters;
 mod delivery;
 mod endpoint;
 mod error;
+mod file;
 mod gateway;
 mod limits;
 mod log;
 mod outbox;
 mod secret;
+mod site;
 mod source;
+mod tls;
 mod trust;
 pub(crate) mod unit;
 mod validate;
@@ -25,12 +28,14 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Flavour, Ganomics, Picloud, Rooms, Site};
+pub use gateway::{Flavour, Ganomics, Paikea, Picloud, Rooms};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use secret::Secret;
+pub use site::{BasePath, ForwardedHeader, Proxy, Site};
 pub use source::Source;
+pub use tls::{Tls, TlsError};
 pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
@@ -62,10 +67,14 @@ pub struct Config {
     pub admin: Admin,
     /// The listener of Ganomics' tablets; none: there is none.
     pub ganomics: Option<Ganomics>,
+    /// The listeners of Paikea's devices and pages; none: there are none.
+    pub paikea: Option<Paikea>,
     /// The listener of picloud's clients; none: there is none.
     pub picloud: Option<Picloud>,
     /// The listener of rooms; none: there is none.
     pub rooms: Option<Rooms>,
+    /// Proxies in front of the listeners.
+    pub proxy: Proxy,
     /// Limits of clients.
     pub limits: Limits,
     /// How many accounts there may be.
@@ -105,6 +114,12 @@ pub struct Http {
     /// Address and port.
     #[serde(deserialize_with = "unit::address")]
     pub listen: SocketAddr,
+    /// See [`Site::tls`].
+    pub tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub base_path: BasePath,
     /// Pages of these origins (`https://example.org`) may connect; empty = pages of the same host only,
     /// `*` = any.
     pub origins: Vec<String>,
@@ -117,6 +132,12 @@ pub struct Admin {
     /// Address and port.
     #[serde(deserialize_with = "unit::address")]
     pub listen: SocketAddr,
+    /// See [`Site::tls`].
+    pub tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub proxy_protocol: bool,
+    /// See [`Site::base_path`].
+    pub base_path: BasePath,
     /// Names, beside `localhost` and IP addresses, by which the listener may be called.
     pub hosts: Vec<String>,
 }
@@ -168,7 +189,7 @@ impl Config {
             let set = config.apply(overrides);
             return validate::check(&config).map_err(|problem| problem.unplaced(&set));
         };
-        let text = read_file(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
+        let text = file::read(path).map_err(|error| ConfigError::Read { file: path.to_owned(), error })?;
         let source = Source::parse(path, &text)?;
         let mut config: Self = source.read()?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -177,8 +198,34 @@ impl Config {
         if let Some(files) = config.ganomics.as_mut().and_then(|ganomics| ganomics.files.as_mut()) {
             *files = folder.join(&files);
         }
+        if let Some(Paikea { log, .. }) = &mut config.paikea
+            && !log.as_os_str().is_empty()
+        {
+            *log = folder.join(&log);
+        }
+        config.tls().for_each(|tls| tls.place(folder));
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
+    }
+
+    /// Reads the certificates that the listeners will show, and says which setting of the file is wrong. `path` is
+    /// the file that the configuration was loaded from. Blocks.
+    pub fn check_certificates(&self, path: Option<&Path>) -> Result<(), ConfigError> {
+        let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
+        let source = text.as_ref().and_then(|(path, text)| Source::parse(path, text).ok());
+        for site in self.sites() {
+            if let Some(Err(error)) = site.tls.as_ref().map(Tls::load) {
+                return Err(validate::certificate(&site, &error).placed_or_not(source.as_ref()));
+            }
+        }
+        Ok(())
+    }
+
+    /// How every listener is reached.
+    pub fn sites(&self) -> Vec<Site> {
+        let mut sites = vec![self.http.site(), self.admin.site()];
+        sites.extend(self.gateways());
+        sites
     }
 
     /// Whether it is sound, after something was changed that no file says.
@@ -216,8 +263,10 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             ganomics: None,
+            paikea: None,
             picloud: None,
             rooms: None,
+            proxy: Proxy::default(),
             limits: Limits::default(),
             accounts: AccountLimits::default(),
             plugin: PluginLimits::default(),
@@ -235,22 +284,33 @@ impl Default for Config {
     }
 }
 
-/// A regular file of at most [`FILE_BYTES`]: neither a FIFO, on which reading would wait for ever, nor a device
-/// that never ends.
-fn read_file(path: &Path) -> std::io::Result<String> {
-    let refused = |why: String| Err(std::io::Error::other(why));
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return refused("not a regular file".into());
+impl Http {
+    /// How it is reached.
+    pub fn site(&self) -> Site {
+        Site {
+            name: "http",
+            key: ["http", "listen"],
+            listen: self.listen,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            base_path: self.base_path.clone(),
+        }
     }
-    if metadata.len() > FILE_BYTES {
-        return refused(format!("{} bytes: at most {FILE_BYTES} are accepted", metadata.len()));
-    }
-    std::fs::read_to_string(path)
 }
 
-/// Longest configuration: 1 MiB.
-const FILE_BYTES: u64 = 1 << 20;
+impl Admin {
+    /// How it is reached.
+    pub fn site(&self) -> Site {
+        Site {
+            name: "admin",
+            key: ["admin", "listen"],
+            listen: self.listen,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            base_path: self.base_path.clone(),
+        }
+    }
+}
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -258,13 +318,25 @@ const fn loopback(port: u16) -> SocketAddr {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: loopback(8080), origins: Vec::new() }
+        Self {
+            listen: loopback(8080),
+            tls: None,
+            proxy_protocol: false,
+            base_path: BasePath::default(),
+            origins: Vec::new(),
+        }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: loopback(8081), hosts: Vec::new() }
+        Self {
+            listen: loopback(8081),
+            tls: None,
+            proxy_protocol: false,
+            base_path: BasePath::default(),
+            hosts: Vec::new(),
+        }
     }
 }
 

@@ -2,33 +2,42 @@
 //! into that protocol. A gateway knows no plugin, no store and no subscriber.
 //!
 //! ```text
-//! listen ── accept, deadlines, drain ──► axum router of a gateway ──► ingress
+//! listen ── accept, deadlines, drain ──► door ──► axum router of a gateway ──► ingress
 //!    │                                        │ 101
 //!    └─ lease: one socket's place ──────────► ws ── frames in, frames out ──► ingress, session queue
 //! ```
 //!
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
+//! - `door`: what a connection passes first: the PROXY protocol, TLS; and what trusted proxies say of a request.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`ganomics`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign` is what
-//!   these share.
+//! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign`
+//!   is what these share.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
 pub mod body;
+mod door;
 mod foreign;
+mod forwarded;
 pub mod ganomics;
 pub(crate) mod json;
+mod keepalive;
 mod lease;
 pub mod listen;
 pub mod native;
+pub mod paikea;
 pub mod picloud;
+mod proxy_protocol;
 pub mod reply;
 pub mod rooms;
 mod stall;
+mod stream;
 mod tcp;
+mod tls;
 mod visit;
 mod ws;
 
+pub use door::{Door, DoorError};
 pub use lease::Peer;
 
 use axum::Router;
@@ -36,9 +45,12 @@ use axum::Router;
 use crate::config::Config;
 use crate::ingress::Ingress;
 
-/// The routes of every gateway that [`Config::gateways`] names.
-pub fn routers(ingress: &Ingress, config: &Config) -> Vec<(&'static str, Router)> {
+/// The routes of every gateway that [`Config::gateways`] names. The error is that of a file of theirs.
+pub fn routers(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'static str, Router)>> {
     let mut routers = Vec::new();
+    if let Some(paikea) = &config.paikea {
+        routers.extend(paikea::routers(ingress, paikea, &config.limits)?);
+    }
     if let Some(picloud) = &config.picloud {
         routers.push(("picloud", picloud::router(ingress.clone(), picloud, &config.limits)));
     }
@@ -48,5 +60,5 @@ pub fn routers(ingress: &Ingress, config: &Config) -> Vec<(&'static str, Router)
     if let Some(rooms) = &config.rooms {
         routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
     }
-    routers
+    Ok(routers)
 }

@@ -204,14 +204,14 @@ impl Ingress {
         session: &Arc<Session>,
         subscribe: Subscribe,
     ) -> Result<Subscribed, Outcome> {
-        let Subscribe { pattern, since, retained, presence } = subscribe;
+        let Subscribe { pattern, since, retained, presence, instead_of } = subscribe;
         let pattern = parse_pattern(&pattern)?;
         let most = self.0.parts.limits.subscriptions_per_session;
         if session.subscription_count() >= most && !session.is_subscribed(pattern.as_str()) {
             return Err(invalid(format!("{most} subscriptions are held: unsubscribe from one first")));
         }
         let (answer, answered) = oneshot::channel();
-        let wanted = Wanted { pattern, since, retained, presence };
+        let wanted = Wanted { pattern, since, retained, presence, instead_of };
         self.send(session, Command::Subscribe { session: Arc::clone(session), wanted, answer }).await?;
         let joined = answered.await.map_err(|_| Outcome::ShuttingDown)??;
         let Joined { new, places, recovered, oldest, replay } = joined;

@@ -5,6 +5,7 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
+mod certificate;
 mod durable;
 mod gateway;
 mod outbox;
@@ -16,6 +17,7 @@ mod stage;
 mod tally;
 mod text;
 
+pub use certificate::CertificateMetrics;
 pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
 pub use outbox::{ConsumerMetrics, OutboxMetrics};
@@ -52,6 +54,7 @@ pub struct Metrics {
     known: Mutex<BTreeMap<&'static str, Arc<GatewayMetrics>>>,
     families: gateway::Families,
     outboxes: outbox::Families,
+    certificates: certificate::Families,
     loads: Family<Labels<1>, Counter>,
     rollbacks: Family<[(&'static str, String); 2], Counter>,
     appended: Family<ByName, Counter>,
@@ -118,6 +121,7 @@ impl Metrics {
         registry.register("build", "The running program", version);
         let families = gateway::Families::register(&mut registry);
         let outboxes = outbox::Families::register(&mut registry);
+        let certificates = certificate::Families::register(&mut registry);
         let (loads, appended, durable) = (Family::default(), Family::default(), Family::default());
         let rollbacks = Family::default();
         let back = "Plugins that went back to an older version, by who brought them back";
@@ -154,6 +158,7 @@ impl Metrics {
             known,
             families,
             outboxes,
+            certificates,
             loads,
             rollbacks,
             appended,
@@ -241,6 +246,11 @@ impl Metrics {
     /// What one log of input did not keep.
     pub fn input_dropped(&self, log: &str) -> Counter {
         self.dropped.get_or_create_owned(&[("log", log.to_owned())])
+    }
+
+    /// What one listener that speaks TLS counts.
+    pub fn certificate(&self, listener: &'static str) -> CertificateMetrics {
+        self.certificates.listener(listener)
     }
 
     /// What one outbox counts.

@@ -72,15 +72,31 @@ impl Router {
     }
 
     /// Adds a subscription; it takes the place of one of the same pattern, which has ended. False: there was one.
-    pub fn subscribe(&self, session: &Arc<Session>, subscription: &Arc<Subscription>) -> bool {
+    /// `instead_of`: a session that gives the pattern up in the same step, so that every message goes to one of them.
+    pub fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        subscription: &Arc<Subscription>,
+        instead_of: Option<&Session>,
+    ) -> bool {
+        let pattern = subscription.pattern().as_str();
         let mut index = self.index.write();
         let new = session.note_subscribed(subscription).is_none();
         index.insert(session, subscription);
+        let former = instead_of.filter(|former| former.id != session.id && former.note_unsubscribed(pattern));
+        if let Some(former) = former {
+            index.remove(pattern, &former.id);
+        }
         self.generation.fetch_add(1, Ordering::Release);
-        if new {
+        if new || former.is_some() {
             let mut presence = self.presence.lock();
             drop(index);
-            presence.subscribed(session, &subscription.pattern().as_str().into());
+            if new {
+                presence.subscribed(session, &pattern.into());
+            }
+            if let Some(former) = former {
+                presence.unsubscribed(former, pattern);
+            }
         }
         new
     }

@@ -2,6 +2,8 @@
 
 mod background;
 mod consumers;
+mod rules;
+mod notify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,18 +13,19 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use weir_contract::topic::Pattern;
 
 use background::Background;
 use consumers::AllConsumers;
+pub(crate) use rules::store_options;
+use rules::{delivery, patterns, recorded};
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
-use crate::config::{Config, DeliveryRule, LogRule, Overflow};
+use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{self, listen, native};
+use crate::gateway::{self, Door, DoorError, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
@@ -34,7 +37,7 @@ use crate::router::Router;
 use crate::sequencer::Sequencer;
 use crate::session::Sessions;
 use crate::shard::{self, ShardContext};
-use crate::store::{LogOptions, Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreError};
 use crate::trial::{PassLimits, Trials};
 
 /// Sockets that are already bound, so that a caller can choose port 0 and tell what came of it.
@@ -65,6 +68,9 @@ pub enum ServerError {
     /// A webhook's header.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// A listener.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The system.
     #[error("{what}: {error}")]
     System {
@@ -83,6 +89,7 @@ pub async fn run(
 ) -> Result<(), ServerError> {
     let ready = Arc::new(Readiness::default());
     let token = AdminToken::load_or_create(&config.data)?;
+    let doors = doors(&config, listeners)?;
     let starting = config.clone();
     let router = tokio::task::spawn_blocking(move || Parts::build(&starting))
         .await
@@ -113,25 +120,30 @@ pub async fn run(
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
-    announce(&config, &listeners)?;
-    let Listeners { http, admin: operators, gateways: mut open } = listeners;
-    let mut sites = vec![(http, native::router(router.ingress.clone(), &config))];
-    for (name, routes) in gateway::routers(&router.ingress, &config) {
-        sites.extend(open.remove(name).map(|listener| (listener, routes)));
-    }
+    announce(&config, &doors)?;
+    let routes = gateway::routers(&router.ingress, &config);
+    let mut routes = routes.map_err(|error| system("opening a gateway", error))?;
+    routes.push(("http", native::router(router.ingress.clone(), &config)));
+    let mut doors: BTreeMap<_, _> =
+        doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();
+    let operators = doors.remove("admin");
     let admin_limits = config.limits.clone();
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
-        listen::serve(operators, admin::router(state), &admin_limits, admin_closing).await;
+        if let Some(door) = operators {
+            listen::serve(door, admin::router(state), &admin_limits, admin_closing).await;
+        }
     });
+    let told = notify::start(&ready, &shutdown);
     let stopping = shutdown.clone();
     let ingress = router.ingress.clone();
     let unready = tokio::spawn(async move {
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
-    let serve = |(listener, routes)| listen::serve(listener, routes, &config.limits, shutdown.clone());
-    join_all(sites.into_iter().map(serve)).await;
+    let served = routes.into_iter().filter_map(|(name, routes)| Some((doors.remove(name)?, routes)));
+    let serve = |(door, routes)| listen::serve(door, routes, &config.limits, shutdown.clone());
+    join_all(served.map(serve)).await;
     unready.abort();
     ingress.end_replays().await;
     drop(ingress);
@@ -149,8 +161,17 @@ pub async fn run(
     // Nobody listens there any more; if it cannot be removed, whoever reads it finds nobody.
     let _ = std::fs::remove_file(config.data.join(ADDRESSES));
     stopped.map_err(|error| system("stopping", std::io::Error::other(error)))??;
+    drop(told);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The listeners, with what their connections pass.
+fn doors(config: &Config, listeners: Listeners) -> Result<Vec<Door>, DoorError> {
+    let Listeners { http, admin, gateways: mut bound } = listeners;
+    bound.extend([("http", http), ("admin", admin)]);
+    let open = |site: Site| Some(Door::open(bound.remove(site.name)?, site, &config.proxy));
+    config.sites().into_iter().filter_map(open).collect()
 }
 
 /// The file in the data folder that says where this router listens.
@@ -158,11 +179,9 @@ const ADDRESSES: &str = "addresses.json";
 
 /// Tells local programs where this router listens, also where port 0 was asked for: `DATA/addresses.json`,
 /// `{"http":"127.0.0.1:8080","admin":"127.0.0.1:8081"}` and the gateways by their names, whole at every moment.
-fn announce(config: &Config, listeners: &Listeners) -> Result<(), ServerError> {
+fn announce(config: &Config, doors: &[Door]) -> Result<(), ServerError> {
     let write = || {
-        let own = [("http", &listeners.http), ("admin", &listeners.admin)];
-        let gateways = listeners.gateways.iter().map(|(name, listener)| (*name, listener));
-        let all = own.into_iter().chain(gateways).map(|(name, listener)| Ok((name, listener.local_addr()?)));
+        let all = doors.iter().map(|door| Ok((door.name(), door.local_addr()?)));
         let text = serde_json::json!(all.collect::<std::io::Result<BTreeMap<_, _>>>()?).to_string();
         let draft = config.data.join(format!("{ADDRESSES}.new"));
         std::fs::write(&draft, text)?;
@@ -349,37 +368,4 @@ impl Parts {
         self.sequencer.retained().follow(true);
         Ok(self.store.close()?)
     }
-}
-
-/// How the store of this configuration is opened, whoever opens it: its logs are kept as it says.
-pub(crate) fn store_options(config: &Config) -> StoreOptions {
-    let logs = config.logs.iter().map(log_options).collect();
-    let free_floor_bytes = u64::try_from(config.free_floor).unwrap_or(u64::MAX);
-    StoreOptions { logs, free_floor_bytes, ..StoreOptions::default() }
-}
-
-fn log_options(rule: &LogRule) -> LogOptions {
-    LogOptions {
-        max_age: rule.max_age,
-        max_bytes: rule.max_bytes,
-        max_messages: rule.max_messages,
-        hold_max_bytes: rule.hold_max_bytes.unwrap_or(u64::MAX),
-        is_input: rule.record_input,
-        ..LogOptions::new(&rule.folder())
-    }
-}
-
-/// The topics of the logs of input, by position.
-fn recorded(rules: &[LogRule]) -> Vec<(usize, Vec<Pattern>)> {
-    let inputs = rules.iter().enumerate().filter(|(_, rule)| rule.record_input);
-    inputs.map(|(at, rule)| (at, patterns(&rule.topics))).collect()
-}
-
-fn delivery(rule: &DeliveryRule) -> Vec<(Pattern, Overflow)> {
-    patterns(&rule.topics).into_iter().map(|pattern| (pattern, rule.overflow)).collect()
-}
-
-/// The configuration has checked them.
-fn patterns(topics: &[String]) -> Vec<Pattern> {
-    topics.iter().filter_map(|topic| Pattern::parse(topic).ok()).collect()
 }

@@ -1,6 +1,7 @@
 //! Every test, from nothing: guests, the workspace, the crate outside it, and the slow campaigns on demand.
 
 use std::env;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
@@ -9,11 +10,15 @@ use crate::{debian, plugins};
 
 /// Programs that tests start, by any of their names, and the Debian package that brings one. Whoever writes such a
 /// test adds its program here.
-const PROGRAMS: [(&[&str], &str); 3] = [
+const PROGRAMS: [(&[&str], &str); 4] = [
     (&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], "chromium"),
+    (&["nginx"], "nginx-light"),
     (&["node", "nodejs"], "nodejs"),
     (&["python3"], "python3"),
 ];
+
+/// What Debian's Python lacks to make environments with packages in them, for tests of other people's clients.
+const PYTHON_VENV: &str = "python3-venv";
 
 /// Names a browser that is on no PATH, or under another name.
 const CHROME: &str = "CHROME";
@@ -62,7 +67,13 @@ fn missing() -> Vec<&'static str> {
     let is_here = |name: &&str| env::split_paths(&path).any(|folder| folder.join(name).is_file());
     let named = |package: &str| package == "chromium" && env::var_os(CHROME).is_some();
     let wanted = PROGRAMS.iter().filter(|(names, package)| !names.iter().any(is_here) && !named(package));
-    wanted.map(|(_, package)| *package).collect()
+    let mut packages: Vec<_> = wanted.map(|(_, package)| *package).collect();
+    let mut python = Command::new("python3");
+    let probe = python.args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        packages.push(PYTHON_VENV);
+    }
+    packages
 }
 
 fn custom_plugin() -> Result<()> {

@@ -12,12 +12,14 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::link::{self, LinkError};
+use super::settings::reachable;
 use crate::admin::{
     AdminToken, CreatedKey, KeyRequest, RequeueAnswer, RequeueRequest, ResetRequest, RevokedKey,
 };
+use crate::config::Site;
 use crate::consumer::RebuildReport;
 use crate::telemetry::escape;
 
@@ -43,6 +45,8 @@ pub(super) enum AdminError {
     Slow(SocketAddr),
     #[error("cannot ask the server on {0} (admin): {1}")]
     Io(SocketAddr, std::io::Error),
+    #[error("cannot reach the server on {0} (admin): {1}")]
+    Link(SocketAddr, LinkError),
     #[error("the answer of the server on {0} (admin) broke off: see its log")]
     BrokeOff(SocketAddr),
     /// The server's own words.
@@ -51,6 +55,7 @@ pub(super) enum AdminError {
 }
 
 pub(super) struct AdminClient {
+    site: Site,
     address: SocketAddr,
     token: AdminToken,
 }
@@ -67,8 +72,10 @@ struct Fault {
 }
 
 impl AdminClient {
-    pub(super) fn new(address: SocketAddr, token: AdminToken) -> Self {
-        Self { address, token }
+    /// Of the listener that is reached so.
+    pub(super) fn new(site: Site, token: AdminToken) -> Self {
+        let address = reachable(site.listen);
+        Self { site: Site { listen: address, ..site }, address, token }
     }
 
     /// Whether the server takes traffic.
@@ -276,9 +283,11 @@ impl AdminClient {
     where
         B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| match error.kind() {
-            ErrorKind::ConnectionRefused => AdminError::Absent(self.address),
-            _ => AdminError::Io(self.address, error),
+        let stream = link::own(&self.site).await.map_err(|error| match error {
+            LinkError::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                AdminError::Absent(self.address)
+            }
+            error => AdminError::Link(self.address, error),
         })?;
         let foreign = |error: hyper::Error| match error.is_user() {
             // The body that was to be sent, not the one who listens.
@@ -289,7 +298,7 @@ impl AdminClient {
         let connection = tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
-            .uri(path)
+            .uri(format!("{}{path}", self.site.base_path.as_str()))
             .header("host", self.address.to_string())
             .header("authorization", format!("Bearer {}", self.token.secret()))
             .header("content-type", "application/json")

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use anyhow::anyhow;
 
 use super::client::{AdminClient, AdminError};
-use super::settings::{Place, reachable};
+use super::settings::Place;
 use crate::accounts::{self, Accounts, KeyInfo};
 use crate::admin::{AdminToken, CreatedKey, KeyRequest, NotDone, RevokedKey, TokenError};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError, StoreOptions};
 /// The admin listener of the running server.
 pub(super) fn server(place: &Place) -> anyhow::Result<AdminClient> {
     let config = place.load()?;
-    Ok(AdminClient::new(reachable(config.admin.listen), AdminToken::load(&config.data).map_err(explain)?))
+    Ok(AdminClient::new(config.admin.site(), AdminToken::load(&config.data).map_err(explain)?))
 }
 
 fn explain(error: TokenError) -> anyhow::Error {
@@ -38,7 +38,7 @@ impl Keeper {
     pub(super) async fn find(place: &Place) -> anyhow::Result<Self> {
         let config = place.load()?;
         let client = match AdminToken::load(&config.data) {
-            Ok(token) => AdminClient::new(reachable(config.admin.listen), token),
+            Ok(token) => AdminClient::new(config.admin.site(), token),
             // No server has ever run on this folder.
             Err(TokenError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
                 return Self::open(&config).map_err(anyhow::Error::from_boxed);

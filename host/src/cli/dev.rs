@@ -16,7 +16,7 @@ use super::run::{self, Running};
 use super::settings::LogFlags;
 use super::{print, say};
 use crate::admin::{AdminToken, KeyRequest};
-use crate::config::{Config, LogFormat, Logging};
+use crate::config::{Admin, Config, LogFormat, Logging};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,8 @@ async fn ready(running: &Running, data: &Path) -> anyhow::Result<Option<AdminCli
             return Ok(None);
         }
         if let Ok(token) = AdminToken::load(data) {
-            let client = AdminClient::new(running.admin, token);
+            let admin = Admin { listen: running.admin, ..Admin::default() };
+            let client = AdminClient::new(admin.site(), token);
             if client.is_ready().await {
                 return Ok(Some(client));
             }

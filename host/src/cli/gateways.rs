@@ -5,14 +5,18 @@ mod ganomics;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::settings::Settings;
-use crate::config::{Config, Picloud};
+use crate::config::{Config, Paikea, Picloud, Tls};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
-    /// Serve picloud's clients, with the variables PORT, API_KEY and ENABLE_INFO_SOCKET of its server
+    /// Serve Paikea's devices (port 7777) and pages (7770), with its server's log in the working folder
+    #[arg(long)]
+    paikea: bool,
+    /// Serve picloud's clients, with the variables PORT, API_KEY, USE_TLS, CERT_FILE, KEY_FILE and
+    /// ENABLE_INFO_SOCKET of its server
     #[arg(long)]
     picloud: bool,
     /// Serve Ganomics' tablets; the game's binding is made in the plugins folder if it is not there
@@ -26,10 +30,13 @@ pub(super) struct Gateways {
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !(self.ganomics || self.picloud || self.rooms) {
+        if !(self.ganomics || self.paikea || self.picloud || self.rooms) {
             return Ok(());
         }
         settings.make_do(config)?;
+        if self.paikea {
+            config.paikea.get_or_insert_with(paikea);
+        }
         if self.picloud {
             picloud(config.picloud.get_or_insert_default(), variable)?;
         }
@@ -48,6 +55,11 @@ impl Gateways {
     }
 }
 
+/// The original knows neither a file nor variables, and writes its log where it is started.
+fn paikea() -> Paikea {
+    Paikea { log: ".".into(), ..Paikea::default() }
+}
+
 fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
     if let Some(port) = variable("PORT") {
         picloud
@@ -56,6 +68,12 @@ fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> 
     }
     if let Some(key) = variable("API_KEY") {
         picloud.api_key = key.into();
+    }
+    if variable("USE_TLS").is_some() {
+        let (Some(cert), Some(key)) = (variable("CERT_FILE"), variable("KEY_FILE")) else {
+            bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
+        };
+        picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
     }
     picloud.info_socket |= variable("ENABLE_INFO_SOCKET").is_some();
     Ok(())
@@ -101,6 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paikea_has_the_ports_and_the_log_of_its_server() {
+        let made = paikea();
+        assert_eq!(
+            (made.device.to_string(), made.page.to_string()),
+            ("0.0.0.0:7777".into(), "127.0.0.1:7770".into())
+        );
+        assert_eq!(made.log, std::path::Path::new("."));
+    }
+
+    #[test]
     fn one_line_is_enough() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { data: folder.path().join("data"), ..Config::default() };
@@ -129,6 +157,11 @@ mod tests {
         let plain = with(&[]).unwrap();
         assert_eq!(plain, Picloud::default());
         assert_eq!(plain.listen.to_string(), "0.0.0.0:9000");
+        let sealed = with(&[("USE_TLS", "1"), ("CERT_FILE", "c"), ("KEY_FILE", "k")]).unwrap();
+        assert_eq!(sealed.tls, Some(Tls { cert: "c".into(), key: "k".into() }));
+        assert!(
+            with(&[("USE_TLS", "1"), ("CERT_FILE", "c")]).unwrap_err().contains("must name the certificate")
+        );
         assert!(with(&[("PORT", "x")]).unwrap_err().contains("PORT: found \"x\""));
     }
 }

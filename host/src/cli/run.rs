@@ -44,7 +44,7 @@ pub(super) async fn start(mut config: Config) -> anyhow::Result<Running> {
     };
     let (http, admin) = (listeners.http.local_addr()?, listeners.admin.local_addr()?);
     (config.http.listen, config.admin.listen) = (http, admin);
-    for Site { name, key: [table, key], listen: address } in config.gateways() {
+    for Site { name, key: [table, key], listen: address, .. } in config.gateways() {
         let listener = listen(address, name, &format!("[{table}] {key}")).await?;
         let address = listener.local_addr()?;
         tracing::info!(gateway = name, %address, "listening");

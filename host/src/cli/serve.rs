@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::gateways::Gateways;
 use super::run;
 use super::settings::Settings;
@@ -18,7 +20,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut config = args.settings.load()?;
     args.gateways.turn_on(&mut config, &args.settings)?;
+    args.settings.check_certificates(&config)?;
     telemetry::init(&config.logging)?;
     args.gateways.bind(&config)?;
-    run::block_on(async { run::start(config).await?.finish().await })
+    run::block_on(async {
+        // Whoever looks after certificates hears it too. Without any, it asks for nothing, and must not end the router.
+        let _reload = signal(SignalKind::hangup())?;
+        run::start(config).await?.finish().await
+    })
 }

@@ -66,6 +66,11 @@ impl Settings {
             ..Overrides::default()
         })
     }
+
+    /// Whether the listeners' certificates can be used: only who runs the server needs to be able to read them.
+    pub(super) fn check_certificates(&self, config: &Config) -> Result<(), ConfigError> {
+        config.check_certificates(self.place.file().as_deref())
+    }
 }
 
 impl Place {

@@ -15,7 +15,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::link::{self, Link};
 use super::settings::{Place, reachable};
+use crate::config::Site;
 use crate::telemetry::escape;
 
 /// From the first packet to the end of the handshake.
@@ -26,7 +28,7 @@ const PATH: &str = "/v1/ws";
 #[derive(Debug, clap::Args)]
 pub(super) struct Target {
     /// Router [default: the configuration's http listener]
-    #[arg(long, value_name = "ws://HOST:PORT", env = "WEIR_URL")]
+    #[arg(long, value_name = "ws[s]://HOST:PORT", env = "WEIR_URL")]
     url: Option<String>,
     /// API key; the environment keeps it out of the list of processes
     #[arg(long, value_name = "KEY", env = "WEIR_KEY", hide_env_values = true)]
@@ -41,32 +43,34 @@ pub(super) struct Target {
 
 /// An open connection.
 pub(super) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Link>,
     /// Where it goes, for messages.
     pub(super) host: String,
 }
 
 impl Target {
     pub(super) async fn connect(&self) -> anyhow::Result<Socket> {
-        let uri = self.uri()?;
+        let (uri, site) = self.place()?;
         let host = uri.authority().map(|authority| authority.to_string()).unwrap_or_default();
         let request = self.request(uri.clone())?;
-        let connecting = connect(&uri, request, &host);
+        let connecting = connect(&uri, site.as_ref(), request, &host);
         let stream = tokio::time::timeout(CONNECT_DEADLINE, connecting)
             .await
             .map_err(|_| anyhow!("{host} did not answer within {CONNECT_DEADLINE:?}"))??;
         Ok(Socket { stream, host })
     }
 
-    fn uri(&self) -> anyhow::Result<Uri> {
-        match &self.url {
-            Some(url) => parse(url),
-            None => {
-                let place = Place { config: self.config.clone(), ..Place::default() };
-                let listen = self.http.map_or_else(|| place.load().map(|config| config.http.listen), Ok)?;
-                parse(&format!("ws://{}", reachable(listen)))
-            }
+    /// What to call, and how it is reached if it is the configuration's own listener.
+    fn place(&self) -> anyhow::Result<(Uri, Option<Site>)> {
+        if let Some(url) = &self.url {
+            return Ok((parse(url)?, None));
         }
+        let place = Place { config: self.config.clone(), ..Place::default() };
+        let mut site = place.load()?.http.site();
+        site.listen = reachable(self.http.unwrap_or(site.listen));
+        let scheme = if site.tls.is_some() { "wss" } else { "ws" };
+        let uri = parse(&format!("{scheme}://{}{}{PATH}", site.listen, site.base_path.as_str()))?;
+        Ok((uri, Some(site)))
     }
 
     fn request(&self, uri: Uri) -> anyhow::Result<Request> {
@@ -82,31 +86,45 @@ impl Target {
     }
 }
 
-/// `ws://HOST:PORT`, also as `http://` and without a path.
+/// `ws://HOST:PORT` or `wss://HOST:PORT`, also as `http://` or `https://` and without a path.
 fn parse(url: &str) -> anyhow::Result<Uri> {
-    let expected = || anyhow!("--url {url:?}: expected ws://HOST:PORT or ws://HOST:PORT{PATH}");
+    let expected = || anyhow!("--url {url:?}: expected ws://HOST:PORT or wss://HOST:PORT{PATH}");
     let (scheme, rest) = url.split_once("://").ok_or_else(expected)?;
-    match scheme {
-        "ws" | "http" => {}
-        "wss" | "https" => {
-            bail!("--url {url:?}: this program does not speak TLS; name the router's own listener")
-        }
+    let scheme = match scheme {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
         _ => return Err(expected()),
-    }
-    let uri: Uri = format!("ws://{rest}").parse().map_err(|_| expected())?;
+    };
+    let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| expected())?;
     let authority = uri.authority().ok_or_else(expected)?;
     match uri.path_and_query().map_or("/", |path| path.as_str()) {
-        "/" => format!("ws://{authority}{PATH}").parse().map_err(|_| expected()),
+        "/" => format!("{scheme}://{authority}{PATH}").parse().map_err(|_| expected()),
         _ => Ok(uri),
     }
 }
 
-async fn connect(uri: &Uri, request: Request, host: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
-    let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((name, port)).await.map_err(|error| {
+async fn connect(
+    uri: &Uri,
+    site: Option<&Site>,
+    request: Request,
+    host: &str,
+) -> anyhow::Result<WebSocketStream<Link>> {
+    let failed = |error: &dyn std::fmt::Display| {
         anyhow!("cannot connect to {host}: {error}; is `weir serve` running? --url tells where")
-    })?;
+    };
+    let stream = match site {
+        Some(site) => link::own(site).await.map_err(|error| failed(&error))?,
+        None => {
+            let name = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+            let secure = uri.scheme_str() == Some("wss");
+            let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+            let stream = TcpStream::connect((name, port)).await.map_err(|error| failed(&error))?;
+            match secure {
+                true => link::known(name, stream).await.map_err(|error| failed(&error))?,
+                false => Box::new(stream),
+            }
+        }
+    };
     match tokio_tungstenite::client_async(request, stream).await {
         Ok((stream, _)) => Ok(stream),
         Err(Error::Http(response)) => {
@@ -228,6 +246,8 @@ mod tests {
         for (url, wanted) in [
             ("ws://a:1", "ws://a:1/v1/ws"),
             ("http://a:1/", "ws://a:1/v1/ws"),
+            ("https://a", "wss://a/v1/ws"),
+            ("wss://a:1/weir/v1/ws", "wss://a:1/weir/v1/ws"),
             ("ws://[::1]:8080", "ws://[::1]:8080/v1/ws"),
             ("ws://a:1/elsewhere?x=1", "ws://a:1/elsewhere?x=1"),
         ] {
@@ -236,7 +256,6 @@ mod tests {
         for bad in ["a:1", "ftp://a", "ws://", "ws://a b", "ws:///x"] {
             assert!(parse(bad).unwrap_err().to_string().contains("expected ws://HOST:PORT"), "{bad}");
         }
-        assert!(parse("wss://a").unwrap_err().to_string().contains("does not speak TLS"));
     }
 
     #[test]

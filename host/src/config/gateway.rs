@@ -1,51 +1,52 @@
 //! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
 
 mod ganomics;
+mod paikea;
 mod picloud;
 mod rooms;
 
 pub use ganomics::Ganomics;
+pub use paikea::Paikea;
 pub use picloud::Picloud;
 pub use rooms::{Flavour, Rooms};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Config;
-
-/// A listener that the configuration asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Its name in `addresses.json` and in the log.
-    pub name: &'static str,
-    /// Table and key that set its address.
-    pub key: [&'static str; 2],
-    /// Address and port.
-    pub listen: SocketAddr,
-}
+use super::{Config, Site, Tls};
 
 impl Config {
     /// Listeners of gateways beside the native one, in the order of their names.
     pub fn gateways(&self) -> Vec<Site> {
-        let mut sites = Vec::new();
-        if let Some(ganomics) = &self.ganomics {
-            sites.push(Site { name: "ganomics", key: ["ganomics", "listen"], listen: ganomics.listen });
-        }
-        if let Some(picloud) = &self.picloud {
-            sites.push(Site { name: "picloud", key: ["picloud", "listen"], listen: picloud.listen });
-        }
-        if let Some(rooms) = &self.rooms {
-            sites.push(Site { name: "rooms", key: ["rooms", "listen"], listen: rooms.listen });
-        }
-        sites
+        let ganomics = self.ganomics.iter().map(Ganomics::site);
+        let picloud = self.picloud.as_ref().map(Picloud::site);
+        let rooms = self.rooms.as_ref().map(Rooms::site);
+        let paikea = self.paikea.iter().flat_map(Paikea::sites);
+        ganomics.chain(paikea).chain([picloud, rooms].into_iter().flatten()).collect()
+    }
+
+    /// Files of certificates, of every listener that has any.
+    pub(super) fn tls(&mut self) -> impl Iterator<Item = &mut Tls> {
+        let picloud = self.picloud.as_mut().and_then(|table| table.tls.as_mut());
+        let rooms = self.rooms.as_mut().and_then(|table| table.tls.as_mut());
+        let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.page_tls]);
+        let ganomics = self.ganomics.as_mut().and_then(|table| table.tls.as_mut());
+        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), ganomics, picloud, rooms];
+        own.into_iter().chain(paikea.map(Option::as_mut)).flatten()
     }
 
     /// Moves a gateway's listener, for callers that bind it themselves.
     pub fn gateway_moved(&mut self, name: &str, to: SocketAddr) {
-        match name {
-            "ganomics" => self.ganomics.iter_mut().for_each(|ganomics| ganomics.listen = to),
-            "picloud" => self.picloud.iter_mut().for_each(|picloud| picloud.listen = to),
-            "rooms" => self.rooms.iter_mut().for_each(|rooms| rooms.listen = to),
-            _ => {}
+        let (paikea, picloud, rooms) = (&mut self.paikea, &mut self.picloud, &mut self.rooms);
+        let listen = match name {
+            "ganomics" => self.ganomics.as_mut().map(|ganomics| &mut ganomics.listen),
+            "paikea-device" => paikea.as_mut().map(|paikea| &mut paikea.device),
+            "paikea-page" => paikea.as_mut().map(|paikea| &mut paikea.page),
+            "picloud" => picloud.as_mut().map(|picloud| &mut picloud.listen),
+            "rooms" => rooms.as_mut().map(|rooms| &mut rooms.listen),
+            _ => None,
+        };
+        if let Some(listen) = listen {
+            *listen = to;
         }
     }
 }

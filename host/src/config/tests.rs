@@ -23,6 +23,9 @@ fn the_example_spells_out_the_defaults() {
     let example: Config = Source::parse(Path::new("weir.toml"), EXAMPLE).unwrap().read().unwrap();
     assert_eq!(example, Config::default());
     // Every key of every table stands in it, so that no default is hidden.
+    for key in ["proxy_protocol", "base_path", "trusted", "header"] {
+        assert!(EXAMPLE.contains(&format!("\n{key} = ")), "{key}");
+    }
     for key in ["requests_messages", "init_deadline", "store_deadline", "max_messages", "hosts", "shards"] {
         assert!(EXAMPLE.contains(&format!("\n{key} = ")), "{key}");
     }
@@ -34,6 +37,21 @@ fn an_empty_file_is_the_defaults_with_folders_beside_it() {
     assert!(config.data.ends_with("data") && config.data.is_absolute());
     assert_eq!(Config { data: "data".into(), plugins: "plugins".into(), ..config }, Config::default());
     assert_eq!(Config::load(None, Overrides::default()).unwrap(), Config::default());
+    let log = |text: &str| load(text).unwrap().paikea.unwrap().log;
+    assert!(log("[paikea]\nlog = \"said\"").is_absolute() && log("[paikea]").as_os_str().is_empty());
+}
+
+#[test]
+fn files_of_certificates_are_beside_the_file() {
+    let config = load(
+        "[http.tls]\ncert = \"a.pem\"\nkey = \"/b.key\"\n[picloud]\ntls = { cert = \"c\", key = \"d\" }\n\
+         [paikea]\npage_tls = { cert = \"e\", key = \"f\" }\n",
+    );
+    let config = config.unwrap();
+    let folder = config.data.parent().unwrap();
+    assert_eq!(config.http.tls, Some(Tls { cert: folder.join("a.pem"), key: "/b.key".into() }));
+    assert_eq!(config.picloud.unwrap().tls, Some(Tls { cert: folder.join("c"), key: folder.join("d") }));
+    assert_eq!(config.paikea.unwrap().page_tls, Some(Tls { cert: folder.join("e"), key: folder.join("f") }));
 }
 
 #[test]
@@ -55,7 +73,7 @@ fn flags_and_environment_win_over_the_file() {
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     assert_eq!(
         refused("shards = 1\n\n[http]\nlisen = \"127.0.0.1:1\"\n"),
-        "weir.toml:4: unknown key `lisen` in [http]; did you mean `listen`? accepted: listen, origins"
+        "weir.toml:4: unknown key `lisen` in [http]; did you mean `listen`? accepted: listen, tls, proxy_protocol, base_path, origins"
     );
     assert!(refused("[limit]\n").starts_with("weir.toml:1: unknown key `limit`; did you mean `limits`?"));
     assert!(refused("colour = 1").starts_with("weir.toml:1: unknown key `colour`; accepted: data, plugins"));
@@ -95,6 +113,25 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "[admin]\nlisten = \"0.0.0.0:8080\"",
             "weir.toml:2: admin.listen: 0.0.0.0:8080 is taken by http.listen",
         ),
+        (
+            "[paikea]\npage = \"0.0.0.0:7777\"",
+            "weir.toml:2: paikea.page: 0.0.0.0:7777 is taken by paikea.device",
+        ),
+        (
+            "[http]\nproxy_protocol = true",
+            "weir.toml:2: http.proxy_protocol: nobody could connect: list the proxies' addresses",
+        ),
+        (
+            "[paikea]\npage_proxy_protocol = true",
+            "weir.toml:2: paikea.page_proxy_protocol: nobody could connect: list the proxies' addresses",
+        ),
+        ("[admin]\nbase_path = \"weir\"", "weir.toml:2: admin.base_path: found \"weir\", expected a path"),
+        ("[proxy]\ntrusted = [\"10.0.0.0/33\"]", "weir.toml:2: proxy.trusted: found \"10.0.0.0/33\""),
+        (
+            "[proxy]\nheader = \"x\"",
+            "weir.toml:2: proxy.header: unknown variant `x`, expected `x-forwarded-for` or",
+        ),
+        ("[http.tls]\ncert = \"a\"", "weir.toml:1: http.tls: missing field `key`"),
         ("[logging]\nlevel = \"lo=ud=\"", "weir.toml:2: logging.level: found \"lo=ud=\""),
         (
             "[logging]\nformat = \"xml\"",

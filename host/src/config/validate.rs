@@ -1,7 +1,10 @@
 //! What no type can say: limits that must not be zero, addresses that collide, patterns that match nothing.
 
+mod listeners;
+
+pub(super) use listeners::certificate;
+
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_contract::topic::{Pattern, is_reserved};
@@ -42,6 +45,14 @@ impl Problem {
         source.error(&path, format!("{}: {}", self.path.join("."), self.message))
     }
 
+    /// As an error in the file, if there is one.
+    pub(super) fn placed_or_not(self, source: Option<&Source<'_>>) -> ConfigError {
+        match source {
+            Some(source) => self.placed(source, &[]),
+            None => self.unplaced(&[]),
+        }
+    }
+
     /// As an error without a file.
     pub(super) fn unplaced(self, set: &[&str]) -> ConfigError {
         let name = self.path.join(".");
@@ -53,7 +64,7 @@ impl Problem {
 /// Hands the configuration back when it is sound.
 pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     folders(config)?;
-    listeners(config)?;
+    listeners::check(config)?;
     counts(config)?;
     times(config)?;
     logs(&config.logs)?;
@@ -76,42 +87,6 @@ fn folders(config: &Config) -> Result<(), Problem> {
         return Err(Problem::new(&["plugins"], "must be another folder than `data`"));
     }
     Ok(())
-}
-
-fn listeners(config: &Config) -> Result<(), Problem> {
-    let mut taken = vec![(["http", "listen"], config.http.listen)];
-    let admin = [(["admin", "listen"], config.admin.listen)];
-    for (key, address) in
-        admin.into_iter().chain(config.gateways().iter().map(|site| (site.key, site.listen)))
-    {
-        if let Some((by, other)) = taken.iter().find(|(_, other)| collide(*other, address)) {
-            let message = format!("{address} is taken by {} ({other}): choose another port", by.join("."));
-            return Err(Problem::new(&key, message));
-        }
-        taken.push((key, address));
-    }
-    for (index, origin) in config.http.origins.iter().enumerate() {
-        let authority =
-            origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
-        let plain = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ', '@']));
-        if origin != "*" && !plain {
-            let message = format!("found {origin:?}, expected `*` or SCHEME://HOST[:PORT] without a path");
-            return Err(Problem::new(&["http", "origins", &index.to_string()], message));
-        }
-    }
-    for (index, host) in config.admin.hosts.iter().enumerate() {
-        if host.is_empty() || host.contains(['/', ':', '*', ' ']) {
-            let message = format!("found {host:?}, expected a host name without scheme and port");
-            return Err(Problem::new(&["admin", "hosts", &index.to_string()], message));
-        }
-    }
-    Ok(())
-}
-
-/// Whether both cannot be listened on. Port 0 asks the system for a free one.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && same_host
 }
 
 fn counts(config: &Config) -> Result<(), Problem> {

@@ -12,8 +12,9 @@ use percent_encoding::percent_decode_str;
 
 use super::lease::Lease;
 use super::visit::Visit;
-use super::ws::{self, Connection, Handler, Upgrade};
+use super::ws::{self, Connection, Handler, Upgrade, frame};
 use crate::config::Limits;
+use crate::message::{Routed, Wire};
 use crate::session::Notice;
 
 /// Their protocols have no words for the router's notices. Messages that a slow reader loses are counted.
@@ -27,6 +28,14 @@ pub(super) fn text(payload: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(STANDARD.encode(payload)),
     }
+}
+
+/// The payload of a message as a frame's text, encoded for whoever reads it first.
+pub(super) fn payload(routed: &Routed) -> Bytes {
+    routed.frame(Wire::Payload, |routed| {
+        let text = text(&routed.message.payload);
+        frame::text(text.len(), |out| out.extend_from_slice(text.as_bytes()))
+    })
 }
 
 /// The text that a topic level stands for ([`weir_contract::topic::encode_level`]).

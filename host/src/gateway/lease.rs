@@ -7,13 +7,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Request extension: the address of the peer's socket.
+/// Request extension: the client's address, after trusted proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Request extension: the port of the peer's socket.
+/// Request extension: the client's port; 0 = its proxy does not say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Port(pub(crate) u16);
+
+/// Request extension: whether the client spoke TLS, with us or with a trusted proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Secure(pub(crate) bool);
 
 /// How a listener ends.
 #[derive(Clone, Debug, Default)]

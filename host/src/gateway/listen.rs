@@ -1,7 +1,7 @@
 //! The accept loop under every HTTP listener. It is our own because `axum::serve` has no deadline for a peer
 //! that sends its request byte by byte, or never.
 
-use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::Request;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,15 +18,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
-use super::lease::{Ending, Lease, Peer, Port};
-use super::stall::Stall;
-use super::tcp::Tcp;
+use super::door::{Door, Rules};
+use super::keepalive::keep_alive;
+use super::lease::{Ending, Lease};
+use super::stream::Stream;
 use crate::config::Limits;
 
 /// What hyper reads from and writes to, and hands over on an upgrade.
-pub(super) type Socket = TokioIo<Stall<Tcp>>;
+pub(super) type Socket = TokioIo<Stream>;
 
 /// Bytes of a request's head: a key may take 8 KiB of them.
 pub(super) const HEAD_BYTES: usize = 32 * 1024;
@@ -38,9 +41,14 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
     retry-after: 1\r\nconnection: close\r\ncontent-length: 76\r\n\r\n\
     {\"ok\":false,\"outcome\":\"overloaded\",\"reason\":\"too many connections are open\"}";
 
-/// Serves `router` on `listener` until `shutdown`, then returns when every connection has ended, WebSockets
-/// included, or after `limits.drain`. Requests carry a [`Peer`].
-pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, shutdown: CancellationToken) {
+/// Serves `router` behind `door` until `shutdown`, then returns when every connection has ended, WebSockets
+/// included, or after `limits.drain`. Requests carry a [`Peer`](super::Peer).
+pub async fn serve(door: Door, router: Router, limits: &Limits, shutdown: CancellationToken) {
+    let Door { listener, certificates, counted, rules } = door;
+    let follow = certificates.map(|shown| AbortOnDropHandle::new(tokio::spawn(shown.follow(counted))));
+    if let Err(error) = keep_alive(&listener) {
+        tracing::warn!(%error, "peers that vanish without a word will not be noticed");
+    }
     let ending = Ending { shutdown, ..Ending::default() };
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let deadlines = Deadlines { first_byte: limits.first_byte, headers: limits.headers, write: limits.write };
@@ -52,15 +60,18 @@ pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, shutd
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::debug!(peer = %address.ip(), "connection refused: all places are taken");
-            // As far as it goes: a peer that is not told in one packet is not waited for.
-            let _ = stream.try_write(FULL);
+            if rules.is_plain() {
+                // As far as it goes: a peer that is not told in one packet is not waited for.
+                let _ = stream.try_write(FULL);
+            }
             continue;
         };
         let lease = Lease::new(place, ending.clone());
-        let connection = connection(stream, address, router.clone(), lease.clone(), deadlines);
+        let entering = (stream, address, rules.clone());
+        let connection = connection(entering, router.clone(), lease.clone(), deadlines);
         lease.spawn(connection);
     }
-    drop(listener);
+    drop((listener, follow));
     ending.tasks.close();
     if tokio::time::timeout(limits.drain, ending.tasks.wait()).await.is_err() {
         tracing::warn!(connections = ending.tasks.len(), "connections did not end in time and are cut");
@@ -70,10 +81,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, shutd
 }
 
 #[derive(Clone, Copy)]
-struct Deadlines {
-    first_byte: Duration,
-    headers: Duration,
-    write: Duration,
+pub(super) struct Deadlines {
+    pub(super) first_byte: Duration,
+    pub(super) headers: Duration,
+    pub(super) write: Duration,
 }
 
 /// The next connection. Errors concern one peer or pass with time: the loop must outlive them.
@@ -97,29 +108,31 @@ fn is_the_peers(error: &std::io::Error) -> bool {
 
 /// Speaks HTTP/1.1 until the connection ends or is upgraded.
 async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
+    (stream, address, rules): (TcpStream, SocketAddr, Rules),
     router: Router,
     lease: Lease,
     deadlines: Deadlines,
 ) {
     // Frames are gathered before they are written, so waiting for more to gather only adds delay.
-    if stream.set_nodelay(true).is_err() || !begins(&stream, &lease, deadlines.first_byte).await {
+    if stream.set_nodelay(true).is_err() {
         return;
     }
-    let (peer, port) = (Peer(address.ip().to_canonical()), Port(address.port()));
-    let stream = Tcp::new(stream);
+    let entered = tokio::select! {
+        entered = rules.enter(stream, address, deadlines) => entered,
+        () = lease.shutdown() => None,
+    };
+    let Some((stream, client)) = entered else { return };
     let (held, watch) = (lease.clone(), stream.watch());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(port);
         request.extensions_mut().insert(held.clone());
         request.extensions_mut().insert(watch.clone());
-        let answer = router.clone().call(request);
-        async move { answer.await as Result<Response<Body>, Infallible> }
+        match rules.admit(client, &mut request) {
+            Ok(()) => Either::Left(router.clone().call(request)),
+            Err(refusal) => Either::Right(ready(Ok(refusal))),
+        }
     });
-    let socket: Socket = TokioIo::new(Stall::new(stream, deadlines.write));
+    let socket: Socket = TokioIo::new(stream);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         // Who has sent all that it has to say may still wait for the answer.
@@ -139,15 +152,6 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%error, peer = %peer.0, "a connection failed");
-    }
-}
-
-/// Whether the peer sends something in time.
-async fn begins(stream: &TcpStream, lease: &Lease, deadline: Duration) -> bool {
-    let mut first = [0];
-    tokio::select! {
-        peeked = tokio::time::timeout(deadline, stream.peek(&mut first)) => matches!(peeked, Ok(Ok(1..))),
-        () = lease.shutdown() => false,
+        tracing::debug!(%error, peer = %client.address, "a connection failed");
     }
 }

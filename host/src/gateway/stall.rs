@@ -23,6 +23,11 @@ impl<T> Stall<T> {
         Self { io, limit, timer: None }
     }
 
+    /// The socket, to be looked at.
+    pub(crate) fn get(&self) -> &T {
+        &self.io
+    }
+
     /// The socket itself.
     pub(crate) fn into_inner(self) -> T {
         self.io

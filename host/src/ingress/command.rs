@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::message::{Level, Places, Since, Stored};
+use crate::session::Session;
 
 /// What a client presents. All of it is a claim, but `gateway` and `address`.
 #[derive(Clone, Default)]
@@ -89,6 +90,8 @@ pub struct Subscribe {
     pub retained: Option<bool>,
     /// It is also told who joins and leaves these topics.
     pub presence: bool,
+    /// A session that gives this very pattern up to this one: every message goes to just one of them.
+    pub instead_of: Option<Arc<Session>>,
 }
 
 /// A subscription that stands. What it begins with, retained or in the past, comes when this is dropped, so that

@@ -227,10 +227,10 @@ mod tests {
         let router = Router::default();
         let watcher = session(0, "watcher");
         router.watch(&watcher, "#", true);
-        router.subscribe(&watcher, &subscription("#"));
+        router.subscribe(&watcher, &subscription("#"), None);
         let members: Vec<_> = (1..=1_003).map(|n| session(n, &format!("m{n:04}"))).collect();
         for member in members.iter().rev() {
-            router.subscribe(member, &subscription("a"));
+            router.subscribe(member, &subscription("a"), None);
         }
         let joins = heard(&watcher);
         assert_eq!(joins.len(), 1_001);
@@ -258,7 +258,7 @@ mod tests {
         let router = Router::default();
         let watcher = session(0, "watcher");
         router.watch(&watcher, "+", true);
-        router.subscribe(&watcher, &subscription("+"));
+        router.subscribe(&watcher, &subscription("+"), None);
         std::thread::scope(|scope| {
             for thread in 0..4_usize {
                 let router = &router;
@@ -267,7 +267,7 @@ mod tests {
                     let session = session(thread + 1, &format!("p{}", thread % 2));
                     for round in 0..2_000 {
                         let topic = ["a", "b"][round % 2];
-                        router.subscribe(&session, &subscription(topic));
+                        router.subscribe(&session, &subscription(topic), None);
                         match round % 5 {
                             0 => router.remove(&session),
                             1 | 2 => drop(router.unsubscribe(&session, topic)),

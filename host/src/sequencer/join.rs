@@ -22,6 +22,8 @@ pub struct Wanted {
     pub retained: Option<bool>,
     /// It is also told who joins and leaves these topics.
     pub presence: bool,
+    /// The session that gives this very pattern up to this one.
+    pub instead_of: Option<Arc<Session>>,
 }
 
 /// A subscription that stands.
@@ -99,7 +101,7 @@ impl Sequencer {
         let retained = retained
             && (asked || self.retained.may_match(subscription.pattern()))
             && subscription.begin_retained(&self.retained, &starts);
-        let new = self.router.subscribe(session, &subscription);
+        let new = self.router.subscribe(session, &subscription, wanted.instead_of.as_deref());
         drop((lanes, unlogged));
         let recovered = past.then_some(oldest.0.is_empty());
         let announced = past || asked;

@@ -56,7 +56,8 @@ impl Shard {
             tracing::warn!(%name, pattern, most, "a session does not join: it holds too many subscriptions");
             return;
         }
-        let wanted = Wanted { pattern, since: None, retained: Some(false), presence: false };
+        let wanted =
+            Wanted { pattern, since: None, retained: Some(false), presence: false, instead_of: None };
         if let Err(outcome) = self.context.sequencer.join(session, wanted) {
             tracing::warn!(reason = outcome.reason(), "a session does not join a group");
         }

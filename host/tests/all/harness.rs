@@ -6,17 +6,19 @@ mod client;
 mod events;
 pub mod hostile;
 pub mod http;
+pub mod secure;
 mod socket;
 
 pub use child::{Child, weir};
 pub use client::{Client, payload};
 pub use events::{Events, parse_event};
-pub use http::{Answer, request};
+pub use http::{Answer, request, request_over};
 pub use socket::{Heard, Socket};
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -365,4 +367,19 @@ pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// An address for who cannot take port 0. Below the ports that the system gives to connections, or one of them might
+/// hold it while nobody listens.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..10_000 {
+        let own = u16::try_from(std::process::id() % 10_000).expect("less than 10,000");
+        let port = 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port from 20,000 to 29,999 is free");
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::admin::{AdminToken, Export, Imported, LogList, LogStat, Logs, TokenError};
 use crate::cli::client::{AdminClient, AdminError};
-use crate::cli::settings::{Place, reachable};
+use crate::cli::settings::Place;
 use crate::config::Config;
 use crate::metrics::RetainedMetrics;
 use crate::retained::{Most, Retained};
@@ -23,7 +23,7 @@ impl Keeper {
     pub(super) async fn find(place: &Place) -> anyhow::Result<Self> {
         let config = place.load()?;
         let client = match AdminToken::load(&config.data) {
-            Ok(token) => AdminClient::new(reachable(config.admin.listen), token),
+            Ok(token) => AdminClient::new(config.admin.site(), token),
             // No server has ever run on this folder.
             Err(TokenError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
                 return open(&config);

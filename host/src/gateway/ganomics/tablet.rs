@@ -18,12 +18,12 @@ use super::seat::Seat;
 use super::table::Tables;
 use super::{App, GATEWAY, plain};
 use crate::config::Limits;
-use crate::gateway::foreign::{converse, silent, text};
+use crate::gateway::foreign::{converse, payload, silent};
 use crate::gateway::lease::{Lease, Peer};
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::{self, Connection, Encode, Handler, Next, frame};
 use crate::ingress::{Entrant, Publish, Subscribe};
-use crate::message::{Level, Outcome, Responder, Rights, Routed, Wire, inbox};
+use crate::message::{Level, Outcome, Responder, Rights, inbox};
 
 /// All tablets are one publisher: their demands are dealt with one after the other, as the original's database had
 /// it, and who joins a group misses nothing that is told to it from then on.
@@ -100,7 +100,7 @@ struct Tablet {
 
 impl Tablet {
     /// Publishes what was said, and waits until it is on the disk. Meanwhile nothing goes out: what is answered stands.
-    async fn publish(&self, topic: &'static str, payload: Utf8Bytes) -> Next {
+    async fn publish(&self, topic: &'static str, said: Utf8Bytes) -> Next {
         let (held, expected) = (self.visit.session().hold(), self.connection.expect());
         let (tell, told) = oneshot::channel();
         let responder = Responder::new(move |outcome| {
@@ -109,7 +109,7 @@ impl Tablet {
         });
         let publish = Publish {
             topic: topic.to_owned(),
-            payload: payload.into(),
+            payload: said.into(),
             content_type: Some("application/json".into()),
             level: Level::Logged,
             ..Publish::default()
@@ -178,7 +178,7 @@ fn after(outcome: &Outcome, topic: &str) -> Next {
 }
 
 impl Handler for Tablet {
-    const ENCODE: Encode = as_it_is;
+    const ENCODE: Encode = payload;
 
     fn most_bytes(&self) -> usize {
         self.app.limits.message_bytes + AROUND
@@ -208,12 +208,4 @@ impl Handler for Tablet {
     async fn binary(&mut self, _: Bytes) -> Next {
         ENDED
     }
-}
-
-/// The payload in a frame, encoded for the first who reads it.
-fn as_it_is(routed: &Routed) -> Bytes {
-    routed.frame(Wire::Payload, |routed| {
-        let text = text(&routed.message.payload);
-        frame::text(text.len(), |out| out.extend_from_slice(text.as_bytes()))
-    })
 }

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::GATEWAY;
 use super::request::Fault;
 use crate::gateway::Peer;
+use crate::gateway::lease::Secure;
 use crate::ingress::Credential;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -32,12 +33,12 @@ pub(super) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Fault> {
 }
 
 /// Gathers the credential. Attributes that auth plugins see: `path`, `host`, `user-agent`, `web-origin` (the
-/// `Origin` header) and `origin` (the claim of that name).
+/// `Origin` header), `origin` (the claim of that name) and `scheme` (`https` or `http`, after trusted proxies).
 pub(super) fn credential(
     uri: &Uri,
     headers: &HeaderMap,
     parameters: &[(String, String)],
-    peer: Option<&Peer>,
+    (peer, secure): (Option<&Peer>, Option<&Secure>),
 ) -> Result<Credential, Fault> {
     let parameter =
         |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
@@ -53,6 +54,7 @@ pub(super) fn credential(
         ("user-agent", header(USER_AGENT)),
         ("web-origin", header(ORIGIN)),
         ("origin", parameter("origin")),
+        ("scheme", secure.map(|Secure(secure)| if *secure { "https" } else { "http" })),
     ];
     let attributes = attributes.into_iter().filter_map(|(name, value)| Some((name.into(), cut(value?))));
     Ok(Credential {
@@ -104,7 +106,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        credential(&uri, &map, &parameters(&uri).unwrap(), None)
+        credential(&uri, &map, &parameters(&uri).unwrap(), (None, None))
     }
 
     #[test]
@@ -138,6 +140,18 @@ mod tests {
         for bad in ["/?topic=%FF", "/?%C3=%A4", "/?a=%C3&b=1"] {
             assert!(of(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_scheme_is_an_attribute() {
+        let scheme = |secure: Option<&Secure>| {
+            let credential =
+                credential(&Uri::from_static("/"), &HeaderMap::new(), &[], (None, secure)).unwrap();
+            credential.attributes.into_iter().find(|(name, _)| name == "scheme").map(|(_, scheme)| scheme)
+        };
+        assert_eq!(scheme(Some(&Secure(true))).as_deref(), Some("https"));
+        assert_eq!(scheme(Some(&Secure(false))).as_deref(), Some("http"));
+        assert_eq!(scheme(None), None);
     }
 
     #[test]

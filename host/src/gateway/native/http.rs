@@ -28,6 +28,7 @@ use super::answer;
 use super::credential::{credential, parameters};
 use super::request::Fault;
 use super::router::App;
+use crate::gateway::lease::Secure;
 use crate::gateway::visit::Visit;
 use crate::gateway::{Peer, reply};
 use crate::ingress::{Credential, Rejected};
@@ -56,8 +57,8 @@ pub(super) fn enter(
 
 fn said(request: &Request) -> Result<(Credential, Parameters), Fault> {
     let parameters = parameters(request.uri())?;
-    let peer = request.extensions().get::<Peer>();
-    Ok((credential(request.uri(), request.headers(), &parameters, peer)?, parameters))
+    let from = (request.extensions().get::<Peer>(), request.extensions().get::<Secure>());
+    Ok((credential(request.uri(), request.headers(), &parameters, from)?, parameters))
 }
 
 fn rejection(rejected: &Rejected) -> Response {

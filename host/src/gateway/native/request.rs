@@ -148,7 +148,7 @@ fn request(keys: &Keys<'_>, id: Option<Id>, source: &Source<'_>) -> Result<Reque
             let since = fields::since(keys)?;
             let retained = fields::choice(keys, Key::Retained)?;
             let presence = fields::flag(keys, Key::Presence)?;
-            Ok(Request::Subscribe(Subscribe { pattern, since, retained, presence }))
+            Ok(Request::Subscribe(Subscribe { pattern, since, retained, presence, ..Subscribe::default() }))
         }
         "unsubscribe" => {
             keys.only(&TOPIC)?;

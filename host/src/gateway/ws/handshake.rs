@@ -10,9 +10,9 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::gateway::stream::Upgraded;
 use crate::gateway::{listen, reply};
 
 /// A request that may become a WebSocket.
@@ -23,7 +23,7 @@ pub(crate) struct Upgrade {
 
 /// A socket after the handshake.
 pub(crate) struct Opened {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Upgraded,
     pub(super) early: Vec<u8>,
 }
 
@@ -79,7 +79,7 @@ impl Upgrade {
         };
         // Copied, since even an empty rest would keep hyper's whole read buffer alive.
         let early = parts.read_buf.to_vec();
-        Some(Opened { stream: parts.io.into_inner().into_inner().into_inner()?, early })
+        Some(Opened { stream: parts.io.into_inner().into_upgraded()?, early })
     }
 }
 

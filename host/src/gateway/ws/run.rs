@@ -16,6 +16,7 @@ use super::{Connection, Encode};
 use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
+use crate::gateway::stream::Upgraded;
 
 /// How long the peer may take to answer our close, and to close the socket; and how long answers that are due to it
 /// may take when it is the one that closes.
@@ -75,15 +76,24 @@ enum Ended {
 /// Runs the connection until it has ended.
 pub(crate) async fn run<H: Handler>(
     connection: &Connection,
-    mut upgraded: super::handshake::Opened,
+    upgraded: super::handshake::Opened,
     handler: H,
     limits: &Limits,
     lease: &Lease,
 ) {
-    let early = std::mem::take(&mut upgraded.early);
-    let (read, write) = upgraded.stream.split();
-    let write = Stall::new(write, limits.write);
-    converse(connection, Socket { read, write, early }, handler, limits, lease).await;
+    let early = upgraded.early;
+    match upgraded.stream {
+        Upgraded::Plain(mut stream) => {
+            let (read, write) = stream.split();
+            let write = Stall::new(write, limits.write);
+            converse(connection, Socket { read, write, early }, handler, limits, lease).await;
+        }
+        Upgraded::Sealed(stream) => {
+            let (read, write) = tokio::io::split(stream);
+            // Boxed, since a plain connection would have room for it too.
+            Box::pin(converse(connection, Socket { read, write, early }, handler, limits, lease)).await;
+        }
+    }
 }
 
 pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(

@@ -52,6 +52,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if self.closed {
                 return self.finish().await;
             } else if self.window.is_empty() {
+                // Over TLS, what was written may not have left yet. Over TCP alone there is nothing to do.
+                self.io.flush().await?;
                 self.wait(connection).await;
             } else {
                 self.write().await?;
@@ -90,7 +92,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             while !self.window.is_empty() {
                 self.write().await?;
             }
-            Ok(())
+            self.io.flush().await
         };
         tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }

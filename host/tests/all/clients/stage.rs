@@ -1,13 +1,12 @@
 //! A router that has one address in all its lives, and somebody who ends them when asked to.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Child, Setup};
+use crate::harness::{Child, Setup, free_address};
 
 pub struct Stage {
     setup: Setup,
@@ -99,18 +98,4 @@ impl Stage {
         let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs");
         assert!(copied.success(), "{copied}");
     }
-}
-
-/// Below the ports that the system gives to connections, or one of them might hold it while the router is down.
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    for _ in 0..10_000 {
-        let own = u16::try_from(std::process::id() % 10_000).expect("less than 10,000");
-        let port = 20_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no port from 20,000 to 29,999 is free");
 }

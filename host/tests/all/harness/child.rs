@@ -32,18 +32,32 @@ impl Setup {
 
     /// Starts a process and waits until it takes traffic. May be called again after its end.
     pub async fn spawn(&self) -> Child {
-        let config = self.folders.root().join("weir.toml");
-        if !config.exists() {
-            self.write_config("");
-        }
-        Child::spawn(&self.folders, &config, weir()).await
+        self.spawn_in(&[]).await
+    }
+
+    /// Starts `weir serve FLAGS --data DIR` in the setup's own folder, with these variables in its environment, and waits
+    /// until it takes traffic.
+    pub async fn serve(&self, flags: &[&str], environment: &[(&str, &str)]) -> Child {
+        let mut program = weir();
+        program.arg("serve").args(flags).arg("--data").arg(self.folders.data());
+        program.current_dir(self.folders.root()).envs(environment.iter().copied());
+        Child::run(&self.folders, program).await
     }
 
     /// As [`spawn`](Self::spawn), with a variable in its environment.
     pub async fn spawn_with(&self, variable: &str, value: &OsStr) -> Child {
+        self.spawn_in(&[(variable, value)]).await
+    }
+
+    /// As [`spawn`](Self::spawn), with variables in its environment.
+    pub async fn spawn_in(&self, environment: &[(&str, &OsStr)]) -> Child {
+        let config = self.folders.root().join("weir.toml");
+        if !config.exists() {
+            self.write_config("");
+        }
         let mut program = weir();
-        program.env(variable, value);
-        Child::spawn(&self.folders, &self.folders.root().join("weir.toml"), program).await
+        program.envs(environment.iter().copied());
+        Child::spawn(&self.folders, &config, program).await
     }
 
     /// As [`spawn`](Self::spawn), with so many KiB of address space.
@@ -58,20 +72,19 @@ impl Setup {
 
 impl Child {
     async fn spawn(folders: &Folders, config: &std::path::Path, mut program: Command) -> Self {
+        program.args(["serve", "--config"]).arg(config);
+        Self::run(folders, program).await
+    }
+
+    async fn run(folders: &Folders, mut program: Command) -> Self {
         let file_of_addresses = folders.data().join("addresses.json");
         if file_of_addresses.exists() {
             std::fs::remove_file(&file_of_addresses).expect("forget where the process before listened");
         }
         let log = folders.root().join("weir.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("the log file");
-        let mut process = program
-            .args(["serve", "--config"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("weir starts");
+        let mut process =
+            program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("weir starts");
         let deadline = Instant::now() + PATIENCE;
         let mut addresses = loop {
             if let Some(found) = read(&file_of_addresses) {
@@ -107,6 +120,11 @@ impl Child {
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let _ = self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// It stands still, and its connections with it, until it is thawed.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -13,10 +14,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::within;
 
+/// What a connection may run over.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
 /// A connection. What comes unasked waits until it is asked for.
 pub struct Client {
     name: String,
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Duplex>>,
     waiting: VecDeque<Value>,
     last_id: u64,
     closed: Option<(u16, String)>,
@@ -33,14 +39,18 @@ impl Client {
 
     /// The same; Err = the HTTP status of the refusal, 0 if there was none.
     pub async fn try_connect(http: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        let url = format!("ws://{http}/v1/ws{query}");
+        let Ok(stream) = TcpStream::connect(http).await else { return Err(0) };
+        Self::over(Box::new(stream), &format!("ws://{http}/v1/ws{query}"), headers).await
+    }
+
+    /// The same over a connection that is open already.
+    pub async fn over(stream: Box<dyn Duplex>, url: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in headers {
             let name = name.parse::<hyper::header::HeaderName>().expect("a header's name");
             request.headers_mut().insert(name, value.parse().expect("a header's value"));
         }
         let shake = async {
-            let stream = TcpStream::connect(http).await.map_err(|_| 0_u16)?;
             // Large enough for what the tests send, so that a full socket is never their own doing.
             let config = WebSocketConfig::default().max_message_size(Some(64 << 20));
             match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
@@ -50,7 +60,7 @@ impl Client {
             }
         };
         let socket = within("the handshake", shake).await?;
-        let name = format!("{query}{headers:?}");
+        let name = format!("{url}{headers:?}");
         Ok(Self { name, socket, waiting: VecDeque::new(), last_id: 0, closed: None })
     }
 

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::within;
@@ -43,13 +44,26 @@ pub async fn try_request(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer, String> {
-    let mut request = Request::builder().method(method).uri(path).header("host", address.to_string());
+    let host = address.to_string();
+    let headers: Vec<_> = [("host", host.as_str())].into_iter().chain(headers.iter().copied()).collect();
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    request_over(stream, method, path, &headers, body).await
+}
+
+/// The same over a connection that is open already; `host` is among the headers.
+pub async fn request_over(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Answer, String> {
+    let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
     let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;

@@ -1,0 +1,49 @@
+//! One line takes over from another system's server, and that system's clients notice nothing: the real program, in an
+//! empty folder, with clients that were made by others.
+
+use crate::clients::program::{foreign, packaged};
+use crate::harness::{Child, Setup};
+
+/// A folder where nothing is, not even plugins.
+fn empty() -> Setup {
+    let setup = Setup::new();
+    std::fs::remove_dir(setup.folders.plugins()).unwrap();
+    setup
+}
+
+async fn stop(mut router: Child) {
+    router.terminate();
+    let status = router.ended().await;
+    assert!(status.success(), "{status}: {}", router.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn picloud_is_served_by_one_line_and_its_variables() {
+    let setup = empty();
+    let variables = [("PORT", "0"), ("API_KEY", "k"), ("ENABLE_INFO_SOCKET", "1")];
+    let router = setup.serve(&["--picloud"], &variables).await;
+    let port = router.reach.gateways["picloud"].port();
+    let environment = [("HOST", format!("127.0.0.1:{port}")), ("KEY", "k".to_owned())];
+    let said = packaged(&foreign().join("picloud.py")).run(&environment).await;
+    assert!(said.contains("picloud's clients are content"), "{said}");
+    stop(router).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paikea_is_served_by_one_line() {
+    let setup = empty();
+    // The ports of its own server may be taken here, and it knows no others.
+    let ports = "[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+        [paikea]\ndevice = \"127.0.0.1:0\"\npage = \"127.0.0.1:0\"\nlog = \"log\"\n";
+    std::fs::write(setup.folders.root().join("weir.toml"), ports).unwrap();
+    std::fs::create_dir(setup.folders.plugins()).unwrap();
+    let router = setup.serve(&["--paikea"], &[]).await;
+    let [device, page] = ["paikea-device", "paikea-page"].map(|name| router.reach.gateways[name].to_string());
+    let said = packaged(&foreign().join("paikea.py")).run(&[("DEVICE", device), ("PAGE", page)]).await;
+    assert!(said.contains("Paikea's clients are content"), "{said}");
+    stop(router).await;
+    let log = std::fs::read_to_string(setup.folders.root().join("log/device_server.log")).unwrap();
+    assert!(
+        log.contains("]: Device Server restarted\n") && log.contains("]: < /iam1?x=1/ to the newer one\n")
+    );
+}
