@@ -35,6 +35,9 @@ impl Shard {
     /// Carries them out, when the messages are in their readers' queues: so the session does not get by a group what
     /// brought it there. What is published by the sessions of this shard from now on reaches it.
     pub(super) fn enrol(&self, session: &Arc<Session>, enrolments: Vec<Enrolment>) {
+        if enrolments.is_empty() {
+            return;
+        }
         for enrolment in enrolments {
             match enrolment {
                 Enrolment::Leave(pattern) => {
