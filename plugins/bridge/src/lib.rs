@@ -208,7 +208,7 @@ mod tests {
             (json!({"copy": [{"to": "a", "when": 1}]}), "unknown field `when`"),
             (json!({"copy": [{"to": "a", "text": true, "wrap": "b"}]}), "goes without `wrap`"),
         ] {
-            let error = Host::<Bridge>::new(config).err().expect("it is refused").to_string();
+            let error = Host::<Bridge>::new(config).expect_err("it is refused").to_string();
             assert!(error.contains(wanted), "{error}");
         }
     }
