@@ -11,6 +11,10 @@
 //! [[config.copy]]
 //! to = "paikea/%2Fdoor/up"
 //! wrap = "picloud/{level.1}"                # {"picloud/EVENT": PAYLOAD}, for clients that want an object
+//!
+//! [[config.copy]]
+//! to = "events/copied"
+//! text = true                               # "said" in JSON becomes said, for clients that want plain text
 //! ```
 //!
 //! Templates in `to` and `wrap`: `{topic}`, `{level.N}` (of the message's topic, the first level is 0) and
@@ -50,6 +54,8 @@ pub struct Config {
 struct Copy {
     to: Template,
     wrap: Option<Template>,
+    #[serde(default)]
+    text: bool,
 }
 
 /// The plugin.
@@ -63,6 +69,9 @@ impl Plugin for Bridge {
 
     fn new(config: Config, _context: &Context) -> Result<Self, ConfigError> {
         let count = config.copy.len();
+        if let Some(at) = config.copy.iter().position(|copy| copy.text && copy.wrap.is_some()) {
+            return Err(ConfigError::new(format!("/copy/{at}/text"), "goes without `wrap` only"));
+        }
         if !(1..=MOST).contains(&count) {
             return Err(ConfigError::new("/copy", format!("{count} copies: 1 to {MOST} are accepted")));
         }
@@ -89,6 +98,7 @@ impl Copy {
         let Some(to) = self.to.fill(message, str::to_owned) else { return Ok(None) };
         topic::check(&to).map_err(|error| Refusal::new(format!("`{to}` would be no topic: {error}")))?;
         let payload = match &self.wrap {
+            None if self.text => text(message.payload()),
             None => message.payload().to_vec(),
             Some(wrap) => match wrap.fill(message, template::text_of) {
                 Some(name) => wrapped(&name, message.payload())?,
@@ -98,6 +108,11 @@ impl Copy {
         let meta = message.meta().with_header(HEADER, message.topic()).with_retain(false);
         Ok(Some(message.draft(to, payload).with(meta)))
     }
+}
+
+/// Of a string in JSON the text, of anything else all.
+fn text(payload: &[u8]) -> Vec<u8> {
+    serde_json::from_slice::<String>(payload).map_or_else(|_| payload.to_vec(), String::into_bytes)
 }
 
 /// `{NAME: PAYLOAD}`.
@@ -166,6 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn a_string_becomes_its_text_where_that_is_wanted() {
+        for (payload, wanted) in
+            [(&br#""come \u00e4""#[..], "come ä"), (b"{\"a\":1}", "{\"a\":1}"), (b"come", "come")]
+        {
+            let all = made(json!({"copy": [{"to": "x", "text": true}]}), "rooms/a/b", payload);
+            assert_eq!(all[1].1, wanted);
+        }
+    }
+
+    #[test]
     fn a_copy_is_marked_and_not_copied_again() {
         let config = json!({"copy": [{"to": "rooms/a/b"}]});
         let input = testing::message("events/e", b"x").header("kept", "1").build();
@@ -181,8 +206,9 @@ mod tests {
             (json!({"copy": [{"to": "{level.x}"}]}), "`{level.x}` is none of {topic}"),
             (json!({"copy": [{"to": "a/{topic"}]}), "a `{` without `}`"),
             (json!({"copy": [{"to": "a", "when": 1}]}), "unknown field `when`"),
+            (json!({"copy": [{"to": "a", "text": true, "wrap": "b"}]}), "goes without `wrap`"),
         ] {
-            let error = Host::<Bridge>::new(config).err().expect("it is refused").to_string();
+            let error = Host::<Bridge>::new(config).expect_err("it is refused").to_string();
             assert!(error.contains(wanted), "{error}");
         }
     }
