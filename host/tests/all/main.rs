@@ -60,6 +60,7 @@ mod tidy;
 mod try_out;
 mod timeseries;
 mod tls;
+mod together;
 mod trace;
 mod transactions;
 mod versions;
