@@ -5,7 +5,7 @@ mod ganomics;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::settings::Settings;
 use crate::config::{Config, Paikea, Picloud, Tls};
@@ -33,7 +33,7 @@ impl Gateways {
         if !(self.ganomics || self.paikea || self.picloud || self.rooms) {
             return Ok(());
         }
-        settings.make_do(config)?;
+        settings.make_plugins(config)?;
         if self.paikea {
             config.paikea.get_or_insert_with(paikea);
         }
@@ -46,6 +46,7 @@ impl Gateways {
         if self.rooms {
             config.rooms.get_or_insert_default();
         }
+        settings.make_way(config);
         Ok(config.sound()?)
     }
 
@@ -60,63 +61,70 @@ fn paikea() -> Paikea {
     Paikea { log: ".".into(), ..Paikea::default() }
 }
 
-fn picloud(picloud: &mut Picloud, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    if let Some(port) = variable("PORT") {
+fn picloud(
+    picloud: &mut Picloud,
+    variable: impl Fn(&str) -> anyhow::Result<Option<String>>,
+) -> anyhow::Result<()> {
+    if let Some(port) = variable("PORT")? {
         picloud
             .listen
             .set_port(port.parse().with_context(|| format!("PORT: found {port:?}, expected 0 to 65535"))?);
     }
-    if let Some(key) = variable("API_KEY") {
+    if let Some(key) = variable("API_KEY")? {
         picloud.api_key = key.into();
     }
-    if variable("USE_TLS").is_some() {
-        let (Some(cert), Some(key)) = (variable("CERT_FILE"), variable("KEY_FILE")) else {
+    if variable("USE_TLS")?.is_some() {
+        let (Some(cert), Some(key)) = (variable("CERT_FILE")?, variable("KEY_FILE")?) else {
             bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
         };
         picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
     }
-    picloud.info_socket |= variable("ENABLE_INFO_SOCKET").is_some();
+    picloud.info_socket |= variable("ENABLE_INFO_SOCKET")?.is_some();
     Ok(())
 }
 
-/// A variable that is set and not empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// A variable that is set and not empty. One that cannot be read must not be taken for one that is not there.
+fn variable(name: &str) -> anyhow::Result<Option<String>> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| anyhow!("{name}: its value is not UTF-8"))?;
+    Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
 impl Settings {
-    /// What a start without a file has: plugins in the data folder, and the usual ports of weir's own listeners or, as
-    /// other programs may have these, free ones.
-    fn make_do(&self, config: &mut Config) -> anyhow::Result<()> {
-        if self.place.file().is_some() {
-            return Ok(());
-        }
-        if self.plugins.is_none() {
+    /// A start without a file has its plugins in the data folder.
+    fn make_plugins(&self, config: &mut Config) -> anyhow::Result<()> {
+        if self.place.file().is_none() && self.plugins.is_none() {
             config.plugins = config.data.join("plugins");
             std::fs::create_dir_all(&config.plugins)
                 .with_context(|| format!("cannot make the plugins folder {}", config.plugins.display()))?;
         }
+        Ok(())
+    }
+
+    /// Without a file weir's own listeners are on their usual ports or, where a gateway or another program has these, on
+    /// free ones.
+    fn make_way(&self, config: &mut Config) {
+        if self.place.file().is_some() {
+            return;
+        }
+        let taken: Vec<u16> = config.gateways().iter().map(|site| site.listen.port()).collect();
+        let usual = |address: SocketAddr| match std::net::TcpListener::bind(address) {
+            Ok(_) if !taken.contains(&address.port()) => address,
+            _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        };
         if self.http.is_none() {
             config.http.listen = usual(config.http.listen);
         }
         if self.place.admin.is_none() {
             config.admin.listen = usual(config.admin.listen);
         }
-        Ok(())
-    }
-}
-
-/// The address, or a free port on loopback if it is taken.
-fn usual(address: SocketAddr) -> SocketAddr {
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => address,
-        Err(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Rooms;
 
     #[test]
     fn paikea_has_the_ports_and_the_log_of_its_server() {
@@ -144,11 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_may_have_the_ports_that_are_usually_ours() {
+        let mut config = Config { rooms: Some(Rooms::default()), ..Config::default() };
+        config.rooms.as_mut().unwrap().listen.set_port(config.http.listen.port());
+        Settings::default().make_way(&mut config);
+        assert_eq!(config.http.listen.port(), 0);
+        config.sound().unwrap();
+    }
+
+    #[test]
     fn picloud_has_the_variables_of_its_server() {
         let with = |set: &[(&str, &str)]| {
             let mut made = Picloud::default();
             let variable = |name: &str| {
-                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+                Ok(set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
             };
             picloud(&mut made, variable).map(|()| made).map_err(|error| error.to_string())
         };

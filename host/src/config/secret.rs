@@ -36,7 +36,10 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(input)?;
+        // What was found instead of a text may be the secret: it is not shown.
+        let Ok(text) = String::deserialize(input) else {
+            return Err(D::Error::custom("found no text, expected one in quotes"));
+        };
         match text.strip_prefix("env:") {
             Some(name) => std::env::var(name)
                 .map(Self)
@@ -56,6 +59,8 @@ mod tests {
         assert_eq!(read("hush").unwrap().as_str(), "hush");
         assert_eq!(format!("{:?}{:?}", read("hush").unwrap(), Secret::default()), "(hidden)(none)");
         assert_eq!(read("env:PATH").unwrap().as_str(), std::env::var("PATH").unwrap());
+        let number = serde_json::from_str::<Secret>("987654321").unwrap_err().to_string();
+        assert!(number.starts_with("found no text") && !number.contains("987"), "{number}");
         assert!(read("env:NO SUCH").unwrap_err().to_string().contains("the environment has no NO SUCH"));
     }
 }

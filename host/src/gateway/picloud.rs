@@ -16,6 +16,7 @@ mod access;
 mod info;
 mod members;
 mod publish;
+mod said;
 mod subscribe;
 mod wire;
 

@@ -133,6 +133,10 @@ async fn a_body_that_is_no_event_is_answered_400_as_the_document_promises() {
         assert_eq!(answer.status, wanted, "{body}");
         assert_eq!(answer.text, if wanted == 201 { "" } else { "Bad request\n" }, "{body}");
     }
+    let long = "e".repeat(600);
+    let answer = ask(&router, "POST", "/publish", KEYED, &json!({"event": long}).to_string()).await;
+    assert_eq!((answer.status, answer.text.contains("too long")), (400, true), "{answer:?}");
+    subscribed(&router, "patient", &[&long]).await;
     for (event, data) in [("e", ""), ("e", "big"), ("e", "first")] {
         let came = all.json().await;
         assert_eq!((&came["event"], &came["data"]), (&json!(event), &json!(data)), "{came}");

@@ -72,6 +72,10 @@ impl Plugin for Bridge {
         if let Some(at) = config.copy.iter().position(|copy| copy.text && copy.wrap.is_some()) {
             return Err(ConfigError::new(format!("/copy/{at}/text"), "goes without `wrap` only"));
         }
+        if let Some(at) = config.copy.iter().position(|copy| copy.to.has_wildcard()) {
+            let reason = "has a `+` or `#`: a copy goes to one topic";
+            return Err(ConfigError::new(format!("/copy/{at}/to"), reason));
+        }
         if !(1..=MOST).contains(&count) {
             return Err(ConfigError::new("/copy", format!("{count} copies: 1 to {MOST} are accepted")));
         }
@@ -205,6 +209,7 @@ mod tests {
             (json!({"copy": []}), "0 copies: 1 to 16 are accepted"),
             (json!({"copy": [{"to": "{level.x}"}]}), "`{level.x}` is none of {topic}"),
             (json!({"copy": [{"to": "a/{topic"}]}), "a `{` without `}`"),
+            (json!({"copy": [{"to": "a/+"}]}), "has a `+` or `#`"),
             (json!({"copy": [{"to": "a", "when": 1}]}), "unknown field `when`"),
             (json!({"copy": [{"to": "a", "text": true, "wrap": "b"}]}), "goes without `wrap`"),
         ] {

@@ -34,6 +34,11 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// Whether it has a `+` or `#` of its own, which no topic may have.
+    pub(crate) fn has_wildcard(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Text(text) if text.contains(['+', '#'])))
+    }
+
     /// The text, with `level` applied to each level that stands in it. None: the message's topic lacks a level.
     pub(crate) fn fill(&self, message: &Message, level: impl Fn(&str) -> String) -> Option<String> {
         let mut text = String::new();

@@ -44,7 +44,11 @@ async fn push(app: App, session: Arc<crate::session::Session>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while !session.outbound.is_closed() {
         ticks.tick().await;
-        session.outbound.push_control(frame::text(1024, |out| app.members.write(out)));
+        let members = Arc::clone(&app.members);
+        // There may be thousands: no worker of a socket shall wait for them.
+        let written = tokio::task::spawn_blocking(move || frame::text(1024, |out| members.write(out)));
+        let Ok(frame) = written.await else { return };
+        session.outbound.push_control(frame);
     }
 }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::members::Member;
-use super::wire::{self, Said};
+use super::said::Said;
+use super::wire;
 use super::{App, access, empty, refuse};
 use crate::gateway::body;
 use crate::gateway::foreign::converse;
@@ -32,11 +33,16 @@ pub(super) async fn post(app: &App, request: Request) -> Response {
         return refuse(StatusCode::BAD_REQUEST, "Bad request");
     };
     let (responder, answered) = Responder::channel();
-    app.ingress.publish(client.visit.session(), said.publish(false), responder).await;
+    let Some(publish) = said.publish(false) else {
+        return refuse(StatusCode::BAD_REQUEST, "Bad request: the event's name is too long");
+    };
+    app.ingress.publish(client.visit.session(), publish, responder).await;
     let outcome = answered.await.unwrap_or(Outcome::ShuttingDown);
     match status(&outcome) {
         StatusCode::CREATED => empty(StatusCode::CREATED),
-        refused => refuse(refused, &outcome.reason()),
+        // Words of a plugin are for the publisher; those of the router speak of topics, which picloud does not know.
+        StatusCode::BAD_REQUEST => refuse(StatusCode::BAD_REQUEST, &outcome.reason()),
+        refused => refuse(refused, refused.canonical_reason().unwrap_or_default()),
     }
 }
 
@@ -66,7 +72,7 @@ pub(super) fn open(app: App, lease: Lease, mut request: Request) -> Response {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal,
     };
-    let member = app.members.join(client.name, client.address);
+    let member = app.members.join(&client.name, client.address);
     converse(upgrade, lease, client.visit, Arc::clone(&app.limits), move |_, visit| Publisher {
         visit,
         _member: member,
@@ -84,7 +90,13 @@ impl Publisher {
     /// The original has no word for what goes wrong behind a message that it could read.
     async fn publish(&self, bytes: &[u8]) -> Next {
         let Some(said) = Said::read(bytes) else { return Next::Cut };
-        self.visit.ingress().publish(self.visit.session(), said.publish(true), Responder::none()).await;
+        match said.publish(true) {
+            Some(publish) => {
+                self.visit.ingress().publish(self.visit.session(), publish, Responder::none()).await;
+            }
+            // Nobody can have subscribed to it.
+            None => tracing::debug!("an event of picloud is left out: its name is too long"),
+        }
         Next::Read
     }
 }

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::members::Member;
 use super::publish::shared_delivery;
-use super::wire::{self, Said};
+use super::said::Said;
+use super::wire;
 use super::{App, access};
 use crate::config::Limits;
 use crate::gateway::foreign::converse;
@@ -28,7 +29,7 @@ pub(super) fn open(app: App, lease: Lease, mut request: Request) -> Response {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal,
     };
-    let member = app.members.join(client.name, client.address);
+    let member = app.members.join(&client.name, client.address);
     converse(upgrade, lease, client.visit, Arc::clone(&app.limits), move |_, visit| Subscriber {
         visit,
         member,
@@ -46,21 +47,23 @@ impl Subscriber {
         let (ingress, session) = (self.visit.ingress(), self.visit.session());
         match said.action.as_str() {
             "subscribe" => {
-                let pattern = wire::topic(&said.event);
-                let subscribe = Subscribe { pattern, retained: Some(false), ..Subscribe::default() };
-                if let Err(outcome) = ingress.subscribe(session, subscribe).await {
-                    // Nothing can be answered, and a client that waits in vain would be worse.
-                    tracing::warn!(
-                        reason = outcome.reason(),
-                        "a picloud subscription is refused: the client is cut off"
-                    );
-                    return Next::Cut;
+                // A name that is too long is one that nobody can publish.
+                if let Some(pattern) = wire::topic(&said.event) {
+                    let subscribe = Subscribe { pattern, retained: Some(false), ..Subscribe::default() };
+                    if let Err(outcome) = ingress.subscribe(session, subscribe).await {
+                        // Nothing can be answered, and a client that waits in vain would be worse.
+                        let (id, reason) = (&session.id, outcome.reason());
+                        tracing::debug!(session = %id, reason, "a picloud subscription is refused: the client is cut off");
+                        return Next::Cut;
+                    }
+                    self.member.subscribed(&said.event);
                 }
-                self.member.subscribed(&said.event);
             }
             "unsubscribe" => {
-                ingress.unsubscribe(session, &wire::topic(&said.event));
-                self.member.unsubscribed(&said.event);
+                if let Some(pattern) = wire::topic(&said.event) {
+                    ingress.unsubscribe(session, &pattern);
+                    self.member.unsubscribed(&said.event);
+                }
             }
             "unsubscribe:all" => {
                 for pattern in session.subscriptions() {

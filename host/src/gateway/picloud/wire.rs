@@ -1,13 +1,12 @@
-//! picloud's JSON, as Go's `encoding/json` reads and writes it.
+//! What goes out, as Go's `encoding/json` writes it, and how an event is a message.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use weir_contract::packed::{named, tag};
-use weir_contract::time::{parse_rfc3339, rfc3339};
-use weir_contract::topic::encode_level;
+use weir_contract::time::rfc3339;
+use weir_contract::topic::{MAX_TOPIC_BYTES, encode_level};
 
 use super::PREFIX;
+use super::said::Said;
 use crate::gateway::foreign::{level_text, text};
 use crate::gateway::json::Object;
 use crate::gateway::ws::frame;
@@ -20,58 +19,27 @@ pub(super) const AROUND: usize = 16 * 1024;
 const ACTION: &str = "picloud-action";
 const CREATED_AT: &str = "picloud-created-at";
 
-/// What a client may send, on any of the routes. What is absent or null is empty.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) action: String,
-    pub(super) event: String,
-    pub(super) data: String,
-    /// RFC 3339.
-    pub(super) created_at: String,
-}
-
 impl Said {
-    /// Reads one JSON object, whose names may have any case; bytes behind it are ignored. None: it is none, or a value
-    /// has the wrong type.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let fields = Option::<Map<String, Value>>::deserialize(&mut reader).ok()?.unwrap_or_default();
-        let value = |name: &str| match find(&fields, name) {
-            None | Some(Value::Null) => Some(String::new()),
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => None,
-        };
-        let created_at = value("created_at")?;
-        if !created_at.is_empty() && parse_rfc3339(&created_at).is_none() {
-            return None;
-        }
-        Some(Self { action: value("action")?, event: value("event")?, data: value("data")?, created_at })
-    }
-
-    /// The message to be published. `with_own`: its own action and time go with it, as on the publish socket.
-    pub(super) fn publish(self, with_own: bool) -> Publish {
+    /// The message to be published; none: the event's name is too long. `with_own`: its own action and time go with it,
+    /// as on the publish socket.
+    pub(super) fn publish(self, with_own: bool) -> Option<Publish> {
+        let topic = topic(&self.event)?;
         let own = [(ACTION, self.action), (CREATED_AT, self.created_at)];
         let given = own.into_iter().filter(|(_, value)| with_own && !value.is_empty());
-        Publish {
-            topic: topic(&self.event),
+        Some(Publish {
+            topic,
             payload: self.data.into(),
             content_type: Some("text/plain; charset=utf-8".into()),
             headers: given.map(|(name, value)| (name.to_owned(), value)).collect(),
             ..Publish::default()
-        }
+        })
     }
 }
 
-/// The exact name, else one that differs in case only.
-fn find<'f>(fields: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
-    let similar =
-        || fields.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-    fields.get(name).or_else(similar)
-}
-
-/// An event's topic.
-pub(super) fn topic(event: &str) -> String {
-    format!("{PREFIX}{}", encode_level(event))
+/// An event's topic; none: the name is too long for one.
+pub(super) fn topic(event: &str) -> Option<String> {
+    let topic = format!("{PREFIX}{}", encode_level(event));
+    (topic.len() <= MAX_TOPIC_BYTES).then_some(topic)
 }
 
 /// The frame of a delivery: keys in this order, and a newline behind it.
@@ -119,29 +87,6 @@ mod tests {
     use super::*;
     use crate::gateway::ws::frame::content;
     use weir_contract::packed::{put_named, put_u64};
-
-    #[test]
-    fn it_reads_as_go_does() {
-        let said = |text: &str| Said::read(text.as_bytes());
-        let event = |event: &str| Some(Said { event: event.into(), ..Said::default() });
-        for (text, wanted) in [
-            (r#"{"event":"e"}"#, event("e")),
-            (r#"{"EVENT":"e"} trailing"#, event("e")),
-            (r#"{"Event":"other","event":"e","x":[1]}"#, event("e")),
-            (r#"{"event":null}"#, event("")),
-            ("null", event("")),
-            ("{}", event("")),
-            ("", None),
-            ("{", None),
-            ("[]", None),
-            (r#""e""#, None),
-            (r#"{"event":1}"#, None),
-            (r#"{"event":"e","data":{}}"#, None),
-            (r#"{"event":"e","created_at":"yesterday"}"#, None),
-        ] {
-            assert_eq!(said(text), wanted, "{text}");
-        }
-    }
 
     #[test]
     fn it_writes_as_go_does() {
