@@ -251,6 +251,10 @@ impl Parts {
             accounts: Arc::clone(&accounts),
             metrics: Arc::clone(&metrics),
         })?);
+        if plugins.chain().load().auth.is_empty() {
+            let plugins = config.plugins.display();
+            tracing::warn!(%plugins, "no auth plugin is bound: the http listener refuses everybody. A file api-key.toml with the line `plugin = \"stock:api-key\"` lets in who has a key");
+        }
         let router = Arc::new(Router::new(config.delivery.iter().flat_map(delivery).collect()));
         let most =
             retained::Most { messages: config.limits.retained_messages, bytes: config.limits.retained_bytes };

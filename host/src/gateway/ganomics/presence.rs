@@ -3,20 +3,26 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::gateway::json::Object;
+use crate::gateway::ws::frame;
 
 /// Devices that are remembered; beyond it the one that was silent for longest is forgotten.
-const MOST: usize = 4_096;
+const MOST: usize = 1_024;
 /// Bytes of a device's id or number; longer ones are not listed.
-const NAME_BYTES: usize = 128;
+const NAME_BYTES: usize = 64;
+/// So long a table serves all pages: it is large when there are many tablets.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The tablets that have been heard of since the router started.
 #[derive(Debug)]
 pub(super) struct Presence {
     connected: Duration,
     seen: Mutex<HashMap<Box<str>, Seen>>,
+    /// The frame that was made last.
+    made: Mutex<Option<(Instant, Bytes)>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +35,7 @@ struct Seen {
 impl Presence {
     /// `connected`: how long after its last request a tablet counts as connected.
     pub(super) fn new(connected: Duration) -> Self {
-        Self { connected, seen: Mutex::default() }
+        Self { connected, seen: Mutex::default(), made: Mutex::default() }
     }
 
     /// A device has asked for something.
@@ -64,8 +70,19 @@ impl Presence {
         seen.insert(device.into(), Seen { at, number: number.unwrap_or_default().into() });
     }
 
+    /// The frame for all pages, not older than a second.
+    pub(super) fn frame(&self) -> Bytes {
+        let mut made = self.made.lock();
+        if let Some((_, frame)) = made.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return frame.clone();
+        }
+        let frame = frame::text(4 * 1024, |out| self.write(out));
+        *made = Some((Instant::now(), frame.clone()));
+        frame
+    }
+
     /// `{"html":"<table>…"}`, in the order of the devices' ids.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         let mut rows: Vec<(Box<str>, Box<str>, Duration)> = {
             let seen = self.seen.lock();
             seen.iter()

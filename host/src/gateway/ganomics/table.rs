@@ -7,7 +7,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::presence::Presence;
-use crate::gateway::ws::frame;
 use crate::session::Session;
 
 /// Between two tables.
@@ -35,7 +34,7 @@ async fn push(presence: Arc<Presence>, session: Arc<Session>) {
         ticks.tick().await;
         // Who does not read gets the next table later, and not many at once.
         if session.outbound.has_room() {
-            session.outbound.push_control(frame::text(4 * 1024, |out| presence.write(out)));
+            session.outbound.push_control(presence.frame());
         }
     }
 }
