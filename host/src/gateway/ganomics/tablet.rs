@@ -24,6 +24,7 @@ use crate::gateway::visit::Visit;
 use crate::gateway::ws::{self, Connection, Encode, Handler, Next, frame};
 use crate::ingress::{Entrant, Publish, Subscribe};
 use crate::message::{Level, Outcome, Responder, Rights, inbox};
+use crate::session::Session;
 
 /// All tablets are one publisher: their demands are dealt with one after the other, as the original's database had
 /// it, and who joins a group misses nothing that is told to it from then on.
@@ -115,7 +116,7 @@ impl Tablet {
             ..Publish::default()
         };
         self.visit.ingress().publish(self.visit.session(), publish, responder).await;
-        after(&told.await.unwrap_or(Outcome::ShuttingDown), topic)
+        after(&told.await.unwrap_or(Outcome::ShuttingDown), topic, self.visit.session())
     }
 
     /// What has no game behind it.
@@ -125,21 +126,31 @@ impl Tablet {
         Next::Read
     }
 
-    /// Notes that the tablet is there. Some: that was all.
-    fn notice(&mut self, text: &str) -> Option<Next> {
+    /// A demand. Who made it is noted once it was taken.
+    async fn demand(&mut self, topic: &'static str, text: Utf8Bytes) -> Next {
         // What is no such object, the plugin refuses.
-        let said: Said<'_> = serde_json::from_str(text).ok()?;
-        if let Some(device) = word(&said.device) {
-            self.device = device;
-        }
-        match word(&said.number) {
-            Some(number) if self.seat == Seat::Identity => {
-                self.app.presence.numbered(&self.device, &number);
+        let said: Option<Said<'_>> = serde_json::from_str(&text).ok();
+        let aside = said.as_ref().filter(|_| self.seat == Seat::Game).and_then(|said| self.aside(said));
+        let (device, number) = said.map(|said| (word(&said.device), word(&said.number))).unwrap_or_default();
+        let next = match aside {
+            Some(next) => next,
+            None => self.publish(topic, text).await,
+        };
+        if next == Next::Read {
+            self.device = device.unwrap_or_else(|| std::mem::take(&mut self.device));
+            match number.filter(|_| self.seat == Seat::Identity) {
+                Some(number) => self.app.presence.numbered(&self.device, &number),
+                None => self.app.presence.heard(&self.device),
             }
-            _ => self.app.presence.heard(&self.device),
         }
+        next
+    }
+
+    /// What asks for nothing of the game. None: it does.
+    fn aside(&self, said: &Said<'_>) -> Option<Next> {
+        let is_anybodys = said.device.is_null() && said.user.is_null();
         match &*said.demand {
-            "ping" if said.device.is_null() && said.user.is_null() => Some(ENDED),
+            "ping" | "receipt_confirmation" if is_anybodys => Some(ENDED),
             "ping" => Some(self.say("pong")),
             // Nothing is sent again, so nothing has to be confirmed.
             "receipt_confirmation" => Some(Next::Read),
@@ -163,7 +174,7 @@ fn word(value: &Value) -> Option<String> {
 }
 
 /// Every outcome that is no success ends the connection.
-fn after(outcome: &Outcome, topic: &str) -> Next {
+fn after(outcome: &Outcome, topic: &str, session: &Session) -> Next {
     match outcome {
         Outcome::Accepted { messages, .. } if messages.iter().any(|message| *message.topic == *topic) => {
             tracing::warn!(topic, "no plugin plays: bind stock:ganomics, as `weir serve --ganomics` does");
@@ -171,7 +182,8 @@ fn after(outcome: &Outcome, topic: &str) -> Next {
         }
         Outcome::Accepted { .. } | Outcome::Filtered { .. } => Next::Read,
         refused => {
-            tracing::info!(outcome = refused.as_str(), reason = refused.reason(), "a tablet is refused");
+            let (id, address) = (&session.id, &session.address);
+            tracing::info!(session = %id, address, outcome = refused.as_str(), reason = refused.reason(), "a tablet is refused");
             ENDED
         }
     }
@@ -191,10 +203,7 @@ impl Handler for Tablet {
     async fn text(&mut self, text: Utf8Bytes) -> Next {
         let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
         match (self.seat, self.seat.topic()) {
-            (Seat::Game | Seat::Identity, Some(topic)) => match self.notice(&text) {
-                Some(next) if self.seat == Seat::Game => next,
-                _ => self.publish(topic, text).await,
-            },
+            (Seat::Game | Seat::Identity, Some(topic)) => self.demand(topic, text).await,
             (Seat::Network, _) if is_json(&text) => self.say(TIMES),
             (Seat::Connection, _) if is_json(&text) => {
                 self.show_tables();
