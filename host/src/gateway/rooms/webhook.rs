@@ -7,7 +7,7 @@ use super::wire;
 use crate::accounts::Endpoint;
 use crate::config;
 use crate::ingress::Ingress;
-use crate::outbox::{Direct, Post};
+use crate::outbox::{Direct, Owner};
 
 /// Where the messages of one connection are posted.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Webhook {
     /// Posts a message of an endpoint, received at `us`. Never blocks.
     pub(super) fn post(&self, value: &str, endpoint: &Arc<Endpoint>, us: u64) {
         let body = wire::webhook(value, endpoint, us).into_bytes();
-        let key = ulid::Ulid::generate().to_string();
-        self.direct.post(Post::json(self.url.clone(), &key, body));
+        let owner = Owner::of(&endpoint.room.tenant, &endpoint.room.owner);
+        self.direct.post(owner, self.url.clone(), body);
     }
 }
