@@ -159,3 +159,22 @@ async fn who_floods_dead_receivers_loses_posts_of_its_own_only() {
     assert_eq!(serde_json::from_slice::<Value>(&post.body).unwrap()["message"], "mine");
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_gets_what_the_plugins_left_in_the_room_and_when() {
+    let receiver = Receiver::always(200).await;
+    let map = "plugin = \"stock:json-map\"\n[config]\non_not_json = \"pass\"\nremove = [\"/secret\"]\n";
+    let setup = Setup::new().binding("map", map).guest("reroute");
+    let setup = setup.binding("reroute", "emit = [\"elsewhere\"]\n").config(hooked);
+    let router = setup.start().await;
+    let key = room(&router, &receiver.url("/")).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e1").await;
+    let mut socket = open(&router, &code).await;
+    socket.say(word(json!({"to": ["elsewhere"], "how": "replace"}))).await;
+    socket.say(word(json!({"a": 1, "secret": "pw"}))).await;
+    let heard = socket.json().await;
+    assert_eq!(heard["message"], json!({"a": 1}));
+    let post: Value = serde_json::from_slice(&receiver.until(1).await[0].body).unwrap();
+    assert_eq!((&post["message"], &post["timestamp"]), (&heard["message"], &heard["timestamp"]));
+    router.stop().await;
+}
