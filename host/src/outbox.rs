@@ -10,11 +10,13 @@ mod deliver;
 mod direct;
 mod post;
 mod queue;
+mod share;
 mod webhook;
 
 pub use direct::Direct;
 pub use post::{Post, RefusedPost};
 pub use queue::{Grants, Queue};
+pub use share::Owner;
 pub use webhook::{WebhookError, WebhookInfo, Webhooks};
 
 use std::sync::Arc;

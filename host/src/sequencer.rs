@@ -130,7 +130,7 @@ impl Sequencer {
                 // After its readers have it: until then those who joined are owed what it takes the place of.
                 self.keep(&routed, lane);
             }
-            Accepted { topic: Arc::clone(&routed.message.topic), place }
+            Accepted { topic: Arc::clone(&routed.message.topic), place, routed: Some(routed) }
         };
         Ok(messages.into_iter().zip(placed).map(route).collect())
     }

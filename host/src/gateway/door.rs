@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::forwarded::{self, Client};
-use super::lease::{Peer, Port, Secure};
+use super::lease::{Base, Peer, Port, Secure};
 use super::listen::Deadlines;
 use super::proxy_protocol;
 use super::reply;
@@ -154,7 +154,10 @@ impl Rules {
             return Ok(());
         }
         match below(base, request.uri()) {
-            Some(uri) => *request.uri_mut() = uri,
+            Some(uri) => {
+                *request.uri_mut() = uri;
+                request.extensions_mut().insert(Base(base.clone()));
+            }
             None => {
                 let reason = format!("no such path: this listener answers below {base}");
                 return Err(reply::fault(StatusCode::NOT_FOUND, "not-found", &reason));

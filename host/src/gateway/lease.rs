@@ -7,6 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::BasePath;
+
 /// Request extension: the client's address, after trusted proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
@@ -18,6 +20,10 @@ pub(crate) struct Port(pub(crate) u16);
 /// Request extension: whether the client spoke TLS, with us or with a trusted proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Secure(pub(crate) bool);
+
+/// Request extension: the listener's own path, which the request's has lost; there only where it has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Base(pub(crate) BasePath);
 
 /// How a listener ends.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@
 //! | `/webhook/` | POST | takes what a room posts, to try it |
 //! | `/ws/endpoint/CODE/`, `/ws/chat/ROOM/` | GET | WebSocket |
 //!
-//! All but the last may have `/main` in front. Answers have the original's statuses and texts; a WebSocket whose code is
+//! All may have `/main` in front. Answers have the original's statuses and texts; a WebSocket whose code is
 //! unknown is refused with 404, where the original fails with 500.
 
 mod access;
@@ -64,7 +64,7 @@ async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, reque
         Route::Page(page) => page::show(request.method(), page),
         Route::Sink => answer::sink(request.method()),
         Route::Api(call) => api::answer(&app, request, call).await,
-        Route::WithoutSlash => answer::moved(request.uri()),
+        Route::WithoutSlash => answer::moved(&request),
         Route::Nothing => answer::not_found(),
     };
     answer::open_to_pages(answered)

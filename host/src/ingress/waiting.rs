@@ -98,7 +98,7 @@ impl Waiting {
             Some(Ok(())) => {
                 let note = (level > Level::Routed)
                     .then(|| "a reply is handed to whoever waits for it: it is not logged".to_owned());
-                let messages = vec![Accepted { topic, place: None }];
+                let messages = vec![Accepted { topic, place: None, routed: None }];
                 Outcome::Accepted { level: Level::Routed, messages, note }
             }
             _ => Outcome::Denied { reason: "nobody waits for this reply".into() },

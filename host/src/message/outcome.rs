@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Place;
+use super::{Place, Routed};
 
 /// How far an accepted message has come before its publisher is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,13 +34,24 @@ impl Level {
 }
 
 /// One message that a publish became.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Accepted {
     /// Its topic, which a transform may have changed.
     pub topic: Arc<str>,
     /// None when the topic belongs to no log.
     pub place: Option<Place>,
+    /// As its subscribers have it; only at the level `routed`, since whoever waits for more shall not hold it.
+    pub routed: Option<Arc<Routed>>,
 }
+
+/// Two are equal that stand at the same place.
+impl PartialEq for Accepted {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.topic, &self.place) == (&other.topic, &other.place)
+    }
+}
+
+impl Eq for Accepted {}
 
 /// A "no" that says what was wrong with the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

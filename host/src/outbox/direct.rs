@@ -1,6 +1,7 @@
 //! Posts that a gateway makes for its clients: the webhooks of rooms. Whoever makes one never waits. A task writes
 //! them into a key space of the store, from where they are sent as those of storage plugins are: at least once, in
-//! order per destination, with backoff, over restarts, and only where the operator lets posts go.
+//! order per destination, with backoff, over restarts, and only where the operator lets posts go. Each owner and each
+//! destination has a share of what may wait.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::post::Post;
 use super::queue::{Grants, Queue};
+use super::share::{Amount, Owner, Shares};
 use super::{Outbox, insist};
 use crate::config::Endpoint;
 use crate::metrics::OutboxMetrics;
@@ -18,11 +20,8 @@ use crate::store::{StorageSpace, Store, StoreError};
 const NAME: &str = "gateway:rooms";
 /// Its key space.
 const SPACE: &str = "$gateway.rooms";
-/// Posts that may wait for the store.
-const HASTE: usize = 256;
-/// Of all posts that may wait, those to one destination take so large a part at most: a dead receiver shall not take
-/// the place of the others.
-const SHARE: usize = 4;
+/// What may wait for the store.
+const HASTE: Amount = Amount { posts: 1_024, bytes: 64 << 20 };
 /// Posts that are written at once.
 const BATCH: usize = 64;
 
@@ -34,6 +33,8 @@ pub struct Direct {
     metrics: OutboxMetrics,
     /// Kept until the store takes posts no more.
     waiting: Arc<Mutex<Option<Receiver<Post>>>>,
+    /// What waits for the store, by whom.
+    haste: Arc<Mutex<Shares>>,
     queue: Arc<Queue>,
     space: Arc<StorageSpace>,
 }
@@ -44,10 +45,11 @@ impl Direct {
         let space = Arc::new(store.storage_space(SPACE)?);
         let grants = Grants { to: Vec::new(), elsewhere: true };
         let queue = Arc::new(Queue::open(outbox, &NAME.into(), &space, grants)?);
-        let (posts, waiting) = channel(HASTE);
+        let (posts, waiting) = channel(HASTE.posts);
         let metrics = outbox.metrics.outbox(NAME);
         let waiting = Arc::new(Mutex::new(Some(waiting)));
-        Ok(Self { outbox: Arc::clone(outbox), posts, metrics, waiting, queue, space })
+        let (outbox, haste) = (Arc::clone(outbox), Arc::default());
+        Ok(Self { outbox, posts, metrics, waiting, haste, queue, space })
     }
 
     /// Begins to take posts, until the outbox stops.
@@ -63,12 +65,29 @@ impl Direct {
         self.outbox.may_reach(endpoint)
     }
 
-    /// Takes a post, or counts and tells that there is no room for it. Never blocks.
-    pub fn post(&self, post: Post) {
-        match self.posts.try_send(post) {
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(post)) => self.lose(&post, "more come than the store takes"),
+    /// Takes JSON that is to be posted for an owner, or counts and tells that there is no room for it. Never blocks.
+    pub fn post(&self, owner: Owner, url: Endpoint, body: Vec<u8>) {
+        let post = Post::json(url, &owner.key(), body);
+        if !self.hurry(owner, post.body.len()) {
+            return self.lose(&post, "more come than the store takes");
         }
+        let (post, reason) = match self.posts.try_send(post) {
+            Ok(()) => return,
+            Err(TrySendError::Full(post)) => (post, "more come than the store takes"),
+            Err(TrySendError::Closed(post)) => (post, "the router stops"),
+        };
+        self.haste.lock().remove(owner, post.body.len());
+        self.lose(&post, reason);
+    }
+
+    /// Whether one more of an owner may wait for the store, where it is counted then.
+    fn hurry(&self, owner: Owner, bytes: usize) -> bool {
+        let mut haste = self.haste.lock();
+        let fits = haste.of(owner).leaves_room(bytes, HASTE.share());
+        if fits {
+            haste.add(owner, bytes);
+        }
+        fits
     }
 
     async fn take_all(self, mut posts: Receiver<Post>) {
@@ -90,11 +109,11 @@ impl Direct {
     async fn write(&self, batch: Vec<Post>) -> Option<()> {
         let mut taken = Vec::with_capacity(batch.len());
         for post in batch {
-            let most = (self.outbox.options.max_posts / SHARE).max(1);
-            let destination = post.endpoint.destination();
-            let same = taken.iter().filter(|one: &&Post| one.endpoint.destination() == destination).count();
-            if self.queue.bound_for(&destination) + same >= most {
-                self.lose(&post, "its receiver does not keep up");
+            if let Some(owner) = post.owner() {
+                self.haste.lock().remove(owner, post.body.len());
+            }
+            if let Some(reason) = self.beyond_its_share(&post, &taken) {
+                self.lose(&post, reason);
                 continue;
             }
             taken.push(post);
@@ -110,6 +129,21 @@ impl Direct {
         insist(NAME, &self.outbox.closing, commit).await?;
         self.queue.committed(numbered);
         Some(())
+    }
+
+    /// Why a post may not wait beside those that do, and those that were `taken` before it.
+    fn beyond_its_share(&self, post: &Post, taken: &[Post]) -> Option<&'static str> {
+        let options = &self.outbox.options;
+        let most = Amount { posts: options.max_posts, bytes: options.max_bytes }.share();
+        let destination = post.endpoint.destination();
+        let same = taken.iter().filter(|one| one.endpoint.destination() == destination).count();
+        if self.queue.bound_for(&destination) + same >= most.posts {
+            return Some("its receiver does not keep up");
+        }
+        let owner = post.owner()?;
+        let own = taken.iter().filter(|one| one.owner() == Some(owner));
+        let waits = own.fold(self.queue.waiting_of(owner), |sum, one| sum.and(one.body.len()));
+        (!waits.leaves_room(post.body.len(), most)).then_some("its owner's receivers do not keep up")
     }
 
     fn lose(&self, post: &Post, reason: &str) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
+use super::share::Owner;
 use crate::config::{Endpoint, EndpointError, post_header};
 use crate::dead_letters::Letter;
 
@@ -93,6 +94,11 @@ impl Post {
         Self { endpoint, headers, key, body: body.into() }
     }
 
+    /// Whose it is. None: not one of a gateway.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        Owner::of_key(&self.key)
+    }
+
     /// What a dead letter keeps of it, beside the body, to send it again.
     pub(super) fn for_letter(&self) -> Vec<u8> {
         Self { body: Bytes::new(), ..self.clone() }.encode()
@@ -133,9 +139,11 @@ impl Post {
         Some(Self { endpoint, headers, key, body: Bytes::copy_from_slice(rest) })
     }
 
-    /// The destination of a post of which only the beginning was read.
-    pub(super) fn destination(mut beginning: &[u8]) -> Option<String> {
-        Some(text(&mut beginning)?.parse::<Endpoint>().ok()?.destination())
+    /// The destination and the owner of a post of which only the beginning was read.
+    pub(super) fn address(mut beginning: &[u8]) -> Option<(String, Option<Owner>)> {
+        let destination = text(&mut beginning)?.parse::<Endpoint>().ok()?.destination();
+        let key = text(&mut beginning).and_then(|key| HeaderValue::from_str(key).ok());
+        Some((destination, key.and_then(|key| Owner::of_key(&key))))
     }
 }
 
@@ -184,7 +192,7 @@ mod tests {
                 .unwrap();
         let blob = post.encode();
         assert_eq!(Post::decode(&blob), Some(post));
-        assert_eq!(Post::destination(&blob[..30]).as_deref(), Some("http://a:80"));
+        assert_eq!(Post::address(&blob[..30]), Some(("http://a:80".to_owned(), None)));
         assert_eq!(Post::decode(&blob[..20]), None);
     }
 

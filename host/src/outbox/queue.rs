@@ -14,6 +14,7 @@ use weir_contract::packed::{put_text, tag};
 
 use super::deliver::{Delivered, Sender};
 use super::post::Post;
+use super::share::{Amount, Owner, Shares};
 use super::{Outbox, insist};
 use crate::config::{Endpoint, Grant};
 use crate::dead_letters::{About, NotKept};
@@ -50,6 +51,7 @@ struct Waiting {
     next: u64,
     posts: usize,
     bytes: usize,
+    shares: Shares,
     /// By destination, oldest first; each has its task.
     lanes: HashMap<String, VecDeque<Waiter>>,
 }
@@ -59,6 +61,7 @@ struct Waiter {
     number: u64,
     bytes: usize,
     attempts: u64,
+    owner: Option<Owner>,
 }
 
 /// Posts on their way into the store.
@@ -84,8 +87,8 @@ impl Queue {
     ) -> Result<Self, StoreError> {
         // A post that cannot be read has a queue of its own, where it is set aside.
         let waiters = space.posts(|post| {
-            let destination = Post::destination(post.beginning).unwrap_or_default();
-            (destination, Waiter { number: post.number, bytes: post.bytes, attempts: post.attempts })
+            let (destination, owner) = Post::address(post.beginning).unwrap_or_default();
+            (destination, Waiter { number: post.number, bytes: post.bytes, attempts: post.attempts, owner })
         })?;
         let next = waiters.last().map_or(0, |(_, waiter)| waiter.number + 1);
         let queue = Self(Arc::new(Inner {
@@ -126,6 +129,11 @@ impl Queue {
         self.0.waiting.lock().lanes.get(destination).map_or(0, VecDeque::len)
     }
 
+    /// What of an owner waits.
+    pub fn waiting_of(&self, owner: Owner) -> Amount {
+        self.0.waiting.lock().shares.of(owner)
+    }
+
     /// Waits until they fit, or the time is over. False: they do not.
     pub fn wait_until_fits(&self, posts: &[Post], time: Duration) -> bool {
         let mut waiting = self.0.waiting.lock();
@@ -147,7 +155,7 @@ impl Queue {
         let mut numbered = Numbered { waiters: Vec::new(), writes: Vec::new() };
         for (number, post) in (next..).zip(posts) {
             let bytes = post.encode();
-            let waiter = Waiter { number, bytes: bytes.len(), attempts: 0 };
+            let waiter = Waiter { number, bytes: bytes.len(), attempts: 0, owner: post.owner() };
             numbered.waiters.push((post.endpoint.destination(), waiter));
             numbered.writes.push(Write::Post { number, bytes });
         }
@@ -165,6 +173,9 @@ impl Queue {
             waiting.next = waiting.next.max(waiter.number + 1);
             waiting.posts += 1;
             waiting.bytes += waiter.bytes;
+            if let Some(owner) = waiter.owner {
+                waiting.shares.add(owner, waiter.bytes);
+            }
             match waiting.lanes.get_mut(&destination) {
                 Some(lane) => lane.push_back(waiter),
                 None => {
@@ -225,6 +236,9 @@ impl Inner {
         if let Some(gone) = before {
             waiting.posts -= 1;
             waiting.bytes -= gone.bytes;
+            if let Some(owner) = gone.owner {
+                waiting.shares.remove(owner, gone.bytes);
+            }
             self.show(&waiting);
             self.room.notify_all();
         }

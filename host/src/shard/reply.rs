@@ -76,7 +76,8 @@ impl Pending {
     }
 
     /// The messages have their places.
-    pub fn accepted(&self, accepted: Vec<Accepted>) {
+    pub fn accepted(&self, mut accepted: Vec<Accepted>) {
+        accepted.iter_mut().for_each(|message| message.routed = None);
         self.state.lock().accepted = Some(accepted);
         self.settle();
     }

@@ -223,6 +223,35 @@ async fn paths_without_a_slash_move_and_pages_of_any_origin_may_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_a_base_path_all_stays_below_it_also_where_it_ends_like_the_alias() {
+    for base in ["/r", "/x/main", "/main"] {
+        let rooms = Rooms { base_path: base.parse().unwrap(), ..Rooms::default() };
+        let router = router(rooms).await;
+        let moved = ask(&router, "GET", &format!("{base}/list_rooms?x=1"), "", "").await;
+        assert_eq!((moved.status, moved.header("location")), (301, &*format!("{base}/list_rooms/?x=1")));
+        let key = user(&router, "alice").await;
+        let address = router.gateways["rooms"];
+        let headers = [("API-KEY", &*key)];
+        for (path, body) in [
+            ("/create_room/", json!({"room_name": "r1"})),
+            ("/add_endpoint/", json!({"room_name": "r1", "permissions": "readwrite"})),
+        ] {
+            let answer = request(address, "POST", &format!("{base}{path}"), &headers, body.to_string()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let Some(code) = answer.json["code"].as_str() else { continue };
+            // Where the pages look for it: two steps above their own address.
+            for alias in ["", "/main"] {
+                let path = format!("{base}{alias}/ws/endpoint/{code}/");
+                let mut socket = Socket::open(address, &path, &[]).await;
+                socket.say(word("hi")).await;
+                assert_eq!(socket.json().await["message"], "hi", "{path}");
+            }
+        }
+        router.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_presents_no_key_is_the_user_that_needs_none() {
     let router = router(Rooms::default()).await;
     assert_eq!(said(&router, "GET", "/list_rooms/", "", Value::Null).await.0, 403);

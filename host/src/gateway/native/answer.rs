@@ -212,8 +212,8 @@ mod tests {
     fn outcomes_as_documented() {
         let place = Place { log: "default".into(), epoch: 1, offset: 7 };
         let messages = vec![
-            Accepted { topic: "a/b".into(), place: Some(place) },
-            Accepted { topic: "$x".into(), place: None },
+            Accepted { topic: "a/b".into(), place: Some(place), routed: None },
+            Accepted { topic: "$x".into(), place: None, routed: None },
         ];
         let accepted = Outcome::Accepted { level: Level::Logged, messages, note: None };
         assert_eq!(

@@ -1,13 +1,16 @@
 //! Answers as Django writes them.
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
+
+use crate::gateway::lease::Base;
 
 const HTML: &str = "text/html; charset=utf-8";
 
@@ -70,13 +73,15 @@ fn page(status: StatusCode, title: &str, said: &str) -> Response {
     body(status, HTML, written)
 }
 
-/// 301 to the same path with a slash behind it.
-pub(super) fn moved(uri: &Uri) -> Response {
+/// 301 to the same path with a slash behind it, below the listener's base path.
+pub(super) fn moved(request: &Request) -> Response {
+    let uri = request.uri();
+    let base = request.extensions().get::<Base>().map_or("", |base| base.0.as_str());
     let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let mut response = body(StatusCode::MOVED_PERMANENTLY, HTML, Body::empty());
     // Two slashes in front would name another host.
     let path = uri.path().trim_start_matches('/');
-    if let Ok(location) = HeaderValue::try_from(format!("/{path}/{query}")) {
+    if let Ok(location) = HeaderValue::try_from(format!("{base}/{path}/{query}")) {
         response.headers_mut().insert(LOCATION, location);
     }
     response

@@ -18,7 +18,7 @@ use crate::gateway::lease::Lease;
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::{Encode, Handler, Next, Upgrade};
 use crate::ingress::{Entrant, Publish};
-use crate::message::{Outcome, Responder, Routed, Wire, now_us};
+use crate::message::{Responder, Routed, Wire};
 
 /// A room's topic, below its tenant's name where that is not `main`.
 fn topic(room: &RoomName) -> String {
@@ -82,13 +82,11 @@ impl Speaker {
             return Next::Read;
         }
         let payload = Bytes::copy_from_slice(value.as_bytes());
-        let (webhook, endpoint, us) = (self.webhook.clone(), Arc::clone(&self.endpoint), now_us());
-        let (session, copy) = (Arc::clone(self.visit.session()), payload.clone());
+        let (webhook, session) = (self.webhook.clone(), Arc::clone(self.visit.session()));
+        let endpoint = Arc::clone(&self.endpoint);
         let responder = Responder::new(move |outcome| {
-            if let (Outcome::Accepted { .. }, Some(webhook), Ok(value)) =
-                (&outcome, webhook, std::str::from_utf8(&copy))
-            {
-                webhook.post(value, &endpoint, us);
+            if let Some(webhook) = webhook {
+                webhook.post(&outcome, &topic(&endpoint.room), &endpoint);
             }
             socket::tell(&session, &outcome);
         });

@@ -51,10 +51,10 @@ pub(super) fn decoded(path: &str) -> String {
 impl<'p> Route<'p> {
     /// Of a path without escapes.
     pub(super) fn of(path: &'p str) -> Self {
+        let path = path.strip_prefix("/main").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         if let Some(rest) = path.strip_prefix("/ws/") {
             return Self::Socket(Socket::of(rest));
         }
-        let path = path.strip_prefix("/main").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         if let Some(asset) = Page::asset(path) {
             return Self::Page(asset);
         }
@@ -139,7 +139,7 @@ mod tests {
             ("/ws/endpoint//", Route::Socket(Socket::Unknown)),
             ("/ws/endpoint/a/b/", Route::Socket(Socket::Unknown)),
             ("/ws/chat/lobby/", Route::Socket(Socket::Chat("lobby"))),
-            ("/main/ws/chat/lobby/", Route::Nothing),
+            ("/main/ws/chat/lobby/", Route::Socket(Socket::Chat("lobby"))),
         ] {
             assert_eq!(Route::of(path), wanted, "{path}");
         }

@@ -1,13 +1,12 @@
 //! The copy of a room's messages that goes to its webhook. Where that is, is looked at once per connection, as the
 //! original does; whatever becomes of it, the sender never waits and never learns of it.
 
-use std::sync::Arc;
-
 use super::wire;
 use crate::accounts::Endpoint;
 use crate::config;
 use crate::ingress::Ingress;
-use crate::outbox::{Direct, Post};
+use crate::message::{Message, Outcome};
+use crate::outbox::{Direct, Owner};
 
 /// Where the messages of one connection are posted.
 #[derive(Clone)]
@@ -37,10 +36,19 @@ impl Webhook {
         }
     }
 
-    /// Posts a message of an endpoint, received at `us`. Never blocks.
-    pub(super) fn post(&self, value: &str, endpoint: &Arc<Endpoint>, us: u64) {
-        let body = wire::webhook(value, endpoint, us).into_bytes();
-        let key = ulid::Ulid::generate().to_string();
-        self.direct.post(Post::json(self.url.clone(), &key, body));
+    /// Posts what a message of an endpoint has become in the room of this topic. Never blocks.
+    pub(super) fn post(&self, outcome: &Outcome, topic: &str, endpoint: &Endpoint) {
+        let Outcome::Accepted { messages, .. } = outcome else { return };
+        for routed in messages.iter().filter_map(|one| one.routed.as_ref()) {
+            if &*routed.message.topic == topic {
+                self.copy(&routed.message, endpoint);
+            }
+        }
+    }
+
+    fn copy(&self, message: &Message, endpoint: &Endpoint) {
+        let body = wire::webhook(message, endpoint).into_bytes();
+        let owner = Owner::of(&endpoint.room.tenant, &endpoint.room.owner);
+        self.direct.post(owner, self.url.clone(), body);
     }
 }

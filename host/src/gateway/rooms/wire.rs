@@ -77,14 +77,14 @@ pub(super) fn python_time(us: u64) -> String {
 }
 
 /// The copy of a message for a room's webhook.
-pub(super) fn webhook(value: &str, endpoint: &Endpoint, us: u64) -> String {
+pub(super) fn webhook(message: &Message, endpoint: &Endpoint) -> String {
     let mut object = Object::new();
-    object.value("message", |out| put_value(out, value));
+    object.value("message", |out| put_payload(out, message));
     object.text("identity", &endpoint.identity);
     object.text("endpoint_code", &endpoint.code);
     object.text("code", &endpoint.code);
     object.text("room_name", &endpoint.room.room);
-    object.text("timestamp", &python_time(us));
+    object.text("timestamp", &python_time(message.received_us()));
     object.end()
 }
 

@@ -16,7 +16,11 @@ fn hooked(config: &mut Config) {
 }
 
 async fn room(router: &Reach, url: &str) -> String {
-    let key = user(router, "alice").await;
+    room_of(router, "alice", url).await
+}
+
+async fn room_of(router: &Reach, owner: &str, url: &str) -> String {
+    let key = user(router, owner).await;
     let made = said(router, "POST", "/create_room/", &key, json!({"room_name": "r1", "webhook": url})).await;
     assert_eq!(made.0, 200, "{made:?}");
     key
@@ -115,5 +119,62 @@ async fn what_waits_to_be_posted_survives_a_restart_and_is_bounded() {
     let seen = receiver.until(10).await;
     let n = |at: usize| serde_json::from_slice::<Value>(&seen[at].body).unwrap()["message"]["n"].clone();
     assert_eq!(n(seen.len() - 1), 9, "in order, the first that came");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_floods_dead_receivers_loses_posts_of_its_own_only() {
+    let small = |config: &mut Config| {
+        hooked(config);
+        config.outbox.max_posts = 16;
+    };
+    let router = Setup::new().config(small).start().await;
+    let mut held = Vec::new();
+    let mallory = room_of(&router, "mallory", "").await;
+    for n in 0..4 {
+        let dead = Receiver::always(200).await;
+        dead.set_open(false);
+        let room = format!("dead{n}");
+        let body = json!({"room_name": room, "webhook": dead.url("/")});
+        said(&router, "POST", "/create_room/", &mallory, body).await;
+        let code = endpoint(&router, &mallory, &room, "readwrite", "m").await;
+        let mut socket = open(&router, &code).await;
+        for n in 0..8 {
+            socket.say(word(n)).await;
+            socket.json().await;
+        }
+        held.push(dead);
+    }
+    let labels = [("outbox", "gateway:rooms")];
+    eventually("what is beyond the share of its owner is counted", async || {
+        (router.sample("weir_outbox_full_total", &labels).await == 28.0).then_some(())
+    })
+    .await;
+    assert_eq!(router.sample("weir_outbox_waiting_posts", &labels).await, 4.0);
+    let receiver = Receiver::always(200).await;
+    let alice = room(&router, &receiver.url("/")).await;
+    let code = endpoint(&router, &alice, "r1", "readwrite", "a").await;
+    open(&router, &code).await.say(word("mine")).await;
+    let post = receiver.until(1).await.remove(0);
+    assert_eq!(serde_json::from_slice::<Value>(&post.body).unwrap()["message"], "mine");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_gets_what_the_plugins_left_in_the_room_and_when() {
+    let receiver = Receiver::always(200).await;
+    let map = "plugin = \"stock:json-map\"\n[config]\non_not_json = \"pass\"\nremove = [\"/secret\"]\n";
+    let setup = Setup::new().binding("map", map).guest("reroute");
+    let setup = setup.binding("reroute", "emit = [\"elsewhere\"]\n").config(hooked);
+    let router = setup.start().await;
+    let key = room(&router, &receiver.url("/")).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e1").await;
+    let mut socket = open(&router, &code).await;
+    socket.say(word(json!({"to": ["elsewhere"], "how": "replace"}))).await;
+    socket.say(word(json!({"a": 1, "secret": "pw"}))).await;
+    let heard = socket.json().await;
+    assert_eq!(heard["message"], json!({"a": 1}));
+    let post: Value = serde_json::from_slice(&receiver.until(1).await[0].body).unwrap();
+    assert_eq!((&post["message"], &post["timestamp"]), (&heard["message"], &heard["timestamp"]));
     router.stop().await;
 }

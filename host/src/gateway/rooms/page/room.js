@@ -40,8 +40,6 @@ function show({ message, identity, timestamp }) {
 function talk(form) {
   const code = location.pathname.split("/").filter(Boolean).at(-1);
   const url = new URL(`../../ws/endpoint/${code}/`, location.href);
-  // Also where the page's path begins with an alias, sockets do not.
-  url.pathname = url.pathname.replace(/\/main\/ws\/endpoint\//, "/ws/endpoint/");
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   let socket;
   let failures = 0;
