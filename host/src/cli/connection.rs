@@ -1,25 +1,16 @@
 //! `weir connection`: who is connected to a running server.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde::Deserialize;
 
-use super::settings::Place;
+use super::settings::Listing;
 use super::table::{list, table, time};
 use super::{desk, print};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show the open connections, oldest first
-    List(List),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print the server's JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
+    List(Listing),
 }
 
 #[derive(Deserialize)]
@@ -47,7 +38,7 @@ pub(super) async fn run(Verb::List(args): &Verb) -> anyhow::Result<()> {
     show(args).await
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/connections").await?;
     if args.json {
         return print(&answer.to_string());

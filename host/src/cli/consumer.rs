@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{list, table, time};
 use super::{desk, print};
 use crate::admin::{PlaceIn, ResetRequest, To};
@@ -16,20 +16,11 @@ use crate::telemetry::escape;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show consumers, groups, storage plugins and webhooks, and where they stand in the logs
-    List(List),
+    List(Listing),
     /// Move a consumer or group to another place of its logs
     Reset(Reset),
     /// Delete a consumer or group
     Delete(Delete),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print the server's JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +80,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/consumers").await?;
     if args.json {
         return print(&answer.to_string());

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::client::encoded;
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{table, time};
 use super::{desk, print};
 use crate::admin::{DeadInfo, DeadLetter, DeadList, RequeueRequest, RequeuedInfo};
@@ -12,7 +12,7 @@ use crate::telemetry::escape;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show what was set aside, newest first
-    List(List),
+    List(Listing),
     /// Show one letter with its payload, as JSON
     Show(Show),
     /// Do again what letters stand for; those that succeed are deleted
@@ -23,15 +23,6 @@ pub(super) enum Verb {
     Requeue(Requeue),
     /// Delete letters
     Purge(Purge),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print the server's JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -81,7 +72,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn list(args: &List) -> anyhow::Result<()> {
+async fn list(args: &Listing) -> anyhow::Result<()> {
     let server = desk::server(&args.place)?;
     let mut all: DeadList = server.get("/v1/dead").await?;
     while let Some(before) = all.next.take() {

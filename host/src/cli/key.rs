@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::desk::Keeper;
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{list, table, time};
 use super::{print, say};
 use crate::accounts::{KeyInfo, KeyState};
@@ -15,7 +15,7 @@ pub(super) enum Verb {
     /// Make a key and print it, once
     Create(Create),
     /// Show all keys, without their secrets
-    List(List),
+    List(Listing),
     /// Take a key back and close its connections
     Revoke(Revoke),
 }
@@ -44,15 +44,6 @@ pub(super) struct Create {
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(String, String)>,
     /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print one JSON array
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -110,7 +101,7 @@ async fn create(args: &Create) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let keys = keeper.list().await?;
     keeper.close()?;

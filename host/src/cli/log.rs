@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use tokio::sync::mpsc;
 
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{list, table, time};
 use super::{print, say};
 use crate::admin::{Export, Exported, LogInfo, LogStat, OtherLog};
@@ -21,7 +21,7 @@ use keeper::Keeper;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show all logs: how much they hold, how long it is kept, who still reads it, and what went wrong
-    List(List),
+    List(Listing),
     /// Show one log in detail
     Stat(Stat),
     /// Write messages as lines of JSON
@@ -41,15 +41,6 @@ pub(super) enum Verb {
     /// Imported twice, they are there twice. When the last line of the export is missing or says another number, what
     /// there was is imported, and the command fails.
     Import(ImportArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -105,7 +96,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let found = keeper.list().await?;
     keeper.close()?;

@@ -5,10 +5,10 @@ mod rebuild;
 mod shadow;
 mod try_out;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde::Deserialize;
 
-use super::settings::Place;
+use super::settings::Listing;
 use super::table::{list, table};
 use super::{desk, print};
 use crate::consumer::{RebuildReport, RebuildState};
@@ -18,7 +18,7 @@ use crate::telemetry::escape;
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Show the bindings, in the order in which messages meet them
-    List(List),
+    List(Listing),
     /// Go back to the version before, component and binding; what lies in the folder is quarantined until it changes
     Rollback(deeds::Rollback),
     /// Take a binding out until it is enabled again; an auth plugin's place stays closed
@@ -36,15 +36,6 @@ pub(super) enum Verb {
     Shadow(shadow::Shadow),
     /// Replay recorded messages through a component that is not live yet, and show what it would have made otherwise
     Try(try_out::Try),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print the server's JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +88,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let answer: serde_json::Value = desk::server(&args.place)?.get("/v1/plugins").await?;
     if args.json {
         return print(&answer.to_string());

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::client::encoded;
 use super::desk::Keeper;
 use super::print;
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{table, time};
 use crate::accounts::{Accounts, RoomInfo, RoomName};
 use crate::admin::{Deed, RoomList, RoomRequest, WebhookRequest};
@@ -15,7 +15,7 @@ pub(super) enum Verb {
     /// Make a room of a user
     Create(Create),
     /// Show all rooms
-    List(List),
+    List(Listing),
     /// Delete a room with all its endpoints
     Delete(Delete),
     /// Set where a room's messages are posted
@@ -41,15 +41,6 @@ pub(super) struct Create {
     #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
     webhook: String,
     /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print one JSON array
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -131,7 +122,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let all = |accounts: &Accounts| Ok(RoomList { rooms: accounts.rooms() });
     let list = keeper.account(("GET", "/v1/rooms"), &(), all).await?;

@@ -50,6 +50,16 @@ pub(super) struct Place {
     pub(super) admin: Option<SocketAddr>,
 }
 
+/// How a list is shown, and whose.
+#[derive(Debug, Args)]
+pub(super) struct Listing {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
 /// `DATA/addresses.json`.
 #[derive(serde::Deserialize)]
 struct Addresses {

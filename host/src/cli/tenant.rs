@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::client::encoded;
 use super::desk::Keeper;
 use super::print;
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{table, time};
 use crate::accounts::Tenant;
 use crate::admin::{Deed, TenantList, TenantRequest};
@@ -15,7 +15,7 @@ pub(super) enum Verb {
     /// Make a tenant
     Create(One),
     /// Show all tenants
-    List(List),
+    List(Listing),
     /// Delete a tenant that has neither keys that work nor users
     Delete(One),
 }
@@ -25,15 +25,6 @@ pub(super) struct One {
     /// First level of all its topics: a-z 0-9 -
     name: String,
     /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print one JSON array
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -69,7 +60,7 @@ impl One {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let all = |accounts: &crate::accounts::Accounts| Ok(TenantList { tenants: accounts.tenants() });
     let list = keeper.account(("GET", "/v1/tenants"), &(), all).await?;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::client::encoded;
 use super::desk::Keeper;
-use super::settings::Place;
+use super::settings::{Listing, Place};
 use super::table::{table, time};
 use super::{print, say};
 use crate::accounts::{Accounts, KeyKind, UserInfo, UserName};
@@ -15,7 +15,7 @@ pub(super) enum Verb {
     /// Make a user and print its API key, once
     Create(Keyed),
     /// Show all users, without their keys
-    List(List),
+    List(Listing),
     /// Delete a user with all its rooms and endpoints
     Delete(Delete),
     /// Give a user another API key and print it, once
@@ -45,15 +45,6 @@ pub(super) struct Keyed {
     #[arg(long, conflicts_with = "key")]
     no_key: bool,
     /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// Print one JSON array
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -150,7 +141,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     }
 }
 
-async fn show(args: &List) -> anyhow::Result<()> {
+async fn show(args: &Listing) -> anyhow::Result<()> {
     let keeper = Keeper::find(&args.place).await?;
     let all = |accounts: &Accounts| Ok(UserList { users: accounts.users() });
     let list = keeper.account(("GET", "/v1/users"), &(), all).await?;
