@@ -8,6 +8,7 @@ use axum::response::Response;
 use subtle::ConstantTimeEq;
 use weir_contract::topic::encode_level;
 
+use super::members::Member;
 use super::{App, GATEWAY, PREFIX, refuse};
 use crate::gateway::foreign::silent;
 use crate::gateway::lease::{Peer, Port};
@@ -80,6 +81,14 @@ pub(super) fn open(
     let visit = Visit::new(app.ingress.clone(), session);
     let address = if peer.contains(':') { format!("[{peer}]:{port}") } else { format!("{peer}:{port}") };
     Ok(Client { visit, name: name.into(), address })
+}
+
+/// Checks key, name and handshake, in this order, and opens a session that is listed.
+#[expect(clippy::result_large_err, reason = "it is the answer, and is sent at once")]
+pub(super) fn connect(app: &App, request: &mut Request) -> Result<(Upgrade, Visit, Member), Response> {
+    let Client { visit, name, address } = enter(app, request, true)?;
+    let upgrade = upgrade(request)?;
+    Ok((upgrade, visit, app.members.join(&name, address)))
 }
 
 /// What a request must be to become a WebSocket. The answer else is the original's.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::wire::{go_time, put};
-use crate::gateway::json::Object;
+use crate::gateway::json::{Object, put_array};
 use crate::message::now_us;
 
 /// Events without a subscriber that stay listed, as with the original, which forgets none; beyond it the oldest go.
@@ -84,7 +84,7 @@ impl Members {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Snapshot { events, all, omitted } = self.0.lock().snapshot();
         let mut object = Object::begin(out);
-        list(object.key("subscriptions"), &events, |(name, members), out| {
+        put_array(object.key("subscriptions"), &events, |out, (name, members)| {
             let mut object = Object::begin(out);
             put(object.key("name"), name);
             list_or_null(object.key("connections"), members);
@@ -196,24 +196,13 @@ fn list_or_null(out: &mut Vec<u8>, connections: &[Arc<Shown>]) {
     if connections.is_empty() {
         return out.extend_from_slice(b"null");
     }
-    list(out, connections, |connection, out| {
+    put_array(out, connections, |out, connection| {
         let mut object = Object::begin(out);
         put(object.key("client_name"), &connection.name);
         put(object.key("ip_address"), &connection.address);
         put(object.key("connected_at"), &go_time(connection.connected_us));
         object.end();
     });
-}
-
-fn list<T>(out: &mut Vec<u8>, all: &[T], write: impl Fn(&T, &mut Vec<u8>)) {
-    out.push(b'[');
-    for (at, item) in all.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write(item, out);
-    }
-    out.push(b']');
 }
 
 #[cfg(test)]

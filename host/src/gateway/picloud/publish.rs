@@ -64,16 +64,11 @@ fn status(outcome: &Outcome) -> StatusCode {
 
 /// `GET /publish`: a WebSocket of which every message is an event.
 pub(super) fn open(app: App, lease: Lease, mut request: Request) -> Response {
-    let client = match access::enter(&app, &request, true) {
-        Ok(client) => client,
+    let (upgrade, visit, member) = match access::connect(&app, &mut request) {
+        Ok(connected) => connected,
         Err(refusal) => return refusal,
     };
-    let upgrade = match access::upgrade(&mut request) {
-        Ok(upgrade) => upgrade,
-        Err(refusal) => return refusal,
-    };
-    let member = app.members.join(&client.name, client.address);
-    converse(upgrade, lease, client.visit, Arc::clone(&app.limits), move |_, visit| Publisher {
+    converse(upgrade, lease, visit, Arc::clone(&app.limits), move |_, visit| Publisher {
         visit,
         _member: member,
         most_bytes: app.limits.message_bytes.saturating_mul(6) + wire::AROUND,

@@ -21,19 +21,11 @@ use crate::gateway::ws::{Encode, Handler, Next};
 use crate::ingress::Subscribe;
 
 pub(super) fn open(app: App, lease: Lease, mut request: Request) -> Response {
-    let client = match access::enter(&app, &request, true) {
-        Ok(client) => client,
+    let (upgrade, visit, member) = match access::connect(&app, &mut request) {
+        Ok(connected) => connected,
         Err(refusal) => return refusal,
     };
-    let upgrade = match access::upgrade(&mut request) {
-        Ok(upgrade) => upgrade,
-        Err(refusal) => return refusal,
-    };
-    let member = app.members.join(&client.name, client.address);
-    converse(upgrade, lease, client.visit, Arc::clone(&app.limits), move |_, visit| Subscriber {
-        visit,
-        member,
-    })
+    converse(upgrade, lease, visit, Arc::clone(&app.limits), move |_, visit| Subscriber { visit, member })
 }
 
 struct Subscriber {
