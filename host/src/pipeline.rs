@@ -53,7 +53,10 @@ pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result
 fn authorize(stages: &mut Stages, pass: &Pass<'_>, at: &'static str, topic: &str) -> Result<(), Stop> {
     let principal = &pass.session.principal;
     let known = match &principal.rights {
-        Some(rights) => Some((rights.allow("publish", topic), "the gateway's rule")),
+        Some(rights) => {
+            let allowed = principal.may_touch(topic) && rights.allow("publish", topic);
+            Some((allowed, "the gateway's rule"))
+        }
         None => pass.session.may_publish(pass.authority, topic).map(|allowed| (allowed, "remembered")),
     };
     let allowed = match known {
