@@ -36,6 +36,14 @@ async fn seen(router: &Router, headers: &[(&str, &str)]) -> String {
     address
 }
 
+async fn until_nobody_is_connected(router: &Router) {
+    let gone = async || {
+        let answer = router.admin("GET", "/v1/connections", "").await;
+        answer.json["connections"].as_array().unwrap().is_empty().then_some(())
+    };
+    crate::harness::eventually("nobody is connected", gone).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_trusted_proxy_may_say_whom_it_speaks_for() {
     let headers = [("x-forwarded-for", "203.0.113.66, 203.0.113.7"), ("forwarded", "for=203.0.113.8")];
@@ -86,11 +94,7 @@ async fn the_proxy_protocol_says_whom_a_connection_comes_from() {
         assert_eq!(client.ask(json!({"action": "ping"})).await["ok"], true);
         assert_eq!(address(&router).await, wanted);
         drop(client);
-        let gone = async || {
-            let answer = router.admin("GET", "/v1/connections", "").await;
-            answer.json["connections"].as_array().unwrap().is_empty().then_some(())
-        };
-        crate::harness::eventually("it is gone", gone).await;
+        until_nobody_is_connected(&router).await;
     }
     router.stop().await;
 }
@@ -142,11 +146,7 @@ async fn the_proxy_protocol_comes_before_tls() {
         let answer = router.admin("GET", "/v1/connections", "").await;
         assert_eq!(answer.json["connections"][0]["address"], "198.51.100.9");
         drop(client);
-        let gone = async || {
-            let answer = router.admin("GET", "/v1/connections", "").await;
-            answer.json["connections"].as_array().unwrap().is_empty().then_some(())
-        };
-        crate::harness::eventually("it is gone", gone).await;
+        until_nobody_is_connected(&router).await;
     }
     router.stop().await;
 }
