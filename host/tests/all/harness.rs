@@ -30,7 +30,7 @@ use weir::config::Config;
 use weir::server::{Listeners, ServerError};
 
 /// Nothing that is expected takes so long, however busy the machine: after it, a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that cannot be awaited.
 pub const LOOK: Duration = Duration::from_millis(10);
 
