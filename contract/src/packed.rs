@@ -18,8 +18,10 @@ mod read;
 pub mod tag;
 mod write;
 
-pub use check::check_output;
-pub use read::{Fields, Named, fields, first, flag_of, named, publisher_fields, text, u64_of, value_of};
+pub use check::{check_output, is_header_name};
+pub use read::{
+    Fields, Named, fields, first, flag_of, named, publisher_fields, split_named, text, u64_of, value_of,
+};
 pub use write::{put, put_flag, put_named, put_text, put_u64};
 
 /// The first byte of every blob that is not empty.

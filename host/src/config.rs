@@ -28,7 +28,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Flavour, Ganomics, Paikea, Picloud, Rooms};
+pub use gateway::{Flavour, Ganomics, Mqtt, Paikea, Picloud, Rooms};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -67,6 +67,8 @@ pub struct Config {
     pub admin: Admin,
     /// The listener of Ganomics' tablets; none: there is none.
     pub ganomics: Option<Ganomics>,
+    /// MQTT clients; none: they are not served.
+    pub mqtt: Option<Mqtt>,
     /// The listeners of Paikea's devices and pages; none: there are none.
     pub paikea: Option<Paikea>,
     /// The listener of picloud's clients; none: there is none.
@@ -263,6 +265,7 @@ impl Default for Config {
             http: Http::default(),
             admin: Admin::default(),
             ganomics: None,
+            mqtt: None,
             paikea: None,
             picloud: None,
             rooms: None,

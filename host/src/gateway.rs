@@ -12,6 +12,7 @@
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
 //! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign`
 //!   is what these share.
+//! - [`mqtt`]: MQTT 3.1.1 and 5.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
@@ -24,6 +25,7 @@ pub(crate) mod json;
 mod keepalive;
 mod lease;
 pub mod listen;
+pub mod mqtt;
 pub mod native;
 pub mod paikea;
 pub mod picloud;
@@ -45,8 +47,17 @@ use axum::Router;
 use crate::config::Config;
 use crate::ingress::Ingress;
 
-/// The routes of every gateway that [`Config::gateways`] names. The error is that of a file of theirs.
-pub fn routers(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'static str, Router)>> {
+/// What a listener speaks.
+#[derive(Clone)]
+pub enum Service {
+    /// HTTP, and WebSocket in it.
+    Http(Router),
+    /// MQTT.
+    Mqtt(mqtt::App),
+}
+
+/// The services of every gateway that [`Config::gateways`] names. The error is that of a file of theirs.
+pub fn services(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'static str, Service)>> {
     let mut routers = Vec::new();
     if let Some(paikea) = &config.paikea {
         routers.extend(paikea::routers(ingress, paikea, &config.limits)?);
@@ -60,5 +71,10 @@ pub fn routers(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'sta
     if let Some(rooms) = &config.rooms {
         routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
     }
-    Ok(routers)
+    let mut services: Vec<_> =
+        routers.into_iter().map(|(name, router)| (name, Service::Http(router))).collect();
+    if let Some(mqtt) = &config.mqtt {
+        services.push(("mqtt", Service::Mqtt(mqtt::App::new(ingress.clone(), mqtt, &config.limits))));
+    }
+    Ok(services)
 }

@@ -112,8 +112,8 @@ pub struct Stored {
     pub place: Place,
 }
 
-/// Wire formats whose frame is encoded once per message and shared by all its readers. Each is a complete
-/// WebSocket text frame.
+/// Wire formats whose frame is encoded once per message and shared by all its readers: complete WebSocket text frames,
+/// or packets of MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// JSON of the native protocol.
@@ -126,6 +126,10 @@ pub enum Wire {
     Rooms,
     /// JSON of rooms as they began, without the time.
     EarlyRooms,
+    /// PUBLISH of MQTT 3.1.1, QoS 0.
+    Mqtt3,
+    /// PUBLISH of MQTT 5, QoS 0.
+    Mqtt5,
 }
 
 /// Frames beside the native one.
@@ -135,6 +139,8 @@ struct OtherFrames {
     picloud: OnceLock<Bytes>,
     rooms: OnceLock<Bytes>,
     early_rooms: OnceLock<Bytes>,
+    mqtt3: OnceLock<Bytes>,
+    mqtt5: OnceLock<Bytes>,
 }
 
 /// Why a message comes to a session.
@@ -194,6 +200,8 @@ impl Routed {
             Wire::Picloud => &others().picloud,
             Wire::Rooms => &others().rooms,
             Wire::EarlyRooms => &others().early_rooms,
+            Wire::Mqtt3 => &others().mqtt3,
+            Wire::Mqtt5 => &others().mqtt5,
         };
         slot.get_or_init(|| encode(self)).clone()
     }

@@ -25,7 +25,7 @@ use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{self, Door, DoorError, listen, native};
+use crate::gateway::{self, Door, DoorError, Service, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
@@ -121,9 +121,9 @@ pub async fn run(
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
     announce(&config, &doors)?;
-    let routes = gateway::routers(&router.ingress, &config);
-    let mut routes = routes.map_err(|error| system("opening a gateway", error))?;
-    routes.push(("http", native::router(router.ingress.clone(), &config)));
+    let services = gateway::services(&router.ingress, &config);
+    let mut services = services.map_err(|error| system("opening a gateway", error))?;
+    services.push(("http", Service::Http(native::router(router.ingress.clone(), &config))));
     let mut doors: BTreeMap<_, _> =
         doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();
     let operators = doors.remove("admin");
@@ -131,7 +131,7 @@ pub async fn run(
     let admin_closing = closing.clone();
     let admin = tokio::spawn(async move {
         if let Some(door) = operators {
-            listen::serve(door, admin::router(state), &admin_limits, admin_closing).await;
+            listen::serve(door, Service::Http(admin::router(state)), &admin_limits, admin_closing).await;
         }
     });
     let told = notify::start(&ready, &shutdown);
@@ -141,8 +141,8 @@ pub async fn run(
         stopping.cancelled().await;
         ready.wait("server", "stopping");
     });
-    let served = routes.into_iter().filter_map(|(name, routes)| Some((doors.remove(name)?, routes)));
-    let serve = |(door, routes)| listen::serve(door, routes, &config.limits, shutdown.clone());
+    let served = services.into_iter().filter_map(|(name, service)| Some((doors.remove(name)?, service)));
+    let serve = |(door, service)| listen::serve(door, service, &config.limits, shutdown.clone());
     join_all(served.map(serve)).await;
     unready.abort();
     ingress.end_replays().await;

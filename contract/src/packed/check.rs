@@ -26,7 +26,7 @@ pub fn check_output(blob: &[u8]) -> Result<(), Malformed> {
         let fail = |reason| Malformed { offset, reason };
         check_value(found, value).map_err(fail)?;
         match found {
-            tag::HEADER => {
+            tag::HEADER | tag::USER_PROPERTY => {
                 headers += 1;
                 if headers > MAX_HEADERS {
                     return Err(fail("more than 64 headers"));
@@ -52,7 +52,9 @@ fn check_value(found: u8, value: &[u8]) -> Result<(), &'static str> {
         tag::HEADER => check_header(value),
         tag::REPLY_TO => topic::check(plain_text(value)?).map_err(|_| "reply-to is no topic"),
         tag::CORRELATION if value.len() > MAX_CORRELATION => Err("correlation longer than 1 KiB"),
+        tag::USER_PROPERTY => split_named(value).map(|_| ()).ok_or("a user property is not name and text"),
         tag::RETAIN if !matches!(value, [0 | 1]) => Err("retain is one byte, 0 or 1"),
+        tag::TEXT if !matches!(value, [0 | 1]) => Err("text is one byte, 0 or 1"),
         tag::EXPIRES_US if value.len() != 8 => Err("expires-us is 8 bytes"),
         tag::QOS if !matches!(value, [0..=2]) => Err("qos is one byte, 0 to 2"),
         tag::DEDUP_ID if value.is_empty() || value.len() > MAX_DEDUP_ID => Err("dedup-id is 1 to 64 bytes"),
@@ -70,13 +72,18 @@ fn check_header(value: &[u8]) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err("a header's name is 1 to 64 bytes");
     }
-    if !name.bytes().all(is_name_byte) {
+    if !is_header_name(name) {
         return Err("a header's name is lower-case ASCII letters, digits and any of !#$%&'*+-.^_`|~");
     }
     if value.contains('\0') {
         return Err("NUL in a text");
     }
     Ok(())
+}
+
+/// Whether a name can be a header's: 1 to 64 bytes of `a-z 0-9 !#$%&'*+-.^_|~` and the backquote.
+pub fn is_header_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_name_byte)
 }
 
 /// HTTP's token characters (RFC 9110, section 5.6.2) without the upper case.

@@ -113,8 +113,8 @@ pub fn publisher_fields(blob: &[u8]) -> impl Iterator<Item = (u8, &[u8])> + Clon
     fields(blob).map_while(Result::ok).filter(|(found, _)| tag::is_publisher(*found))
 }
 
-/// Takes the value of a named text apart.
-pub(super) fn split_named(value: &[u8]) -> Option<(&str, &str)> {
+/// Takes the value of a named text apart: name and text.
+pub fn split_named(value: &[u8]) -> Option<(&str, &str)> {
     let (len, rest) = value.split_first()?;
     let (name, value) = rest.split_at_checked(usize::from(*len))?;
     Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))

@@ -65,6 +65,10 @@ pub const DEDUP_ID: u8 = 0x87;
 pub const JOIN: u8 = 0x88;
 /// A pattern, repeats: the session to whose inbox the message goes is unsubscribed from it.
 pub const LEAVE: u8 = 0x89;
+/// Named text, repeats, 64 together with headers: an MQTT user property whose name is not a header's, as it was sent.
+pub const USER_PROPERTY: u8 = 0x8a;
+/// Flag: the publisher says that the payload is UTF-8 (MQTT 5 section 3.3.2.3.2); absent = 0.
+pub const TEXT: u8 = 0x8b;
 
 /// Whether a tag is the publisher's (gateway, transform) and not the host's.
 pub const fn is_publisher(tag: u8) -> bool {

@@ -16,7 +16,7 @@ use super::run::{self, Running};
 use super::settings::LogFlags;
 use super::{print, say};
 use crate::admin::{AdminToken, KeyRequest};
-use crate::config::{Admin, Config, LogFormat, Logging};
+use crate::config::{Admin, Config, LogFormat, Logging, Mqtt};
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Admin listener, on loopback [default: 127.0.0.1:8081, or a free port]
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Serve MQTT, too, on loopback [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:1883")]
+    mqtt: Option<SocketAddr>,
     #[command(flatten)]
     log: LogFlags,
 }
@@ -54,7 +57,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 const READY_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    for address in [args.http, args.admin].into_iter().flatten() {
+    for address in [args.http, args.admin, args.mqtt].into_iter().flatten() {
         if !address.ip().is_loopback() {
             bail!(
                 "`weir dev` lets everybody in, so it listens on loopback only: {address} is not; use `weir serve`"
@@ -79,6 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut config = Config { data: scratch.folder.join("data"), plugins, logging, ..Config::default() };
         config.http.listen = choose(args.http, 8080).await;
         config.admin.listen = choose(args.admin, 8081).await;
+        config.mqtt = args.mqtt.map(|listen| Mqtt { listen, ..Mqtt::default() });
         let (data, plugins) = (config.data.clone(), config.plugins.clone());
         let running = run::start(config).await?;
         if let Some(client) = ready(&running, &data).await? {

@@ -1,11 +1,13 @@
 //! Listeners for clients of other systems, each in that system's own protocol. All are off unless their table is there.
 
 mod ganomics;
+mod mqtt;
 mod paikea;
 mod picloud;
 mod rooms;
 
 pub use ganomics::Ganomics;
+pub use mqtt::Mqtt;
 pub use paikea::Paikea;
 pub use picloud::Picloud;
 pub use rooms::{Flavour, Rooms};
@@ -21,7 +23,8 @@ impl Config {
         let picloud = self.picloud.as_ref().map(Picloud::site);
         let rooms = self.rooms.as_ref().map(Rooms::site);
         let paikea = self.paikea.iter().flat_map(Paikea::sites);
-        ganomics.chain(paikea).chain([picloud, rooms].into_iter().flatten()).collect()
+        let mqtt = self.mqtt.as_ref().map(Mqtt::site);
+        ganomics.chain(mqtt).chain(paikea).chain([picloud, rooms].into_iter().flatten()).collect()
     }
 
     /// Files of certificates, of every listener that has any.
@@ -30,7 +33,8 @@ impl Config {
         let rooms = self.rooms.as_mut().and_then(|table| table.tls.as_mut());
         let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.page_tls]);
         let ganomics = self.ganomics.as_mut().and_then(|table| table.tls.as_mut());
-        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), ganomics, picloud, rooms];
+        let mqtt = self.mqtt.as_mut().and_then(|table| table.tls.as_mut());
+        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), ganomics, mqtt, picloud, rooms];
         own.into_iter().chain(paikea.map(Option::as_mut)).flatten()
     }
 
@@ -39,6 +43,7 @@ impl Config {
         let (paikea, picloud, rooms) = (&mut self.paikea, &mut self.picloud, &mut self.rooms);
         let listen = match name {
             "ganomics" => self.ganomics.as_mut().map(|ganomics| &mut ganomics.listen),
+            "mqtt" => self.mqtt.as_mut().map(|mqtt| &mut mqtt.listen),
             "paikea-device" => paikea.as_mut().map(|paikea| &mut paikea.device),
             "paikea-page" => paikea.as_mut().map(|paikea| &mut paikea.page),
             "picloud" => picloud.as_mut().map(|picloud| &mut picloud.listen),

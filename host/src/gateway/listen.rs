@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tower::Service;
 
+use super::Service as Spoken;
 use super::door::{Door, Rules};
+use super::forwarded::Client;
 use super::keepalive::keep_alive;
 use super::lease::{Ending, Lease};
 use super::stream::Stream;
@@ -36,14 +38,37 @@ pub(super) const HEAD_BYTES: usize = 32 * 1024;
 /// Pause after a failed accept that waiting may cure (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Sent without reading the request, when all places are taken.
+/// Sent by HTTP without reading the request, when all places are taken.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 76\r\n\r\n\
     {\"ok\":false,\"outcome\":\"overloaded\",\"reason\":\"too many connections are open\"}";
 
-/// Serves `router` behind `door` until `shutdown`, then returns when every connection has ended, WebSockets
-/// included, or after `limits.drain`. Requests carry a [`Peer`](super::Peer).
-pub async fn serve(door: Door, router: Router, limits: &Limits, shutdown: CancellationToken) {
+/// What is spoken behind a door.
+pub(super) trait Speaker: Clone + Send + 'static {
+    /// Sent to a peer for which there is no place.
+    const FULL: &'static [u8];
+
+    /// Speaks until the connection has ended.
+    fn speak(self, entered: Entered, lease: Lease, deadlines: Deadlines) -> impl Future<Output = ()> + Send;
+}
+
+/// A connection that has passed the door.
+pub(super) struct Entered {
+    pub(super) stream: Stream,
+    pub(super) client: Client,
+    pub(super) rules: Rules,
+}
+
+/// Serves behind `door` until `shutdown`, then returns when every connection has ended, WebSockets included, or after
+/// `limits.drain`. Requests of HTTP carry a [`Peer`](super::Peer).
+pub async fn serve(door: Door, service: Spoken, limits: &Limits, shutdown: CancellationToken) {
+    match service {
+        Spoken::Http(router) => accept_all(door, Http(router), limits, shutdown).await,
+        Spoken::Mqtt(app) => accept_all(door, app, limits, shutdown).await,
+    }
+}
+
+async fn accept_all<S: Speaker>(door: Door, speaker: S, limits: &Limits, shutdown: CancellationToken) {
     let Door { listener, certificates, counted, rules } = door;
     let follow = certificates.map(|shown| AbortOnDropHandle::new(tokio::spawn(shown.follow(counted))));
     if let Err(error) = keep_alive(&listener) {
@@ -62,13 +87,13 @@ pub async fn serve(door: Door, router: Router, limits: &Limits, shutdown: Cancel
             tracing::debug!(peer = %address.ip(), "connection refused: all places are taken");
             if rules.is_plain() {
                 // As far as it goes: a peer that is not told in one packet is not waited for.
-                let _ = stream.try_write(FULL);
+                let _ = stream.try_write(S::FULL);
             }
             continue;
         };
         let lease = Lease::new(place, ending.clone());
         let entering = (stream, address, rules.clone());
-        let connection = connection(entering, router.clone(), lease.clone(), deadlines);
+        let connection = connection(entering, speaker.clone(), lease.clone(), deadlines);
         lease.spawn(connection);
     }
     drop((listener, follow));
@@ -106,10 +131,10 @@ fn is_the_peers(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Speaks HTTP/1.1 until the connection ends or is upgraded.
-async fn connection(
+/// Passes the door, and speaks.
+async fn connection<S: Speaker>(
     (stream, address, rules): (TcpStream, SocketAddr, Rules),
-    router: Router,
+    speaker: S,
     lease: Lease,
     deadlines: Deadlines,
 ) {
@@ -122,6 +147,23 @@ async fn connection(
         () = lease.shutdown() => None,
     };
     let Some((stream, client)) = entered else { return };
+    speaker.speak(Entered { stream, client, rules }, lease, deadlines).await;
+}
+
+/// HTTP/1.1, until the connection ends or is upgraded.
+#[derive(Clone)]
+struct Http(Router);
+
+impl Speaker for Http {
+    const FULL: &'static [u8] = FULL;
+
+    async fn speak(self, entered: Entered, lease: Lease, deadlines: Deadlines) {
+        converse(self.0, entered, lease, deadlines).await;
+    }
+}
+
+async fn converse(router: Router, entered: Entered, lease: Lease, deadlines: Deadlines) {
+    let Entered { stream, client, rules } = entered;
     let (held, watch) = (lease.clone(), stream.watch());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);

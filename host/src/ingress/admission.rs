@@ -49,11 +49,21 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
         text("content type", content_type, CONTENT_TYPE_BYTES)?;
         put_text(&mut meta, tag::CONTENT_TYPE, content_type);
     }
-    if publish.headers.len() > HEADERS {
-        return Err(invalid(format!("{} headers: at most {HEADERS} are accepted", publish.headers.len())));
+    let headers = publish.headers.len() + publish.user_properties.len();
+    if headers > HEADERS {
+        return Err(invalid(format!("{headers} headers: at most {HEADERS} are accepted")));
     }
     for (name, value) in &publish.headers {
         put_named(&mut meta, tag::HEADER, name, value);
+    }
+    for (name, value) in &publish.user_properties {
+        let tag = if packed::is_header_name(name) { tag::HEADER } else { tag::USER_PROPERTY };
+        if !put_named(&mut meta, tag, name, value) {
+            return Err(invalid(format!(
+                "a user property's name of {} bytes: at most 255 are accepted",
+                name.len()
+            )));
+        }
     }
     if let Some(reply_to) = &publish.reply_to {
         topic::check(reply_to).map_err(|error| invalid(format!("reply topic {reply_to:?}: {error}")))?;
@@ -63,6 +73,15 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
             return Err(Outcome::Denied { reason });
         }
         put_text(&mut meta, tag::REPLY_TO, reply_to);
+    }
+    if let Some(correlation) = &publish.correlation {
+        put(&mut meta, tag::CORRELATION, correlation);
+    }
+    if let Some(qos) = publish.qos {
+        put(&mut meta, tag::QOS, &[qos]);
+    }
+    if publish.is_text {
+        put(&mut meta, tag::TEXT, &[1]);
     }
     if publish.retain {
         put(&mut meta, tag::RETAIN, &[1]);

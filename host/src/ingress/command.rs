@@ -64,8 +64,16 @@ pub struct Publish {
     pub payload: Bytes,
     /// Media type; `application/json` promises nothing, the bytes may be anything.
     pub content_type: Option<String>,
-    /// Lower-case names; at most 64.
+    /// Lower-case names; at most 64, user properties included.
     pub headers: Vec<(String, String)>,
+    /// MQTT user properties, in order. Those whose name could be a header's are headers.
+    pub user_properties: Vec<(String, String)>,
+    /// At most 1 KiB, opaque.
+    pub correlation: Option<Bytes>,
+    /// As published by MQTT, 0 to 2; none elsewhere.
+    pub qos: Option<u8>,
+    /// The publisher says that the payload is UTF-8.
+    pub is_text: bool,
     /// The publisher's own id, 1 to 64 bytes.
     pub message_id: Option<String>,
     /// Becomes its topic's retained message; with an empty payload it takes that away.

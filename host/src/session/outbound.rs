@@ -146,6 +146,19 @@ impl Outbound {
         self.queue.lock().is_closed()
     }
 
+    /// Waits until a close is asked for.
+    pub async fn closed(&self) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            // Registered before looking, so that no close falls between.
+            taken.as_mut().enable();
+            if self.is_closed() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
     /// Whether it was cut off because it read too slowly.
     pub fn has_overflowed(&self) -> bool {
         self.queue.lock().has_overflowed()

@@ -31,6 +31,7 @@ mod levels;
 mod limits;
 mod logs;
 mod migration;
+mod mqtt;
 mod misbehaviour;
 mod outbox;
 mod permissions;

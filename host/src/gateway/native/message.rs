@@ -58,6 +58,7 @@ pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, F
         expires_in_ms: fields::number(keys, Key::ExpiresInMs, EXPIRES_IN_MS)?,
         reply_to: fields::text(keys, Key::ReplyTo)?.map(Into::into),
         level: level(fields::text(keys, Key::Level)?.as_deref())?,
+        ..Publish::default()
     })
 }
 

@@ -135,7 +135,6 @@ fn raw(
         topic: parameter(parameters, "topic").unwrap_or_default().into(),
         payload: message::keep(bytes, bytes, body::memory(bytes)),
         content_type: content_type.map(str::to_owned),
-        headers: Vec::new(),
         message_id: fields::check_message_id(message_id)?,
         retain: fields::check_flag(Key::Retain, given(parameters, "retain"))?,
         expires_in_ms: fields::parse_number(
@@ -145,6 +144,7 @@ fn raw(
         )?,
         reply_to: parameter(parameters, "reply_to").map(str::to_owned),
         level: message::level(parameter(parameters, "level"))?,
+        ..Publish::default()
     })
 }
 

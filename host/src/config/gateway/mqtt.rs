@@ -1,0 +1,50 @@
+//! `[mqtt]`: the listener of MQTT clients.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+
+use crate::config::{BasePath, Site, Tls, unit};
+
+/// The listener of MQTT clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mqtt {
+    /// Address and port.
+    #[serde(deserialize_with = "unit::address")]
+    pub listen: SocketAddr,
+    /// See [`Site::tls`].
+    pub tls: Option<Tls>,
+    /// See [`Site::proxy_protocol`].
+    pub proxy_protocol: bool,
+    /// PUBLISH packets of QoS 1 and 2 that a client may send before the first is acknowledged; 1 to 65,535.
+    pub receive_maximum: u16,
+    /// The same of what a client is sent, unless it wants less; 1 to 65,535.
+    pub max_in_flight: u16,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1883),
+            tls: None,
+            proxy_protocol: false,
+            receive_maximum: 256,
+            max_in_flight: 256,
+        }
+    }
+}
+
+impl Mqtt {
+    /// How it is reached.
+    pub(super) fn site(&self) -> Site {
+        Site {
+            name: "mqtt",
+            key: ["mqtt", "listen"],
+            listen: self.listen,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+            base_path: BasePath::default(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! MQTT 3.1.1 and 5, the server's side, over TCP and TLS. A topic of MQTT is a topic of the router.
+//!
+//! Packets, packet identifiers and the handshakes of QoS 1 and 2 are those of `mqtt-protocol-core`; what becomes of
+//! messages is the router's affair: a PUBLISH goes through the one door as all messages do, and is acknowledged when
+//! the level holds that the listener is configured for.
+//!
+//! - `link`: the protocol's state of one connection, and the bytes that wait to be written.
+//! - `talk`: the life of a connection: CONNECT, then reading (`read`) and writing (`write`) side by side, then the end.
+//! - `connect`: who is let in. `roster`: which connection has which client identifier.
+//! - `publish`: PUBLISH and its acknowledgements. `subscribe`: SUBSCRIBE and UNSUBSCRIBE. `deliver`: messages that go
+//!   out. `will`: what is published when a client goes without a word.
+//! - `packet`: packets in the words of both versions.
+
+mod connect;
+mod deliver;
+mod link;
+mod packet;
+mod publish;
+mod read;
+mod roster;
+mod subscribe;
+mod talk;
+mod will;
+mod write;
+
+use std::sync::Arc;
+
+use super::lease::Lease;
+use super::listen::{Deadlines, Entered, Speaker};
+use crate::config::{Limits, Mqtt};
+use crate::ingress::Ingress;
+use roster::Roster;
+
+/// The gateway's name.
+const GATEWAY: &str = "mqtt";
+
+/// Bytes of a packet beside its payload.
+const AROUND: usize = 128 * 1024;
+
+/// What every connection has.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    ingress: Ingress,
+    config: Mqtt,
+    limits: Limits,
+    roster: Roster,
+}
+
+impl App {
+    /// To be served by [`super::listen::serve`].
+    pub fn new(ingress: Ingress, config: &Mqtt, limits: &Limits) -> Self {
+        let (config, limits, roster) = (config.clone(), limits.clone(), Roster::default());
+        Self(Arc::new(Inner { ingress, config, limits, roster }))
+    }
+}
+
+impl Speaker for App {
+    const FULL: &'static [u8] = &[];
+
+    async fn speak(self, entered: Entered, lease: Lease, deadlines: Deadlines) {
+        talk::talk(&self.0, entered.stream, &entered.client, &lease, deadlines).await;
+    }
+}

@@ -1,0 +1,109 @@
+//! PUBLISH, and what is said of it.
+
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCode, PubrecReasonCode};
+
+use super::talk::Talk;
+use crate::ingress::Publish;
+use crate::message::{Level, Outcome, Responder};
+
+/// A message as it came.
+pub(super) struct Incoming {
+    pub(super) qos: Qos,
+    pub(super) id: Option<u16>,
+    pub(super) publish: Publish,
+}
+
+impl From<&v3_1_1::Publish> for Incoming {
+    fn from(packet: &v3_1_1::Publish) -> Self {
+        let publish = Publish {
+            topic: packet.topic_name().to_owned(),
+            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
+            retain: packet.retain(),
+            ..Publish::default()
+        };
+        Self { qos: packet.qos(), id: packet.packet_id(), publish }
+    }
+}
+
+impl From<&v5_0::Publish> for Incoming {
+    fn from(packet: &v5_0::Publish) -> Self {
+        let mut publish = Publish {
+            topic: packet.topic_name().to_owned(),
+            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
+            retain: packet.retain(),
+            ..Publish::default()
+        };
+        describe(&mut publish, packet.props());
+        Self { qos: packet.qos(), id: packet.packet_id(), publish }
+    }
+}
+
+impl Incoming {
+    /// The packet identifier of a message of QoS 2.
+    pub(super) fn exactly_once(&self) -> Option<u16> {
+        self.id.filter(|_| self.qos == Qos::ExactlyOnce)
+    }
+}
+
+/// The properties of a message (MQTT 5 section 3.3.2.3), also those of a will.
+pub(super) fn describe(publish: &mut Publish, props: &[Property]) {
+    for property in props {
+        match property {
+            Property::PayloadFormatIndicator(format) => publish.is_text = format.val() == 1,
+            Property::MessageExpiryInterval(seconds) => {
+                publish.expires_in_ms = Some(u64::from(seconds.val()) * 1_000);
+            }
+            Property::ContentType(text) if !text.val().is_empty() => {
+                publish.content_type = Some(text.val().to_owned());
+            }
+            Property::ResponseTopic(topic) => publish.reply_to = Some(topic.val().to_owned()),
+            Property::CorrelationData(data) => publish.correlation = Some(Bytes::copy_from_slice(data.val())),
+            Property::UserProperty(pair) => {
+                publish.user_properties.push((pair.key().to_owned(), pair.val().to_owned()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Talk {
+    /// Hands a message over. Returns when the next one may be read.
+    pub(super) async fn publish(&self, incoming: Incoming) {
+        let Incoming { qos, id, mut publish } = incoming;
+        publish.qos = Some(qos as u8);
+        let responder = match id {
+            Some(id) => {
+                publish.level = Level::Logged;
+                self.link.expect(id, qos == Qos::ExactlyOnce)
+            }
+            None => Responder::none(),
+        };
+        self.visit.ingress().publish(self.visit.session(), publish, responder).await;
+    }
+}
+
+/// What an outcome is in PUBACK and PUBREC. `Err`: the message could not be taken, now or here; it is not acknowledged,
+/// so that the client sends it again, and the connection ends with this.
+pub(super) fn verdict(
+    outcome: &Outcome,
+) -> Result<(PubackReasonCode, PubrecReasonCode), DisconnectReasonCode> {
+    Ok(match outcome {
+        Outcome::Accepted { .. } | Outcome::Filtered { .. } => {
+            (PubackReasonCode::Success, PubrecReasonCode::Success)
+        }
+        Outcome::Denied { .. } => (PubackReasonCode::NotAuthorized, PubrecReasonCode::NotAuthorized),
+        Outcome::Invalid(_) => {
+            (PubackReasonCode::PayloadFormatInvalid, PubrecReasonCode::PayloadFormatInvalid)
+        }
+        Outcome::TooLarge { .. } | Outcome::RateLimited { .. } => {
+            (PubackReasonCode::QuotaExceeded, PubrecReasonCode::QuotaExceeded)
+        }
+        Outcome::PluginFailed { .. } | Outcome::DeadLettered { .. } | Outcome::TimedOut => {
+            (PubackReasonCode::ImplementationSpecificError, PubrecReasonCode::ImplementationSpecificError)
+        }
+        Outcome::Overloaded | Outcome::Unavailable { .. } => return Err(DisconnectReasonCode::ServerBusy),
+        Outcome::ShuttingDown => return Err(DisconnectReasonCode::ServerShuttingDown),
+    })
+}

@@ -1,0 +1,278 @@
+//! The life of a connection: CONNECT, then reading and writing side by side, then the end.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError, PubrecReasonCode};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::connect::{self, Connect};
+use super::link::Link;
+use super::publish::Incoming;
+use super::read::{End, Reader};
+use super::roster::Seat;
+use super::subscribe::{self, Subscriptions};
+use super::will::Will;
+use super::write::Writer;
+use super::{Inner, packet};
+use crate::gateway::forwarded::Client;
+use crate::gateway::lease::Lease;
+use crate::gateway::listen::Deadlines;
+use crate::gateway::stall::Stall;
+use crate::gateway::stream::{Stream, Upgraded};
+use crate::gateway::visit::Visit;
+use crate::message::Responder;
+use crate::metrics::GatewayMetrics;
+
+/// How long the end may take: outcomes that are due, the last packet, the peer's own end.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A client that was let in.
+pub(super) struct Talk {
+    pub(super) link: Arc<Link>,
+    pub(super) visit: Visit,
+    pub(super) subscriptions: Mutex<Subscriptions>,
+    /// Identifiers of messages that the client has not acknowledged to the end.
+    pub(super) in_flight: Mutex<BTreeSet<u16>>,
+    /// Of a packet that the client takes.
+    pub(super) most_bytes: usize,
+    pub(super) metrics: Arc<GatewayMetrics>,
+    most_in_flight: usize,
+    /// Identifiers of QoS 2 messages that came in and are not released.
+    received: Mutex<HashSet<u16>>,
+    will: Mutex<Option<Will>>,
+    // Last, so that whoever wants the place finds nothing of this session left.
+    seat: Seat,
+}
+
+enum Ended {
+    Reading(End),
+    Writing(io::Result<()>),
+    Cut,
+    Stopping,
+    TakenOver,
+}
+
+/// Speaks MQTT until the connection has ended.
+pub(super) async fn talk(
+    app: &Arc<Inner>,
+    stream: Stream,
+    client: &Client,
+    lease: &Lease,
+    deadlines: Deadlines,
+) {
+    match stream.into_upgraded() {
+        Some(Upgraded::Plain(mut stream)) => {
+            let (read, write) = stream.split();
+            converse(app, (read, Stall::new(write, deadlines.write)), client, lease, deadlines).await;
+        }
+        Some(Upgraded::Sealed(stream)) => {
+            let halves = tokio::io::split(stream);
+            Box::pin(converse(app, halves, client, lease, deadlines)).await;
+        }
+        None => {}
+    }
+}
+
+async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    app: &Arc<Inner>,
+    (read, write): (R, W),
+    client: &Client,
+    lease: &Lease,
+    deadlines: Deadlines,
+) {
+    let most = u32::try_from(app.limits.message_bytes.saturating_add(super::AROUND)).unwrap_or(u32::MAX);
+    let link = Link::new(most, usize::from(app.config.receive_maximum));
+    let mut reader = Reader::new(read);
+    let mut writer = Writer::new(write);
+    let first = async {
+        let packet = reader.next(&link).await.ok()?;
+        connect::admit(app, &link, Connect::of(&packet)?, client).await
+    };
+    let talk = tokio::select! {
+        first = timeout(deadlines.headers, first) => first.ok().flatten(),
+        () = lease.shutdown() => None,
+    };
+    if let Some(talk) = &talk {
+        let ended = tokio::select! {
+            biased;
+            end = talk.listen(&mut reader) => Ended::Reading(end),
+            result = writer.run(talk) => Ended::Writing(result),
+            () = talk.visit.session().outbound.closed() => Ended::Cut,
+            () = lease.shutdown() => Ended::Stopping,
+            () = talk.seat.wanted() => Ended::TakenOver,
+        };
+        talk.part(&mut writer, ended).await;
+    }
+    link.close();
+    let goodbye = async {
+        if writer.finish(&link).await.is_ok() {
+            reader.discard().await;
+        }
+    };
+    // A peer that does not go by itself is left behind.
+    let _ = timeout(LINGER, goodbye).await;
+}
+
+impl Talk {
+    pub(super) fn new(
+        app: &Inner,
+        link: &Arc<Link>,
+        visit: Visit,
+        seat: Seat,
+        connect: &mut Connect,
+    ) -> Self {
+        let metrics = app.ingress.gateway(super::GATEWAY);
+        Self {
+            link: Arc::clone(link),
+            visit,
+            subscriptions: Mutex::default(),
+            in_flight: Mutex::default(),
+            most_bytes: connect.most_bytes,
+            metrics,
+            most_in_flight: usize::from(app.config.max_in_flight),
+            received: Mutex::default(),
+            will: Mutex::new(connect.will.take()),
+            seat,
+        }
+    }
+
+    /// Whether the client takes another message that it has to acknowledge.
+    pub(super) fn has_vacancy(&self) -> bool {
+        let vacancy = self.link.vacancy().is_none_or(|vacancy| vacancy > 0);
+        vacancy && self.in_flight.lock().len() < self.most_in_flight
+    }
+
+    async fn listen<R: AsyncRead + Unpin>(&self, reader: &mut Reader<R>) -> End {
+        loop {
+            let packet = match reader.next(&self.link).await {
+                Ok(packet) => packet,
+                Err(end) => return end,
+            };
+            self.metrics.bytes_in.inc_by(packet.size() as u64);
+            match self.handle(packet).await {
+                Ok(None) => self.link.room().await,
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Fault(error),
+            }
+        }
+    }
+
+    async fn handle(&self, packet: Packet) -> Result<Option<End>, MqttError> {
+        match packet {
+            Packet::V3_1_1Publish(packet) => self.take(Incoming::from(&packet)).await?,
+            Packet::V5_0Publish(packet) => self.take(Incoming::from(&packet)).await?,
+            Packet::V3_1_1Puback(packet) => self.landed(packet.packet_id()),
+            Packet::V5_0Puback(packet) => self.landed(packet.packet_id()),
+            Packet::V3_1_1Pubrec(packet) => self.release(packet.packet_id())?,
+            Packet::V5_0Pubrec(packet) => match packet.reason_code() {
+                None | Some(PubrecReasonCode::Success | PubrecReasonCode::NoMatchingSubscribers) => {
+                    self.release(packet.packet_id())?;
+                }
+                Some(_) => self.landed(packet.packet_id()),
+            },
+            Packet::V3_1_1Pubrel(packet) => self.complete(packet.packet_id())?,
+            Packet::V5_0Pubrel(packet) => self.complete(packet.packet_id())?,
+            Packet::V3_1_1Pubcomp(packet) => self.landed(packet.packet_id()),
+            Packet::V5_0Pubcomp(packet) => self.landed(packet.packet_id()),
+            Packet::V3_1_1Subscribe(packet) => {
+                self.subscribe(packet.packet_id(), packet.entries(), None).await?;
+            }
+            Packet::V5_0Subscribe(packet) => {
+                let number = subscribe::number(&packet);
+                self.subscribe(packet.packet_id(), packet.entries(), number).await?;
+            }
+            Packet::V3_1_1Unsubscribe(packet) => {
+                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))?;
+            }
+            Packet::V5_0Unsubscribe(packet) => {
+                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))?;
+            }
+            Packet::V3_1_1Disconnect(_) => return Ok(Some(self.bye())),
+            Packet::V5_0Disconnect(packet) => {
+                let with_will = packet.reason_code() == Some(DisconnectReasonCode::DisconnectWithWillMessage);
+                return Ok(Some(if with_will { End::Gone } else { self.bye() }));
+            }
+            Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => {}
+            _ => return Err(MqttError::ProtocolError),
+        }
+        Ok(None)
+    }
+
+    async fn take(&self, incoming: Incoming) -> Result<(), MqttError> {
+        // MQTT 4.7.1 and 4.7.3: no name of a topic.
+        let topic = &incoming.publish.topic;
+        if topic.is_empty() || topic.contains(['+', '#']) {
+            return Err(MqttError::TopicNameInvalid);
+        }
+        if let Some(id) = incoming.exactly_once() {
+            self.received.lock().insert(id);
+        }
+        self.publish(incoming).await;
+        Ok(())
+    }
+
+    /// The client has said all that it has to say of a message.
+    fn landed(&self, id: u16) {
+        self.in_flight.lock().remove(&id);
+        self.link.wake();
+    }
+
+    fn release(&self, id: u16) -> Result<(), MqttError> {
+        self.link.send(packet::pubrel(self.link.version(), id))
+    }
+
+    fn complete(&self, id: u16) -> Result<(), MqttError> {
+        let known = self.received.lock().remove(&id);
+        self.link.send(packet::pubcomp(self.link.version(), id, known))
+    }
+
+    /// The client goes of its own will.
+    fn bye(&self) -> End {
+        self.will.lock().take();
+        End::Bye
+    }
+
+    /// Says why the connection ends, and publishes what the client has left.
+    async fn part<W: AsyncWrite + Unpin>(&self, writer: &mut Writer<W>, ended: Ended) {
+        match ended {
+            Ended::Reading(End::Late) => self.link.end(DisconnectReasonCode::KeepAliveTimeout, ""),
+            Ended::Reading(End::Fault(error)) => {
+                tracing::debug!(?error, session = %self.visit.session().id, "an MQTT client broke the protocol");
+                self.link.end(super::read::fault(error), "");
+            }
+            Ended::Reading(End::Bye | End::Gone) => {}
+            Ended::Writing(result) => drop(result),
+            Ended::Cut => {
+                let outbound = &self.visit.session().outbound;
+                let code = match outbound.has_overflowed() {
+                    true => DisconnectReasonCode::QuotaExceeded,
+                    false => DisconnectReasonCode::NotAuthorized,
+                };
+                self.link.end(code, &writer.reason(outbound));
+            }
+            Ended::TakenOver => self.link.end(DisconnectReasonCode::SessionTakenOver, ""),
+            Ended::Stopping => {
+                // What was published is acknowledged first.
+                let _ = timeout(LINGER, async {
+                    tokio::select! {
+                        () = self.link.settled() => {}
+                        _ = writer.run(self) => {}
+                    }
+                })
+                .await;
+                self.link.end(DisconnectReasonCode::ServerShuttingDown, "");
+                return;
+            }
+        }
+        let will = self.will.lock().take();
+        if let Some(Will(publish)) = will {
+            self.visit.ingress().publish(self.visit.session(), publish, Responder::none()).await;
+        }
+    }
+}
