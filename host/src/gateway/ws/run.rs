@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::reader::{End, Incoming, Reader};
 use super::silence::Silence;
+use super::unfinished::Unfinished;
 use super::writer::Writer;
 use super::{Connection, Encode};
 use crate::config::Limits;
@@ -103,7 +104,8 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     limits: &Limits,
     lease: &Lease,
 ) {
-    let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes());
+    let unfinished = Unfinished::new(Arc::clone(&connection.metrics), limits);
+    let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes(), unfinished);
     let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
