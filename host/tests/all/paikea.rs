@@ -1,6 +1,7 @@
 //! Paikea's protocol over raw sockets: each sentence of its contract.
 
 mod firmware;
+mod sealed;
 
 use std::net::SocketAddr;
 use std::time::Duration;
