@@ -10,10 +10,11 @@ use crate::{debian, plugins};
 
 /// Programs that tests start, by any of their names, and the Debian package that brings one. Whoever writes such a
 /// test adds its program here.
-const PROGRAMS: [(&[&str], &str); 4] = [
+const PROGRAMS: [(&[&str], &str); 5] = [
     (&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], "chromium"),
     (&["nginx"], "nginx-light"),
     (&["node", "nodejs"], "nodejs"),
+    (&["npm"], "npm"),
     (&["python3"], "python3"),
 ];
 
