@@ -263,6 +263,8 @@ async fn the_info_socket_says_every_five_seconds_who_is_there() {
     let address: std::net::SocketAddr = member["ip_address"].as_str().unwrap().parse().unwrap();
     assert_eq!(address, subscriber.stream.get_ref().local_addr().unwrap());
     assert!(member["connected_at"].as_str().unwrap().ends_with('Z'));
+    nobody.text().await;
+    assert!(began.elapsed() >= std::time::Duration::from_secs(10), "the second one not at once either");
     router.stop().await;
 }
 
@@ -287,6 +289,10 @@ async fn events_are_messages_like_all_others() {
     native.publish("events/e", json!({"a": 1})).await;
     let came = socket.json().await;
     assert_eq!((&came["event"], &came["data"]), (&json!("e"), &json!("{\"a\":1}")), "{came}");
+    // What others keep on its topics is not for its clients, who know of no such thing.
+    let kept = json!({"action": "publish", "topic": "events/kept", "text": "kept", "retain": true});
+    assert_eq!(native.ask(kept).await["ok"], true);
+    subscribed(&router, "late", &["kept"]).await;
     let refused = ask(&router, "POST", "/publish", KEYED, r#"{"event":"checked","data":"no json"}"#).await;
     assert_eq!(refused.status, 400, "a plugin's refusal is told: {refused:?}");
     let listed = router.admin("GET", "/v1/connections", "").await;
