@@ -117,9 +117,6 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     if matches!(ended, Ended::Stopping) {
         writer.stop(lease);
     }
-    if matches!(ended, Ended::Stopping) {
-        writer.stop(lease);
-    }
     if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
         // A peer that does not go by itself is left behind.
         let _ = tokio::time::timeout(LINGER, part(connection, &mut reader, &mut writer, failed)).await;
