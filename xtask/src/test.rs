@@ -15,6 +15,7 @@ const PROGRAMS: [(&[&str], &str); 5] = [
     (&["mosquitto_pub"], "mosquitto-clients"),
     (&["nginx"], "nginx-light"),
     (&["node", "nodejs"], "nodejs"),
+    (&["npm"], "npm"),
     (&["python3"], "python3"),
 ];
 

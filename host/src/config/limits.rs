@@ -44,6 +44,9 @@ pub struct Limits {
     /// Bytes that may wait for one slow reader.
     #[serde(deserialize_with = "unit::size")]
     pub queue_bytes: usize,
+    /// Bytes that WebSocket messages whose end is still to come may hold, of all connections together.
+    #[serde(deserialize_with = "unit::size")]
+    pub unfinished_bytes: usize,
     /// Bytes of one HTTP request's body.
     #[serde(deserialize_with = "unit::size")]
     pub request_bytes: usize,
@@ -59,6 +62,9 @@ pub struct Limits {
     /// Until the end of the body.
     #[serde(deserialize_with = "unit::duration")]
     pub body: Duration,
+    /// From the first byte of a WebSocket message to its last.
+    #[serde(deserialize_with = "unit::duration")]
+    pub message: Duration,
     /// A WebSocket peer that sends nothing for so long is pinged, and closed when it stays silent as long again.
     #[serde(deserialize_with = "unit::duration")]
     pub silence: Duration,
@@ -83,11 +89,13 @@ impl Default for Limits {
             publishes_per_s: 0,
             queue_messages: 8_192,
             queue_bytes: 4 * MIB,
+            unfinished_bytes: 64 * MIB,
             request_bytes: 4 * MIB,
             requests_messages: 1_000,
             first_byte: Duration::from_secs(10),
             headers: Duration::from_secs(10),
             body: Duration::from_secs(30),
+            message: Duration::from_secs(30),
             silence: Duration::from_secs(30),
             write: Duration::from_secs(10),
             drain: Duration::from_secs(10),

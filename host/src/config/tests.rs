@@ -103,6 +103,10 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "[limits]\nmessage_bytes = \"2MiB\"",
             "weir.toml:2: limits.message_bytes: found 2097152, expected at most",
         ),
+        (
+            "[limits]\nunfinished_bytes = \"512KiB\"",
+            "weir.toml:2: limits.unfinished_bytes: found 524288, expected at least message_bytes (1048576)",
+        ),
         ("[plugin]\ndeadline = \"0s\"", "weir.toml:2: plugin.deadline: found no time"),
         ("[http]\nlisten = \"localhost\"", "weir.toml:2: http.listen: found \"localhost\", expected IP:PORT"),
         (

@@ -125,6 +125,12 @@ fn counts(config: &Config) -> Result<(), Problem> {
         let message = format!("found {}, expected at most 1MiB (1048576)", limits.message_bytes);
         return Err(Problem::new(&["limits", "message_bytes"], message));
     }
+    if limits.unfinished_bytes < limits.message_bytes {
+        let (found, least) = (limits.unfinished_bytes, limits.message_bytes);
+        let message =
+            format!("found {found}, expected at least message_bytes ({least}): else none would fit");
+        return Err(Problem::new(&["limits", "unfinished_bytes"], message));
+    }
     let most = config.dead_letters.max_bytes;
     if most > MAX_DEAD_LETTER_BYTES {
         let message = format!("found {most}, expected at most 1GiB (1073741824)");
@@ -151,6 +157,7 @@ fn times(config: &Config) -> Result<(), Problem> {
         ("limits", "first_byte", limits.first_byte, Duration::MAX),
         ("limits", "headers", limits.headers, Duration::MAX),
         ("limits", "body", limits.body, Duration::MAX),
+        ("limits", "message", limits.message, Duration::MAX),
         ("limits", "silence", limits.silence, Duration::MAX),
         ("limits", "write", limits.write, Duration::MAX),
         ("plugin", "deadline", plugin.deadline, MAX_DEADLINE),

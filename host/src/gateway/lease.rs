@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,24 @@ pub(super) struct Ending {
     pub(super) abort: CancellationToken,
     /// Everything that must have ended before the listener has.
     pub(super) tasks: TaskTracker,
+    /// Tasks whose peers take nothing.
+    pub(super) stuck: Arc<AtomicUsize>,
+}
+
+impl Ending {
+    /// Whether nothing is waited for but peers that take nothing.
+    pub(super) fn only_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed) >= self.tasks.len()
+    }
+}
+
+/// A peer that takes nothing, until this is dropped.
+pub(crate) struct Stuck(Arc<AtomicUsize>);
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Request extension: held by the connection, and by what the connection was upgraded to. The last one to
@@ -55,6 +74,12 @@ impl Lease {
     /// Waits until the listener is shut down.
     pub(crate) async fn shutdown(&self) {
         self.0.ending.shutdown.cancelled().await;
+    }
+
+    /// The peer takes nothing: a listener that ends does not wait for such peers alone.
+    pub(crate) fn stuck(&self) -> Stuck {
+        self.0.ending.stuck.fetch_add(1, Ordering::Relaxed);
+        Stuck(Arc::clone(&self.0.ending.stuck))
     }
 
     /// Runs the rest of the connection. The listener waits for it when it shuts down, as long as it waits

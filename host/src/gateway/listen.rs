@@ -38,6 +38,9 @@ pub(super) const HEAD_BYTES: usize = 32 * 1024;
 /// Pause after a failed accept that waiting may cure (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a listener that ends looks whom it still waits for.
+const DRAIN_LOOK: Duration = Duration::from_millis(200);
+
 /// Sent by HTTP without reading the request, when all places are taken.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 76\r\n\r\n\
@@ -98,10 +101,26 @@ async fn accept_all<S: Speaker>(door: Door, speaker: S, limits: &Limits, shutdow
     }
     drop((listener, follow));
     ending.tasks.close();
-    if tokio::time::timeout(limits.drain, ending.tasks.wait()).await.is_err() {
-        tracing::warn!(connections = ending.tasks.len(), "connections did not end in time and are cut");
+    if tokio::time::timeout(limits.drain, drained(&ending)).await != Ok(true) {
+        tracing::warn!(
+            connections = ending.tasks.len(),
+            "connections did not end in time, or take nothing, and are cut"
+        );
         ending.abort.cancel();
         ending.tasks.wait().await;
+    }
+}
+
+/// Waits until every connection has ended. False: those that are left take nothing, and are not worth a longer stop.
+async fn drained(ending: &Ending) -> bool {
+    loop {
+        tokio::select! {
+            () = ending.tasks.wait() => return true,
+            () = tokio::time::sleep(DRAIN_LOOK) => {}
+        }
+        if ending.only_stuck() {
+            return ending.tasks.is_empty();
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod meter;
 mod reader;
 mod run;
 mod silence;
+mod unfinished;
 mod writer;
 
 pub(crate) use connection::{Connection, Expected};

@@ -47,6 +47,12 @@ pub struct GatewayMetrics {
     pub slow_readers: Counter,
     /// Messages left out because they expired while they waited.
     pub expired: Counter,
+    /// Bytes of WebSocket messages whose end is still to come; of all gateways together.
+    pub unfinished: Gauge,
+    /// Connections closed because all of them together held too many such bytes.
+    pub unfinished_over: Counter,
+    /// Connections closed because the end did not come in time.
+    pub unfinished_late: Counter,
     lost: [Counter; 3],
     connections: Gauge,
     subscriptions: Gauge,
@@ -124,6 +130,8 @@ pub(super) struct Families {
     messages_out: Family<Labels<1>, Counter>,
     slow_readers: Family<Labels<1>, Counter>,
     expired: Family<Labels<1>, Counter>,
+    unfinished: Gauge,
+    unfinished_closed: Family<Labels<2>, Counter>,
     lost: Family<Labels<2>, Counter>,
     connections: Family<Labels<1>, Gauge>,
     subscriptions: Family<Labels<1>, Gauge>,
@@ -142,6 +150,11 @@ impl Families {
         registry.register("slow_reader_disconnects", slow, new.slow_readers.clone());
         let expired = "Messages left out because they expired while they waited for a reader";
         registry.register("expired_messages", expired, new.expired.clone());
+        let unfinished = "Bytes of WebSocket messages whose end is still to come";
+        registry.register("unfinished_bytes", unfinished, new.unfinished.clone());
+        let closed =
+            "Connections closed since a message's end was still to come: too many bytes, too much time";
+        registry.register("unfinished_disconnects", closed, new.unfinished_closed.clone());
         let lost = "Messages that slow readers lost, by the overflow policy of their topics";
         registry.register("lost_messages", lost, new.lost.clone());
         registry.register("connections", "Open connections", new.connections.clone());
@@ -157,6 +170,8 @@ impl Families {
         let lost = |policy: Overflow| {
             self.lost.get_or_create_owned(&[("gateway", name), ("policy", policy.as_str())])
         };
+        let closed =
+            |limit| self.unfinished_closed.get_or_create_owned(&[("gateway", name), ("limit", limit)]);
         let decision = |end| self.decisions.get_or_create_owned(&[("gateway", name), ("decision", end)]);
         GatewayMetrics {
             outcomes: Arc::clone(gateways.known.lock().entry(name).or_default()),
@@ -166,6 +181,9 @@ impl Families {
             messages_out: self.messages_out.get_or_create_owned(&label),
             slow_readers: self.slow_readers.get_or_create_owned(&label),
             expired: self.expired.get_or_create_owned(&label),
+            unfinished: self.unfinished.clone(),
+            unfinished_over: closed("bytes"),
+            unfinished_late: closed("time"),
             lost: Overflow::LOSING.map(lost),
             connections: self.connections.get_or_create_owned(&label),
             subscriptions: self.subscriptions.get_or_create_owned(&label),

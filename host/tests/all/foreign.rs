@@ -1,7 +1,10 @@
 //! One line takes over from another system's server, and that system's clients notice nothing: the real program, in an
 //! empty folder, with clients that were made by others.
 
-use crate::clients::program::{foreign, packaged};
+use serde_json::json;
+use weir::config::{Ganomics, Paikea, Picloud, Rooms};
+
+use crate::clients::program::{foreign, node_packaged, packaged};
 use crate::harness::{Child, Setup};
 
 /// A folder where nothing is, not even plugins.
@@ -46,4 +49,32 @@ async fn paikea_is_served_by_one_line() {
     assert!(
         log.contains("]: Device Server restarted\n") && log.contains("]: < /iam1?x=1/ to the newer one\n")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_gateway_serves_clients_with_the_npm_package_ws() {
+    let game = "plugin = \"stock:ganomics\"\nemit = [\"ganomics/#\"]\n\
+        topics = [\"ganomics/ask\", \"ganomics/identity\", \"ganomics/room\"]\n";
+    let setup = Setup::new().binding("ganomics", game).config(|config| {
+        config.picloud = Some(Picloud { api_key: "k".into(), ..Picloud::default() });
+        config.paikea = Some(Paikea::default());
+        config.rooms = Some(Rooms::default());
+        config.ganomics = Some(Ganomics::default());
+    });
+    let router = setup.start().await;
+    let user =
+        router.admin("POST", "/v1/users", &json!({"name": "alice"}).to_string()).await.json["key"].clone();
+    let gateway = |name: &str| router.gateways[name].to_string();
+    let environment = [
+        ("PICLOUD", gateway("picloud")),
+        ("DEVICE", gateway("paikea-device")),
+        ("PAGE", gateway("paikea-page")),
+        ("ROOMS", gateway("rooms")),
+        ("GANOMICS", gateway("ganomics")),
+        ("KEY", "k".to_owned()),
+        ("USER", user.as_str().unwrap().to_owned()),
+    ];
+    let said = node_packaged(&foreign().join("ws.cjs")).run(&environment).await;
+    assert!(said.contains("the clients with ws are content"), "{said}");
+    router.stop().await;
 }

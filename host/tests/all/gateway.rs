@@ -8,6 +8,7 @@ mod http;
 mod listener;
 mod protocol_page;
 mod publish;
+mod unfinished;
 mod wire;
 
 use serde_json::{Value, json};

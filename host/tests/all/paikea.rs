@@ -1,6 +1,7 @@
 //! Paikea's protocol over raw sockets: each sentence of its contract.
 
 mod firmware;
+mod sealed;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -68,6 +69,10 @@ async fn the_key_is_the_whole_target_as_it_stands() {
             "{key} hears of its own only"
         );
     }
+    // No client sends a fragment; the key of one that does ends before it.
+    let mut fragment = Firmware::connect(pages(&router), "/iam1#part").await;
+    fragment.say("to /iam1").await;
+    assert_eq!(open[0].1.text().await, "to /iam1");
     router.stop().await;
 }
 

@@ -1,5 +1,7 @@
 //! picloud's protocol over raw sockets: each sentence of its contract.
 
+mod slow;
+
 use serde_json::{Value, json};
 use weir::config::Picloud;
 
@@ -67,9 +69,17 @@ async fn the_key_is_asked_before_the_name_and_the_header_before_the_query() {
     for (path, wanted) in [("/subscribe", 401), ("/subscribe?apiKey=k", 401), ("/info", 401)] {
         assert_eq!(Socket::try_open(gateway, path, &[]).await.err(), Some(wanted), "{path}");
     }
-    let from_a_page = [("origin", "https://anywhere.example")];
-    let info = Socket::open(gateway, "/info?apiKey=k", &from_a_page).await;
-    assert!(info.answer.headers().get("sec-websocket-extensions").is_none());
+    // Pages from anywhere come in, with both in the query or in headers, and nothing is negotiated.
+    let page = ("origin", "https://anywhere.example");
+    let offered = ("sec-websocket-extensions", "permessage-deflate");
+    let [by_query, by_headers] = [vec![page, offered], [&[page, offered], KEYED].concat()];
+    for path in ["/publish", "/subscribe", "/info", "/socket/info"] {
+        let queried = format!("{path}?apiKey=k&clientName=ada");
+        for (target, headers) in [(queried.as_str(), &by_query), (path, &by_headers)] {
+            let socket = Socket::open(gateway, target, headers).await;
+            assert!(socket.answer.headers().get("sec-websocket-extensions").is_none(), "{target}");
+        }
+    }
     router.stop().await;
 }
 
@@ -101,6 +111,10 @@ async fn paths_and_methods_are_the_originals() {
     ] {
         let answer = ask(&router, method, path, &[], "").await;
         assert_eq!((answer.status, answer.text.as_str(), answer.header("allow")), wanted, "{method} {path}");
+        if answer.status >= 400 {
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        }
     }
     for path in ["/publish", "/subscribe", "/info"] {
         let answer = ask(&router, "GET", path, KEYED, "").await;
@@ -153,6 +167,10 @@ async fn events_reach_all_who_subscribed_in_one_order_and_nobody_else() {
     assert_eq!(post(&router, json!({"event": "e", "data": "early"})).await, 201);
     let mut one = subscribed(&router, "one", &["e", "e", "f"]).await;
     let mut other = subscribed(&router, "other", &["e"]).await;
+    // Binary is as good as text, and no name is a name.
+    let mut nameless = open(&router, "/subscribe?clientName=nameless").await;
+    nameless.say(json!({"action": "subscribe", "event": ""}).to_string().into_bytes()).await;
+    nameless.settle().await;
     let mut publisher = open(&router, "/publish?clientName=one").await;
     publisher.say(json!({"event": "e", "data": "0"}).to_string()).await;
     publisher.say(json!({"event": "f", "data": "1"}).to_string().into_bytes()).await;
@@ -160,9 +178,11 @@ async fn events_reach_all_who_subscribed_in_one_order_and_nobody_else() {
     publisher
         .say(r#"{"event":"e","data":"2","action":"shout","created_at":"2015-11-25T03:40:13.433493056Z"}"#)
         .await;
-    publisher.say(r#"{"event":"","data":"to nobody"}"#).await;
+    publisher.say(r#"{"event":"","data":"to nobody else"}"#).await;
     publisher.settle().await;
     assert_eq!(post(&router, json!({"event": "e", "data": "3"})).await, 201);
+    let came = nameless.json().await;
+    assert_eq!((&came["event"], &came["data"]), (&json!(""), &json!("to nobody else")), "{came}");
     for (socket, wanted) in [(&mut one, vec!["0", "1", "", "2", "3"]), (&mut other, vec!["0", "", "2", "3"])]
     {
         for data in wanted {
@@ -243,6 +263,8 @@ async fn the_info_socket_says_every_five_seconds_who_is_there() {
     let address: std::net::SocketAddr = member["ip_address"].as_str().unwrap().parse().unwrap();
     assert_eq!(address, subscriber.stream.get_ref().local_addr().unwrap());
     assert!(member["connected_at"].as_str().unwrap().ends_with('Z'));
+    nobody.text().await;
+    assert!(began.elapsed() >= std::time::Duration::from_secs(10), "the second one not at once either");
     router.stop().await;
 }
 
@@ -267,6 +289,10 @@ async fn events_are_messages_like_all_others() {
     native.publish("events/e", json!({"a": 1})).await;
     let came = socket.json().await;
     assert_eq!((&came["event"], &came["data"]), (&json!("e"), &json!("{\"a\":1}")), "{came}");
+    // What others keep on its topics is not for its clients, who know of no such thing.
+    let kept = json!({"action": "publish", "topic": "events/kept", "text": "kept", "retain": true});
+    assert_eq!(native.ask(kept).await["ok"], true);
+    subscribed(&router, "late", &["kept"]).await;
     let refused = ask(&router, "POST", "/publish", KEYED, r#"{"event":"checked","data":"no json"}"#).await;
     assert_eq!(refused.status, 400, "a plugin's refusal is told: {refused:?}");
     let listed = router.admin("GET", "/v1/connections", "").await;

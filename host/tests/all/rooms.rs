@@ -3,11 +3,14 @@
 mod page;
 mod posts;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir::config::{Config, Flavour, Rooms};
 
 use crate::clients::program::{foreign, packaged};
-use crate::harness::{Answer, Heard, Reach, Router, Setup, Socket, request};
+use crate::harness::{Answer, Heard, Reach, Router, Setup, Socket, request, within};
 
 /// A router that serves rooms, and has no auth plugin.
 async fn router(rooms: Rooms) -> Router {
@@ -449,4 +452,29 @@ async fn users_rooms_and_codes_survive_kill_9() {
     let list = ask(&child.reach, "GET", "/list_endpoints/r1/", &key, "").await;
     assert_eq!(list.json["endpoints"][0]["code"], *code);
     child.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_silent_is_pinged_and_closed_if_it_does_not_answer() {
+    let setup = Setup::new().config(|config| {
+        config.rooms = Some(Rooms::default());
+        config.limits.silence = Duration::from_secs(1);
+    });
+    let router = setup.start().await;
+    let key = room(&router).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e").await;
+    for target in [format!("/ws/endpoint/{code}/"), "/ws/chat/lobby/".to_owned()] {
+        let mut stream = Socket::open(router.gateways["rooms"], &target, &[]).await.stream.into_inner();
+        let mut frame = [0; 2];
+        within("a ping", stream.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame, [0x89, 0]);
+        // An answer keeps the connection.
+        stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.unwrap();
+        within("another ping", stream.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame, [0x89, 0]);
+        let mut close = [0; 4];
+        within("a close", stream.read_exact(&mut close)).await.unwrap();
+        assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1011));
+    }
+    router.stop().await;
 }

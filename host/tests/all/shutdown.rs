@@ -44,6 +44,37 @@ async fn sigterm_answers_what_was_taken_says_1001_and_exits_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_takes_nothing_does_not_hold_up_the_stop() {
+    let setup = Setup::open();
+    // Far more than this test waits for anything.
+    setup.write_config("[limits]\ndrain = \"1h\"\nwrite = \"1h\"\n");
+    let mut child = setup.spawn().await;
+    let (mut stuck, mut writer) = (child.reach.client("stuck").await, child.reach.client("writer").await);
+    stuck.subscribe("#").await;
+    let ballast = "x".repeat(256 * 1024);
+    // What the system's own buffers take is not known: until much of it waits here.
+    loop {
+        assert_eq!(writer.publish("a", json!(ballast)).await["outcome"], "accepted");
+        let listed = child.reach.admin("GET", "/v1/connections", "").await.json;
+        let all = listed["connections"].as_array().unwrap();
+        let waits = all.iter().find(|one| one["name"] == "stuck").unwrap()["queued_bytes"].as_u64().unwrap();
+        if waits > 2 * 1024 * 1024 {
+            break;
+        }
+    }
+    child.terminate();
+    assert_eq!(writer.closed().await.0, 1001, "the others are told as ever");
+    let status = child.ended().await;
+    assert_eq!(status.code(), Some(0), "{}", child.log());
+    assert!(
+        child.log().contains("connections did not end in time, or take nothing, and are cut"),
+        "{}",
+        child.log()
+    );
+    drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_does_not_wait_for_what_is_under_way() {
     let setup = Setup::open();
     setup.write_config("[limits]\ndrain = \"10m\"\nbody = \"10m\"\n");

@@ -196,8 +196,8 @@ impl Handler for Tablet {
         self.app.limits.message_bytes + AROUND
     }
 
-    fn silence(&self, _: &Limits) -> Option<Duration> {
-        Some(SILENCE)
+    fn silence(&self, limits: &Limits) -> Option<Duration> {
+        Some(SILENCE.min(limits.silence))
     }
 
     async fn text(&mut self, text: Utf8Bytes) -> Next {

@@ -56,8 +56,8 @@ impl Handler for Chatter {
         self.most_bytes
     }
 
-    fn silence(&self, _: &Limits) -> Option<Duration> {
-        Some(SILENCE)
+    fn silence(&self, limits: &Limits) -> Option<Duration> {
+        Some(SILENCE.min(limits.silence))
     }
 
     async fn text(&mut self, text: Utf8Bytes) -> Next {

@@ -111,8 +111,8 @@ macro_rules! handler {
                 self.0.most_bytes
             }
 
-            fn silence(&self, _: &Limits) -> Option<Duration> {
-                Some(SILENCE)
+            fn silence(&self, limits: &Limits) -> Option<Duration> {
+                Some(SILENCE.min(limits.silence))
             }
 
             async fn text(&mut self, text: Utf8Bytes) -> Next {

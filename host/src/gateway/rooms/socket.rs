@@ -19,7 +19,8 @@ use crate::session::Session;
 
 /// What a principal's name may take; longer identities are cut there, and travel in a header.
 const NAME_BYTES: usize = 128;
-/// A peer that is silent for so long is pinged, as daphne does, and gone after as long again.
+/// A peer that is silent for so long is pinged, as daphne does, and gone after as long again; sooner, if
+/// `limits.silence` is less.
 pub(super) const SILENCE: Duration = Duration::from_secs(20);
 /// Close code of what the original ends with an exception.
 const FAILED: u16 = 1011;

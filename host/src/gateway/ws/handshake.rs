@@ -1,6 +1,6 @@
 //! From an HTTP request to a socket that speaks WebSocket (RFC 6455, section 4.2).
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{
     CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -43,6 +43,10 @@ pub(crate) fn handshake(request: &mut Request) -> Result<Upgrade, Response> {
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(bad_request("`Sec-WebSocket-Key` is 16 bytes in base64"));
+    }
+    if !request.body().is_end_stream() {
+        // The connection would be upgraded when the body is there, which may be never.
+        return Err(bad_request("a WebSocket handshake has no body"));
     }
     let accept = HeaderValue::try_from(derive_accept_key(key));
     let pending = request.extensions_mut().remove::<OnUpgrade>();

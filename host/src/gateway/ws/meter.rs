@@ -1,4 +1,4 @@
-//! Counting what tungstenite does not tell of: fragments and control frames.
+//! Counting what tungstenite does not tell of: fragments and control frames, and how much it holds.
 //!
 //! Both cost the peer two to six bytes each and us a turn of the decoder, and neither is a message, so no
 //! limit on messages holds them.
@@ -18,9 +18,15 @@ pub(super) struct Meter {
     /// Header bytes seen of the current frame.
     header: [u8; 14],
     have: usize,
-    /// Payload bytes to come.
+    /// Bytes of the current frame's payload.
+    length: u64,
+    /// Those of them that are still to come.
     payload: u64,
     fragments: u32,
+    /// Bytes of the message's fragments that are there as a whole.
+    gathered: u64,
+    /// Bytes of the longest of them: for as many the decoder has room until the message is there.
+    longest: u64,
     controls: u32,
     since: Option<Instant>,
     verdict: Option<&'static str>,
@@ -29,12 +35,24 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new() -> Self {
         let header = [0; 14];
-        Self { header, have: 0, payload: 0, fragments: 0, controls: 0, since: None, verdict: None }
+        let (length, payload, gathered, longest) = (0, 0, 0, 0);
+        let (fragments, controls, since, verdict) = (0, 0, None, None);
+        Self { header, have: 0, length, payload, fragments, gathered, longest, controls, since, verdict }
     }
 
     /// What the peer overdid, if anything.
     pub(super) fn verdict(&self) -> Option<&'static str> {
         self.verdict
+    }
+
+    /// Whether the end of a frame or of a message is still to come.
+    pub(super) fn is_within(&self) -> bool {
+        self.have > 0 || self.payload > 0 || self.fragments > 0
+    }
+
+    /// Bytes that the decoder holds of a message whose end is still to come.
+    pub(super) fn held(&self) -> u64 {
+        self.gathered.saturating_add(self.longest.max(self.length - self.payload))
     }
 
     /// Takes note of bytes that arrived. False: the peer overdid it.
@@ -44,6 +62,9 @@ impl Meter {
                 let skipped = usize::try_from(self.payload).map_or(bytes.len(), |left| left.min(bytes.len()));
                 self.payload -= u64::try_from(skipped).unwrap_or(0);
                 bytes = bytes.get(skipped..).unwrap_or_default();
+                if self.payload == 0 {
+                    self.end_frame();
+                }
                 continue;
             }
             if let Some(slot) = self.header.get_mut(self.have) {
@@ -53,8 +74,12 @@ impl Meter {
             bytes = rest;
             if self.have >= self.header_length() {
                 self.count();
-                self.payload = self.payload_length();
+                self.length = self.payload_length();
+                self.payload = self.length;
                 self.have = 0;
+                if self.length == 0 {
+                    self.end_frame();
+                }
             }
         }
         self.verdict.is_none()
@@ -80,6 +105,19 @@ impl Meter {
             127 => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             short => short.into(),
         }
+    }
+
+    fn end_frame(&mut self) {
+        let [first, ..] = self.header;
+        if first & 0x0f >= 8 {
+            // A control frame may come between two fragments.
+        } else if first & 0x80 != 0 {
+            (self.gathered, self.longest) = (0, 0);
+        } else {
+            self.gathered = self.gathered.saturating_add(self.length);
+            self.longest = self.longest.max(self.length);
+        }
+        self.length = 0;
     }
 
     fn count(&mut self) {
@@ -158,6 +196,33 @@ mod tests {
             assert!(meter.feed(&masked(0x00, 0)));
         }
         assert!(!meter.feed(&masked(0x00, 0)));
+    }
+
+    #[test]
+    fn what_the_decoder_holds_is_known() {
+        let mut meter = Meter::new();
+        let whole = masked(0x81, 70_000);
+        let (most, last) = whole.split_at(whole.len() - 1);
+        assert!(!meter.is_within() && meter.feed(&most[..1]) && meter.is_within());
+        meter.feed(&most[1..]);
+        assert_eq!(meter.held(), 69_999);
+        meter.feed(last);
+        assert!(meter.held() == 0 && !meter.is_within());
+        // Fragments are put together beside the room that the longest of them took; a ping between them is not kept.
+        for (frame, held) in [
+            (masked(0x01, 500), 1_000),
+            (masked(0x89, 100), 1_000),
+            (masked(0x00, 300), 1_300),
+            (masked(0x00, 0), 1_300),
+        ] {
+            meter.feed(&frame);
+            assert!(meter.held() == held && meter.is_within(), "{} instead of {held}", meter.held());
+        }
+        let end = masked(0x80, 600);
+        meter.feed(&end[..end.len() - 1]);
+        assert_eq!(meter.held(), 800 + 599);
+        meter.feed(&[0]);
+        assert!(meter.held() == 0 && !meter.is_within());
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolE
 
 use super::control::Control;
 use super::meter::Meter;
+use super::unfinished::Unfinished;
 
 /// Bytes read at once. Most connections are idle most of the time, and each keeps this much.
 const READ_BUFFER: usize = 4 * 1024;
@@ -21,6 +22,9 @@ pub(super) struct Reader<R> {
     io: R,
     context: WebSocketContext,
     meter: Meter,
+    unfinished: Unfinished,
+    /// The decoder has made room for a message that did not fit into the read buffer, and keeps it.
+    swollen: bool,
     /// Bytes came since this was last asked.
     heard: bool,
 }
@@ -59,7 +63,7 @@ pub(super) enum End {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// `early`: bytes that arrived together with the handshake. `most`: bytes of a message.
-    pub(super) fn new(io: R, early: Vec<u8>, most: usize) -> Self {
+    pub(super) fn new(io: R, early: Vec<u8>, most: usize, unfinished: Unfinished) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             // Only control frames are written through the context, and at once.
@@ -67,11 +71,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             .max_write_buffer_size(1024)
             .max_message_size(Some(most))
             .max_frame_size(Some(most));
+        let swollen = early.len() > READ_BUFFER;
         let mut meter = Meter::new();
         // If these few bytes overdo it already, the next read says so.
         meter.feed(&early);
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
-        Self { io, context, meter, heard: false }
+        Self { io, context, meter, unfinished, swollen, heard: false }
     }
 
     /// The next message. Pongs go to `control`.
@@ -81,17 +86,49 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Incoming, End>> {
         loop {
-            let heard = &mut self.heard;
-            let mut bridge = Bridge { io: &mut self.io, meter: &mut self.meter, heard, cx, control };
-            match self.context.read(&mut bridge) {
-                Ok(Message::Text(text)) => return Poll::Ready(Ok(Incoming::Text(text))),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Binary(bytes)) => return Poll::Ready(Ok(Incoming::Binary(bytes))),
+            let Self { io, context, meter, unfinished, swollen, heard } = self;
+            let mut bridge = Bridge { io, meter, unfinished, swollen, heard, cx, control };
+            let incoming = match context.read(&mut bridge) {
+                Ok(Message::Text(text)) => Incoming::Text(text),
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Ok(Message::Binary(bytes)) => Incoming::Binary(bytes),
                 Ok(Message::Close(frame)) => return Poll::Ready(Err(End::Closed(frame))),
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.poll_rest(cx).map(Err);
+                }
                 Err(error) => return Poll::Ready(Err(self.judge(&error))),
-            }
+            };
+            self.unfinished.end();
+            return Poll::Ready(Ok(incoming));
         }
+    }
+
+    /// Nothing more has come for now: of a message that is begun the rest must come in time.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.meter.is_within() {
+            self.unfinished.end();
+            self.shrink();
+        } else if self.unfinished.late(cx) {
+            let (code, reason) = self.unfinished.lateness();
+            return Poll::Ready(self.fail(code, reason));
+        }
+        Poll::Pending
+    }
+
+    /// The decoder would keep the room of its largest message for as long as the connection lasts. Between two
+    /// messages it has nothing to remember, so another one takes its place.
+    fn shrink(&mut self) {
+        if self.swollen && self.context.can_write() {
+            self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
+            self.swollen = false;
+        }
+    }
+
+    /// Nothing more is read: what has come in part is let go before the peer is told.
+    fn fail(&mut self, code: u16, reason: String) -> End {
+        self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
+        self.unfinished.end();
+        End::Failed(code, reason)
     }
 
     /// Whether the peer sent anything since this was last asked.
@@ -99,16 +136,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         std::mem::take(&mut self.heard)
     }
 
-    fn judge(&self, error: &Error) -> End {
+    fn judge(&mut self, error: &Error) -> End {
         if let Some(verdict) = self.meter.verdict() {
-            return End::Failed(1008, verdict.into());
+            return self.fail(1008, verdict.into());
+        }
+        if let Some((code, reason)) = self.unfinished.refusal() {
+            return self.fail(code, reason);
         }
         match error {
             Error::ConnectionClosed => End::Closed(None),
-            Error::Capacity(what) => End::Failed(1009, what.to_string()),
-            Error::Utf8(_) => End::Failed(1007, "a text is not UTF-8".into()),
+            Error::Capacity(what) => self.fail(1009, what.to_string()),
+            Error::Utf8(_) => self.fail(1007, "a text is not UTF-8".into()),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Ended,
-            Error::Protocol(what) => End::Failed(1002, what.to_string()),
+            Error::Protocol(what) => self.fail(1002, what.to_string()),
             _ => End::Gone,
         }
     }
@@ -136,9 +176,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 struct Bridge<'a, 'b, R> {
     io: &'a mut R,
     meter: &'a mut Meter,
+    unfinished: &'a mut Unfinished,
+    swollen: &'a mut bool,
     heard: &'a mut bool,
     cx: &'a mut Context<'b>,
     control: &'a Control,
+}
+
+impl<R> Bridge<'_, '_, R> {
+    /// Whether the message that is begun may be longer than the read buffer.
+    fn has_room(&mut self) -> bool {
+        let held = self.meter.held();
+        if held <= READ_BUFFER as u64 {
+            return true;
+        }
+        *self.swollen = true;
+        self.unfinished.grow(held)
+    }
 }
 
 impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
@@ -147,7 +201,7 @@ impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
         match Pin::new(&mut *self.io).poll_read(self.cx, &mut buffer) {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) => {
+            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) && self.has_room() => {
                 *self.heard = true;
                 Ok(buffer.filled().len())
             }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::reader::{End, Incoming, Reader};
 use super::silence::Silence;
+use super::unfinished::Unfinished;
 use super::writer::Writer;
 use super::{Connection, Encode};
 use crate::config::Limits;
@@ -103,7 +104,8 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
     limits: &Limits,
     lease: &Lease,
 ) {
-    let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes());
+    let unfinished = Unfinished::new(Arc::clone(&connection.metrics), limits);
+    let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes(), unfinished);
     let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
@@ -112,6 +114,9 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
         () = lease.shutdown() => Ended::Stopping,
     };
     let failed = matches!(ended, Ended::Reading(End::Failed(..)));
+    if matches!(ended, Ended::Stopping) {
+        writer.stop(lease);
+    }
     if say_goodbye(connection, &mut writer, ended, limits).await.is_ok() {
         // A peer that does not go by itself is left behind.
         let _ = tokio::time::timeout(LINGER, part(connection, &mut reader, &mut writer, failed)).await;

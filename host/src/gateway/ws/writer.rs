@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::connection::Connection;
 use super::{Encode, frame};
+use crate::gateway::lease::Lease;
 use crate::metrics::GatewayMetrics;
 use crate::session::{Item, Notice};
 
@@ -22,6 +23,9 @@ const WINDOW: usize = 64;
 /// Places that the queue of taken items may keep while it is empty. A burst leaves it large, and an idle
 /// connection should hold no memory for the bursts of its past.
 const KEPT: usize = 64;
+
+/// A peer that takes no byte for so long while the router stops is not waited for when all others are done.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends frames. Its state is here and not in its futures, so any of them may be dropped and another
 /// one go on.
@@ -36,13 +40,20 @@ pub(super) struct Writer<W> {
     begun: bool,
     /// A close frame is the last in the window, or has been written.
     closed: bool,
+    /// The router stops.
+    stopping: Option<Lease>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// `limit`: the time for the close frame and what stands before it.
     pub(super) fn new(io: W, encode: Encode, metrics: Arc<GatewayMetrics>, limit: Duration) -> Self {
         let (items, window) = (VecDeque::new(), VecDeque::new());
-        Self { io, encode, metrics, limit, items, window, begun: false, closed: false }
+        Self { io, encode, metrics, limit, items, window, begun: false, closed: false, stopping: None }
+    }
+
+    /// From now on the listener is told when the peer takes nothing.
+    pub(super) fn stop(&mut self, lease: &Lease) {
+        self.stopping = Some(lease.clone());
     }
 
     /// Writes until the session's queue ends. `Ok`: the close frame has been written.
@@ -92,7 +103,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             while !self.window.is_empty() {
                 self.write().await?;
             }
-            self.io.flush().await
+            watched(self.stopping.as_ref(), self.io.flush()).await
         };
         tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -178,7 +189,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Writes a part of the window.
     async fn write(&mut self) -> io::Result<()> {
-        let written = poll_fn(|cx| {
+        let write = poll_fn(|cx| {
             // On the stack of this call, not in the connection's memory.
             let mut slices = [IoSlice::new(&[]); WINDOW];
             for (slice, frame) in slices.iter_mut().zip(&self.window) {
@@ -186,8 +197,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             }
             let used = slices.get(..self.window.len()).unwrap_or(&slices);
             Pin::new(&mut self.io).poll_write_vectored(cx, used)
-        })
-        .await?;
+        });
+        let written = watched(self.stopping.as_ref(), write).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -208,6 +219,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             written -= first.len();
             self.window.pop_front();
             self.begun = false;
+        }
+    }
+}
+
+/// Waits for the peer to take something.
+async fn watched<T>(stopping: Option<&Lease>, taken: impl Future<Output = T>) -> T {
+    let Some(lease) = stopping else { return taken.await };
+    let mut taken = std::pin::pin!(taken);
+    match tokio::time::timeout(PATIENCE, taken.as_mut()).await {
+        Ok(result) => result,
+        Err(_) => {
+            let _stuck = lease.stuck();
+            taken.await
         }
     }
 }

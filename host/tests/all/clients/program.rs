@@ -67,6 +67,34 @@ pub fn packaged(script: &Path) -> Program {
     program
 }
 
+/// A script for Node that may `require` the packages of `tests/fixtures/foreign/package-lock.json`, of which there is one
+/// copy for all tests.
+pub fn node_packaged(script: &Path) -> Program {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let folder = MADE.get_or_init(|| {
+        let files = ["package.json", "package-lock.json"];
+        let read = |file| std::fs::read_to_string(foreign().join(file)).expect("the list of packages");
+        let text = files.map(read).concat();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
+        let made = folder.join("made-of");
+        if std::fs::read_to_string(&made).is_ok_and(|of| of == text) {
+            return folder;
+        }
+        std::fs::create_dir_all(&folder).expect("a folder for the packages");
+        for file in files {
+            std::fs::copy(foreign().join(file), folder.join(file)).expect("copy the list of packages");
+        }
+        let mut npm = Program::new(&["npm"], "npm").command;
+        finish(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder));
+        // Behind all else: what was broken off is made anew.
+        std::fs::write(made, text).expect("a note of what it is made of");
+        folder
+    });
+    let mut program = Program::new(&["node", "nodejs"], "nodejs");
+    program.command.env("NODE_PATH", folder.join("node_modules")).arg(script);
+    program
+}
+
 fn finish(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = || [output.stdout.as_slice(), &output.stderr].concat();

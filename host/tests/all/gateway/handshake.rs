@@ -119,6 +119,8 @@ async fn what_is_no_handshake_is_told_what_is_missing() {
         (&[("connection", "keep-alive")], 400),
         (&[("sec-websocket-key", "short")], 400),
         (&[("sec-websocket-key", "")], 400),
+        (&[("content-length", "10")], 400),
+        (&[("transfer-encoding", "chunked")], 400),
     ] {
         let answer = call(router.http, "GET", "/v1/ws", &with(changed), b"").await;
         assert_eq!(answer.outcome(), (status, "invalid".to_owned()), "{changed:?}");
