@@ -77,12 +77,12 @@ impl Book {
     }
 
     /// Forgets what has had its time, as much as one demand may. Returns the room that was closed since nobody said
-    /// anything in it.
-    pub(crate) fn tidy(config: &Config, at: Time) -> Result<Option<Room>> {
+    /// anything in it; only where another may be opened in its place (`opens`).
+    pub(crate) fn tidy(config: &Config, at: Time, opens: bool) -> Result<Option<Room>> {
         let before = Self::load()?;
         let mut book = before.clone();
         let mut budget = FORGOTTEN;
-        let mut idle = book.open()?.filter(|room| room.is_idle(config, at));
+        let mut idle = book.open()?.filter(|room| opens && room.is_idle(config, at));
         if let Some(room) = &mut idle {
             budget = budget.saturating_sub(room.players.len());
             book.give_up(room)?;

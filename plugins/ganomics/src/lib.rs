@@ -44,7 +44,8 @@
 //!
 //! A room that is closed before its end, by an operator or since it was idle, is forgotten with its players: what they ask
 //! is refused, and the connections of those who came in by `init` end with 1011 (`ganomics/group/ROOM/closed` tells it).
-//! An idle room is closed by the next `init`, and what has had its time is forgotten by the next demands, a little by each.
+//! An idle room is closed by what opens the next one: an `init` with `auto_room`, or an operator. What has had its time is
+//! forgotten by the next demands, a little by each.
 //! The largest room takes 1.5 MB. When the state is full all the same, the oldest games and tablets go before their time,
 //! and the open room has their place.
 
@@ -169,11 +170,6 @@ impl Ganomics {
         if ask.has("close") {
             return close(&ask);
         }
-        kept::restore(ask.at())?;
-        let idle = Book::tidy(&self.config, ask.at())?;
-        if Book::load()?.open()?.is_some() {
-            return Err(ask::refusal("", "a room is open: {\"close\": true} closes it").into());
-        }
         let value = |key: &str, default: u32| {
             ask.number(key).map(|given| given.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)))
         };
@@ -185,6 +181,11 @@ impl Ganomics {
             ..Config::default()
         };
         room::check(&config).map_err(|(key, reason)| ask::refusal(key, reason))?;
+        kept::restore(ask.at())?;
+        let idle = Book::tidy(&self.config, ask.at(), true)?;
+        if Book::load()?.open()?.is_some() {
+            return Err(ask::refusal("", "a room is open: {\"close\": true} closes it").into());
+        }
         Book::enter(&config, message)?;
         Ok(idle.map_or(Outcome::Unchanged, |room| Outcome::Add(vec![answer::closing(&room)])))
     }

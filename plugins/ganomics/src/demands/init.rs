@@ -13,7 +13,7 @@ use crate::user::{NONE, Step, User};
 
 pub(super) fn init(config: &Config, ask: &Ask, message: &Message, answer: &mut Answer) -> Result<()> {
     let device = ask.device()?;
-    if let Some(idle) = Book::tidy(config, ask.at())? {
+    if let Some(idle) = Book::tidy(config, ask.at(), config.auto_room)? {
         answer.close(&idle);
     }
     let mut room = match Book::load()?.open()? {

@@ -178,6 +178,22 @@ fn a_room_in_which_nobody_says_anything_is_closed() {
 }
 
 #[test]
+fn without_auto_room_an_idle_room_waits_for_an_operator() {
+    let mut game = Game::new(json!({"auto_room": false, "types": 2, "room_idle_s": 1_000}));
+    let mut clock = Clock::new();
+    assert_eq!(game.desk(&clock, json!({"types": 2})).unwrap(), ["ganomics/room"]);
+    let user = game.init(&clock, "d0")["userId"].clone();
+    clock.pass(999);
+    assert!(matches!(game.desk(&clock, json!({"types": 3})), Err(Stopped::Refused(_))), "it is open");
+    clock.pass(1_000);
+    assert_eq!(game.init(&clock, "d0")["userId"], user, "there is no other");
+    clock.pass(1_001);
+    assert!(matches!(game.desk(&clock, json!({"types": 1})), Err(Stopped::Refused(_))), "that is no room");
+    assert_eq!(game.desk(&clock, json!({"types": 3})).unwrap(), ["ganomics/room", "ganomics/group/1/closed"]);
+    assert_eq!(game.init(&clock, "d0")["nGood"], 3);
+}
+
+#[test]
 fn an_operator_closes_a_room_with_all_that_is_its_own() {
     let mut game = Game::new(json!({"types": 20, "players_per_type": 10, "t_max": 3}));
     let clock = Clock::new();
