@@ -113,6 +113,13 @@ impl<P: Plugin> Host<P> {
         self
     }
 
+    /// Sets the quota of the state, in bytes of keys and values, as `[limits] state_bytes` does; 64 MiB without it.
+    #[must_use]
+    pub fn state_quota(self, bytes: usize) -> Self {
+        self.fake.borrow_mut().quota = bytes;
+        self
+    }
+
     /// Keeps log lines of this level and above; `Info` without it.
     #[must_use]
     pub fn log_level(self, level: Level) -> Self {
@@ -128,6 +135,11 @@ impl<P: Plugin> Host<P> {
     /// How many pairs are committed and not expired.
     pub fn state_len(&self) -> usize {
         self.fake.borrow().live()
+    }
+
+    /// Bytes of all committed keys and values.
+    pub fn state_bytes(&self) -> usize {
+        self.fake.borrow().committed_bytes()
     }
 
     /// All log lines so far: `text name=value name=value`.

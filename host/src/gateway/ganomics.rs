@@ -12,6 +12,8 @@
 //! | `/static/FILE` | GET: a file of the configured folder |
 //! | `/` | GET: a page that shows who is connected |
 //!
+//! What the game tells a room's group `closed` ends the connections of the room's members, likewise with 1011.
+//!
 //! Nobody is asked for a credential. What is wrong ends the connection with 1011, as an uncaught exception did in the
 //! original; there is no other word for it. An answer goes out when what it rests on is on the disk, so that no
 //! tablet knows more than the router does after a crash.
@@ -35,6 +37,7 @@ use axum::{Extension, Router};
 use super::lease::Lease;
 use crate::config::{Ganomics, Limits};
 use crate::ingress::Ingress;
+use crate::telemetry::Seldom;
 use presence::Presence;
 use seat::Seat;
 
@@ -51,6 +54,8 @@ struct App {
     limits: Arc<Limits>,
     files: Option<Arc<Path>>,
     presence: Arc<Presence>,
+    /// The warning that nobody plays.
+    idle: Arc<Seldom>,
 }
 
 /// The routes, to be served by [`super::listen::serve`].
@@ -60,6 +65,7 @@ pub fn router(ingress: Ingress, config: &Ganomics, limits: &Limits) -> Router {
         limits: Arc::new(limits.clone()),
         files: config.files.as_deref().map(Arc::from),
         presence: Arc::new(Presence::new(config.connected)),
+        idle: Arc::default(),
     };
     Router::new().fallback(serve).with_state(app)
 }

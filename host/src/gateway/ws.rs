@@ -27,5 +27,5 @@ pub(crate) use run::{Handler, Next, STOPPING, run};
 
 use crate::message::Routed;
 
-/// Writes a message as a complete frame of the gateway's protocol.
+/// Writes a message as a complete frame of the gateway's protocol. A close frame ends the connection: nothing follows it.
 pub(crate) type Encode = fn(&Routed) -> bytes::Bytes;

@@ -9,6 +9,11 @@ use super::Shard;
 use crate::message::{Message, is_inbox_of};
 use crate::sequencer::Wanted;
 use crate::session::Session;
+use crate::telemetry::Seldom;
+
+/// Why sessions do not join: with each message of theirs, if they wish.
+static FULL: Seldom = Seldom::new();
+static REFUSED: Seldom = Seldom::new();
 
 /// A pattern that the session reads from now on, or does not read any more.
 pub(super) enum Enrolment {
@@ -55,13 +60,17 @@ impl Shard {
     fn join(&self, session: &Arc<Session>, pattern: Pattern) {
         let most = self.context.subscriptions;
         if session.subscription_count() >= most && !session.is_subscribed(pattern.as_str()) {
-            let (name, pattern) = (&session.principal.name, pattern.as_str());
-            tracing::warn!(%name, pattern, most, "a session does not join: it holds too many subscriptions");
+            if FULL.is_due() {
+                let (name, pattern) = (&session.principal.name, pattern.as_str());
+                tracing::warn!(%name, pattern, most, "a session does not join: it holds too many subscriptions");
+            }
             return;
         }
         let wanted =
             Wanted { pattern, since: None, retained: Some(false), presence: false, instead_of: None };
-        if let Err(outcome) = self.context.sequencer.join(session, wanted) {
+        if let Err(outcome) = self.context.sequencer.join(session, wanted)
+            && REFUSED.is_due()
+        {
             tracing::warn!(reason = outcome.reason(), "a session does not join a group");
         }
     }

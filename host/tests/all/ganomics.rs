@@ -1,6 +1,7 @@
 //! Ganomics' protocol over raw sockets: each sentence of its contract.
 
 mod bots;
+mod bounds;
 mod game;
 mod sockets;
 

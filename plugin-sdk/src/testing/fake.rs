@@ -38,6 +38,7 @@ pub(crate) struct Fake {
     scanned: Vec<(Vec<u8>, Vec<u8>)>,
     phase: Phase,
     writes: usize,
+    pub(crate) quota: usize,
     now: Time,
 }
 
@@ -54,6 +55,7 @@ impl Default for Fake {
             scanned: Vec::new(),
             phase: Phase::ReadOnly,
             writes: 0,
+            quota: QUOTA,
             now: Time::default(),
         }
     }
@@ -98,6 +100,11 @@ impl Fake {
         self.committed.get(key).filter(|stored| self.lives(stored)).map(|stored| stored.value.clone())
     }
 
+    /// Bytes of all committed keys and values.
+    pub(crate) fn committed_bytes(&self) -> usize {
+        self.committed.iter().map(|(key, stored)| key.len() + stored.value.len()).sum()
+    }
+
     pub(crate) fn live(&self) -> usize {
         self.committed.values().filter(|stored| self.lives(stored)).count()
     }
@@ -133,8 +140,8 @@ impl Fake {
         let stored = value.map(|(value, expires_us)| Stored { value: value.to_vec(), expires_us });
         let before = self.stored(key).map_or(0, |stored| key.len() + stored.value.len());
         let after = stored.as_ref().map_or(0, |stored| key.len() + stored.value.len());
-        if after > before && self.bytes() + after - before > QUOTA {
-            return Err(StateError::Quota(QUOTA as u64));
+        if after > before && self.bytes() + after - before > self.quota {
+            return Err(StateError::Quota(self.quota as u64));
         }
         self.pending.insert(key.to_vec(), stored);
         Ok(())

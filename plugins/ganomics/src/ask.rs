@@ -1,14 +1,17 @@
 //! What a tablet says: a JSON object. Numbers may come as text, and fields that nobody reads are passed over.
 
 use serde_json::{Map, Value};
-use weir_plugin::{Message, Refusal, Result};
+use weir_plugin::{Message, Refusal, Result, Time};
 
 /// Longest device id, in bytes: it becomes part of a key.
 const DEVICE_BYTES: usize = 128;
+/// Longest other text, in bytes.
+const TEXT_BYTES: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Ask {
     demand: String,
+    at: Time,
     fields: Map<String, Value>,
 }
 
@@ -31,11 +34,26 @@ impl Ask {
 
     /// An object that need not be a demand.
     pub(crate) fn object(message: &Message) -> Result<Self> {
-        Ok(Self { demand: String::new(), fields: message.json()? })
+        Ok(Self { demand: String::new(), at: message.received(), fields: message.json()? })
     }
 
     pub(crate) fn demand(&self) -> &str {
         &self.demand
+    }
+
+    /// When it came.
+    pub(crate) fn at(&self) -> Time {
+        self.at
+    }
+
+    /// Whether a field is there.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// Whether a field is `true`.
+    pub(crate) fn is_set(&self, field: &str) -> bool {
+        self.fields.get(field) == Some(&Value::Bool(true))
     }
 
     /// Whether it says whose it is.
@@ -62,8 +80,12 @@ impl Ask {
     }
 
     /// A text, empty if it is not given.
-    pub(crate) fn text(&self, field: &str) -> String {
-        self.fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    pub(crate) fn text(&self, field: &str) -> Result<String> {
+        let text = self.fields.get(field).and_then(Value::as_str).unwrap_or_default();
+        if text.len() <= TEXT_BYTES {
+            return Ok(text.to_owned());
+        }
+        Err(refusal(field, format!("a text of at most {TEXT_BYTES} bytes is expected")).into())
     }
 
     /// The device; numbers count as text.

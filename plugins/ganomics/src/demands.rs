@@ -30,10 +30,10 @@ pub(crate) fn answer(config: &Config, ask: &Ask, message: &Message, answer: &mut
 /// Age and sex, the first time.
 fn survey(ask: &Ask, answer: &mut Answer) -> Result<()> {
     let mut user = User::asking(ask)?;
-    let room = Room::load(user.room)?;
+    let room = Room::heard(&user, ask.at())?;
     if user.age.is_none() && user.sex.is_empty() {
         user.age = ask.number("age")?;
-        user.sex = ask.text("sex");
+        user.sex = ask.text("sex")?;
     }
     user.step = user.step.max(Step::Training);
     user.save()?;

@@ -2,35 +2,54 @@
 
 use std::collections::BTreeMap;
 
-use weir_plugin::Result;
+use weir_plugin::{Result, Time};
 
+use crate::book::Book;
+use crate::history::{History, Past, Table};
 use crate::lots::Lots;
 use crate::room::Room;
-use crate::user::{Choice, Step, Table, User};
+use crate::user::{Step, User};
 
-/// Lets the players of a room exchange, once all have chosen, and begins the next period.
-pub(crate) fn settle(room: &mut Room, users: &mut [User], choices: &mut [Choice]) -> Result<()> {
-    let exchanged = pairs(room, choices);
+/// What a player gives and wants.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    hand: u32,
+    desired: u32,
+}
+
+/// Lets the players of a room exchange, once all have chosen, and begins the next period. Returns what came of it, player
+/// by player.
+pub(crate) fn settle(room: &mut Room, users: &mut [User], at: Time) -> Result<Vec<Past>> {
+    let offer = |user: &User| Offer { hand: user.game.hand, desired: user.wants.unwrap_or(user.game.hand) };
+    let offers: Vec<Offer> = users.iter().map(offer).collect();
+    let exchanged = pairs(room, &offers);
     room.t += 1;
     let over = room.t >= room.t_max;
-    for (at, (user, choice)) in users.iter_mut().zip(choices).enumerate() {
-        user.exchange(Table::Game, choice, exchanged.contains(&at));
+    let mut results = Vec::with_capacity(users.len());
+    for (place, (user, offer)) in users.iter_mut().zip(&offers).enumerate() {
+        let mut history = History::load(user.id)?;
+        results.push(user.exchange(Table::Game, offer.desired, exchanged.contains(&place), &mut history));
+        history.save(user.id)?;
+        user.wants = None;
         if over {
             user.step = Step::End;
         }
-        choice.save(Table::Game, user.id, room.t - 1)?;
         user.save()?;
     }
+    room.ended = over.then_some(at.micros());
     room.save()?;
-    if over { room.close() } else { Ok(()) }
+    if over {
+        Book::finish(room)?;
+    }
+    Ok(results)
 }
 
 /// Those, by position, whose exchange succeeds. Of two crowds that want each other's good, all of the smaller one and as
 /// many of the other, by lot.
-fn pairs(room: &Room, choices: &[Choice]) -> Vec<usize> {
+fn pairs(room: &Room, offers: &[Offer]) -> Vec<usize> {
     let mut crowds: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
-    for (at, choice) in choices.iter().enumerate() {
-        crowds.entry((choice.hand, choice.desired)).or_default().push(at);
+    for (at, offer) in offers.iter().enumerate() {
+        crowds.entry((offer.hand, offer.desired)).or_default().push(at);
     }
     let mut lots = Lots::of(room.seed, &[u64::from(room.t)]);
     let mut exchanged = Vec::new();
@@ -51,8 +70,8 @@ fn pairs(room: &Room, choices: &[Choice]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    fn choice((hand, desired): (u32, u32)) -> Choice {
-        Choice { hand, desired, success: None, score: 0 }
+    fn offer((hand, desired): (u32, u32)) -> Offer {
+        Offer { hand, desired }
     }
 
     #[test]
@@ -66,8 +85,10 @@ mod tests {
             training_t_max: 9,
             seed,
             players: Vec::new(),
+            heard: 0,
+            ended: None,
         };
-        let wants = [(0, 1), (1, 0), (0, 1), (2, 1), (1, 2), (2, 0), (0, 1)].map(choice);
+        let wants = [(0, 1), (1, 0), (0, 1), (2, 1), (1, 2), (2, 0), (0, 1)].map(offer);
         let mut winners = std::collections::BTreeSet::new();
         for seed in 0..50 {
             let done = pairs(&room(seed, 3), &wants);

@@ -1,5 +1,7 @@
 //! The rules, demand by demand.
 
+mod bounds;
+
 use super::*;
 use weir_plugin::contract::packed::{self, tag};
 use weir_plugin::serde_json::{Value, json};
@@ -58,6 +60,12 @@ impl Game {
             .collect()
     }
 
+    /// The number of a device's tablet.
+    fn number(&self, device: &str) -> Option<u64> {
+        let stored = self.0.state(tablet::stored(device))?;
+        Some(weir_plugin::serde_json::from_slice::<tablet::Tablet>(&stored).unwrap().number)
+    }
+
     fn choose(&mut self, user: u64, good: u64, t: u64) -> Led {
         self.ask(json!({"demand": "choice", "userId": user, "good": good, "t": t}))
     }
@@ -85,7 +93,7 @@ fn the_first_init_opens_a_room_and_the_last_one_unblocks_the_others() {
             "trainingT": 0, "trainingScore": 0, "wait": true, "progress": 33,
         })
     );
-    assert_eq!(first.joins, ["ganomics/user/1", "ganomics/group/1/welcome"]);
+    assert_eq!(first.joins, ["ganomics/group/1/closed", "ganomics/user/1", "ganomics/group/1/welcome"]);
     let again = game.ask(json!({"demand": "init", "deviceId": "d0"}));
     assert_eq!((again.told, id(&again.reply), &again.reply["messageId"]), (first.told, 1, &json!(2)));
     game.ask(json!({"demand": "init", "deviceId": 5}));
@@ -234,7 +242,8 @@ fn the_newest_flavour_tells_nobody_anything_unasked() {
     let mut game = Game::new(json!({"flavour": "newest", "types": 3, "training_t_max": 2}));
     let users = game.seat(3);
     let last = game.ask(json!({"demand": "init", "deviceId": "d2"}));
-    assert!(last.told.is_empty() && last.joins.is_empty() && last.reply.get("messageId").is_none());
+    assert!(last.told.is_empty() && last.reply.get("messageId").is_none());
+    assert_eq!(last.joins, ["ganomics/group/1/closed"], "its end alone");
     assert_eq!((&last.reply["wait"], &last.reply["demand"]), (&json!(false), &json!("init")));
     let made = game.ask(json!({"demand": "training_choice", "userId": users[0], "good": 1, "t": 0}));
     assert_eq!((&made.reply["t"], made.reply.get("trainingT")), (&json!(0), None));
@@ -257,6 +266,7 @@ fn what_is_wrong_is_refused_and_leaves_no_trace() {
     let mut game = Game::new(json!({"types": 3}));
     let user = game.seat(3)[0];
     let pairs = game.0.state_len();
+    let long = json!({"demand": "survey", "userId": 1, "sex": "x".repeat(65)}).to_string();
     for (wrong, path) in [
         ("{", ""),
         ("[]", ""),
@@ -267,6 +277,7 @@ fn what_is_wrong_is_refused_and_leaves_no_trace() {
         (r#"{"demand":"survey"}"#, "/userId"),
         (r#"{"demand":"survey","userId":99}"#, "/userId"),
         (r#"{"demand":"survey","userId":"x"}"#, "/userId"),
+        (long.as_str(), "/sex"),
         (r#"{"demand":"choice","userId":1,"good":0,"t":0}"#, "/good"),
         (r#"{"demand":"choice","userId":1,"good":3,"t":0}"#, "/good"),
         (r#"{"demand":"choice","userId":1,"good":-1,"t":0}"#, "/good"),
@@ -300,7 +311,7 @@ fn a_room_may_be_an_operators_and_a_device_may_have_a_number() {
     let bind = testing::message_json("ganomics/identity", &json!({"deviceId": "d", "tabletNumber": "12"}));
     let became = game.0.apply(&bind.session("s").build()).unwrap();
     assert_eq!((became[0].topic(), became[0].payload()), ("$inbox/s", &b"Done!"[..]));
-    assert_eq!(game.0.state(tablet("d")), Some(b"12".to_vec()));
+    assert_eq!(game.number("d"), Some(12));
 }
 
 #[test]
@@ -322,6 +333,10 @@ fn what_the_configuration_may_not_say() {
         (json!({"t_max": 0}), "/t_max"),
         (json!({"training_t_max": 1_001}), "/training_t_max"),
         (json!({"flavour": "old"}), "/flavour"),
+        (json!({"rooms": 0}), "/rooms"),
+        (json!({"tablets": 10_001}), "/tablets"),
+        (json!({"room_idle_s": 0}), "/room_idle_s"),
+        (json!({"tablet_kept_s": 0}), "/tablet_kept_s"),
         (json!({"flavor": "seed"}), "/flavor"),
     ] {
         assert_eq!(Host::<Ganomics>::new(config).unwrap_err().path, path);

@@ -1,9 +1,11 @@
-//! A player, and what it has chosen.
+//! A player, and what it has.
 
 use serde::{Deserialize, Serialize};
 use weir_plugin::{Key, Result, state};
 
 use crate::ask::{Ask, refusal};
+use crate::history::{History, Past, Table};
+use crate::kept;
 use crate::room::Room;
 
 /// Stands for none, where a tablet expects a number.
@@ -29,6 +31,7 @@ pub(crate) enum Step {
 pub(crate) struct User {
     pub(crate) id: u64,
     pub(crate) room: u64,
+    pub(crate) device: String,
     pub(crate) pseudo: String,
     pub(crate) step: Step,
     pub(crate) production: u32,
@@ -39,6 +42,8 @@ pub(crate) struct User {
     pub(crate) training: Purse,
     /// The training's next period.
     pub(crate) training_t: u32,
+    /// The good that it wants in the game's period; none: it has not chosen.
+    pub(crate) wants: Option<u32>,
 }
 
 /// What a player has.
@@ -46,47 +51,6 @@ pub(crate) struct User {
 pub(crate) struct Purse {
     pub(crate) hand: u32,
     pub(crate) score: u64,
-}
-
-/// What a player wanted in a period, and what came of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Choice {
-    pub(crate) hand: u32,
-    pub(crate) desired: u32,
-    /// None: not all have chosen.
-    pub(crate) success: Option<bool>,
-    /// Behind it.
-    pub(crate) score: u64,
-}
-
-/// Which of the two series of choices.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Table {
-    Game,
-    Training,
-}
-
-impl Choice {
-    pub(crate) fn load(table: Table, user: u64, t: u32) -> Result<Option<Self>> {
-        state::get_json(key(table, user, t))
-    }
-
-    pub(crate) fn save(&self, table: Table, user: u64, t: u32) -> Result<()> {
-        state::set_json(key(table, user, t), self)
-    }
-
-    /// As a tablet reads it.
-    pub(crate) fn success(&self) -> serde_json::Value {
-        self.success.map_or_else(|| NONE.into(), Into::into)
-    }
-}
-
-fn key(table: Table, user: u64, t: u32) -> Key {
-    let name = match table {
-        Table::Game => "choice",
-        Table::Training => "training",
-    };
-    Key::new(name).number(user).number(u64::from(t))
 }
 
 impl User {
@@ -101,12 +65,12 @@ impl User {
     }
 
     pub(crate) fn save(&self) -> Result<()> {
-        state::set_json(place(self.id), self)
+        kept::put(place(self.id), self)
     }
 
     /// The user of a device in a room.
     pub(crate) fn of_device(room: &Room, device: &str) -> Result<Option<Self>> {
-        match state::get_json(seat(room, device))? {
+        match state::get_json(seat(room.id, device))? {
             Some(id) => Self::load(id).map(Some),
             None => Ok(None),
         }
@@ -123,6 +87,7 @@ impl User {
         let user = Self {
             id,
             room: room.id,
+            device: device.to_owned(),
             pseudo: if number < PSEUDONYMS.len() { (*name).to_owned() } else { format!("{name} {number}") },
             step: Step::Welcome,
             production,
@@ -132,8 +97,9 @@ impl User {
             game: Purse { hand: production, score: 0 },
             training: Purse { hand: production, score: 0 },
             training_t: 0,
+            wants: None,
         };
-        state::set_json(seat(room, device), &id)?;
+        kept::put(seat(room.id, device), &id)?;
         room.players.push(id);
         room.save()?;
         user.save()?;
@@ -159,21 +125,39 @@ impl User {
         found.ok_or_else(|| refusal("good", format!("0 to {} are accepted", room.types - 1)).into())
     }
 
-    /// An exchange went well or not; returns the score.
-    pub(crate) fn exchange(&mut self, table: Table, choice: &mut Choice, success: bool) {
+    /// The wish of a period comes true or not.
+    pub(crate) fn exchange(
+        &mut self,
+        table: Table,
+        desired: u32,
+        success: bool,
+        history: &mut History,
+    ) -> Past {
         let (production, consumption) = (self.production, self.consumption);
         let purse = match table {
             Table::Game => &mut self.game,
             Table::Training => &mut self.training,
         };
-        if success && choice.desired == consumption {
+        let hand = purse.hand;
+        let scores = success && desired == consumption;
+        if scores {
             purse.score += 1;
             purse.hand = production;
         } else if success {
-            purse.hand = choice.desired;
+            purse.hand = desired;
         }
-        choice.success = Some(success);
-        choice.score = purse.score;
+        history.add(table, hand, desired, (success, scores));
+        Past { success, score: purse.score }
+    }
+
+    /// All that is its own goes.
+    pub(crate) fn forget(id: u64) -> Result<()> {
+        if let Some(user) = state::get_json::<Self>(place(id))? {
+            state::delete(seat(user.room, &user.device))?;
+            state::delete(place(id))?;
+            History::forget(id)?;
+        }
+        Ok(())
     }
 }
 
@@ -181,6 +165,6 @@ fn place(id: u64) -> Key {
     Key::new("user").number(id)
 }
 
-fn seat(room: &Room, device: &str) -> Key {
-    Key::new("device").number(room.id).text(device)
+fn seat(room: u64, device: &str) -> Key {
+    Key::new("device").number(room).text(device)
 }

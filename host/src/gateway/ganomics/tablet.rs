@@ -23,8 +23,7 @@ use crate::gateway::lease::{Lease, Peer};
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::{self, Connection, Encode, Handler, Next, frame};
 use crate::ingress::{Entrant, Publish, Subscribe};
-use crate::message::{Level, Outcome, Responder, Rights, inbox};
-use crate::session::Session;
+use crate::message::{Level, Outcome, Responder, Rights, Routed, inbox};
 
 /// All tablets are one publisher: their demands are dealt with one after the other, as the original's database had
 /// it, and who joins a group misses nothing that is told to it from then on.
@@ -116,7 +115,28 @@ impl Tablet {
             ..Publish::default()
         };
         self.visit.ingress().publish(self.visit.session(), publish, responder).await;
-        after(&told.await.unwrap_or(Outcome::ShuttingDown), topic, self.visit.session())
+        self.after(&told.await.unwrap_or(Outcome::ShuttingDown), topic)
+    }
+
+    /// Every outcome that is no success ends the connection. Anybody can be refused at any rate: the metrics count it.
+    fn after(&self, outcome: &Outcome, topic: &str) -> Next {
+        match outcome {
+            Outcome::Accepted { messages, .. } if messages.iter().any(|message| *message.topic == *topic) => {
+                if self.app.idle.is_due() {
+                    tracing::warn!(
+                        topic,
+                        "no plugin plays: bind stock:ganomics, as `weir serve --ganomics` does"
+                    );
+                }
+                ENDED
+            }
+            Outcome::Accepted { .. } | Outcome::Filtered { .. } => Next::Read,
+            refused => {
+                let (id, address) = (&self.visit.session().id, &self.visit.session().address);
+                tracing::debug!(session = %id, address, outcome = refused.as_str(), reason = refused.reason(), "a tablet is refused");
+                ENDED
+            }
+        }
     }
 
     /// What has no game behind it.
@@ -173,24 +193,16 @@ fn word(value: &Value) -> Option<String> {
     }
 }
 
-/// Every outcome that is no success ends the connection.
-fn after(outcome: &Outcome, topic: &str, session: &Session) -> Next {
-    match outcome {
-        Outcome::Accepted { messages, .. } if messages.iter().any(|message| *message.topic == *topic) => {
-            tracing::warn!(topic, "no plugin plays: bind stock:ganomics, as `weir serve --ganomics` does");
-            ENDED
-        }
-        Outcome::Accepted { .. } | Outcome::Filtered { .. } => Next::Read,
-        refused => {
-            let (id, address) = (&session.id, &session.address);
-            tracing::info!(session = %id, address, outcome = refused.as_str(), reason = refused.reason(), "a tablet is refused");
-            ENDED
-        }
+/// What is told to a room's group `closed` ends the connections of its members: nobody plays there any more.
+fn told(routed: &Routed) -> Bytes {
+    match routed.message.topic.strip_prefix("ganomics/group/").and_then(|group| group.split_once('/')) {
+        Some((_, "closed")) => frame::close(1011, ""),
+        _ => payload(routed),
     }
 }
 
 impl Handler for Tablet {
-    const ENCODE: Encode = payload;
+    const ENCODE: Encode = told;
 
     fn most_bytes(&self) -> usize {
         self.app.limits.message_bytes + AROUND

@@ -46,6 +46,11 @@ pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     control(FINAL_CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
+/// Whether it is a close frame.
+pub(super) fn is_close(frame: &[u8]) -> bool {
+    frame.first() == Some(&FINAL_CLOSE)
+}
+
 /// A close frame without a code, which answers one without a code.
 pub(crate) fn bare_close() -> Bytes {
     control(FINAL_CLOSE, &[])

@@ -146,7 +146,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 }
                 Some(Item::Message(routed)) => {
                     self.metrics.messages_out.inc();
-                    self.window.push_back((self.encode)(&routed));
+                    let frame = (self.encode)(&routed);
+                    let ends = frame::is_close(&frame);
+                    self.window.push_back(frame);
+                    if ends {
+                        return self.end();
+                    }
                 }
                 Some(Item::Control(frame)) => self.window.push_back(frame),
                 Some(Item::Gap(gap)) => {
@@ -156,13 +161,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 }
                 Some(Item::Close(code, reason)) => {
                     self.window.push_back(frame::close(code, &reason));
-                    self.items.clear();
-                    self.closed = true;
-                    return;
+                    return self.end();
                 }
                 None => return,
             }
         }
+    }
+
+    /// The last frame of the window is a close frame.
+    fn end(&mut self) {
+        self.items.clear();
+        self.closed = true;
     }
 
     /// The session was closed while we were busy writing. If it was cut off (its queue overflowed, its key was

@@ -145,3 +145,22 @@ async fn files_come_from_the_folder_alone() {
     assert_eq!(get(&router, "/ws/").await.status, 426, "that is for WebSockets");
     router.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_long_ends_its_connection() {
+    let router = router("").await;
+    let init = r#"{"demand":"init","deviceId":"d"}"#;
+    let said = |bytes: usize| init.to_owned() + &" ".repeat(bytes - init.len());
+    let mut socket = open(&router, "/ws/").await;
+    socket.say(said(1024 * 1024)).await;
+    assert_eq!(socket.json().await["userId"], 1);
+    socket.say(said(1024 * 1024 + 1)).await;
+    assert_eq!(socket.hear().await, died());
+    let mut socket = open(&router, "/ws/").await;
+    socket.say(said(1024 * 1024 + 1024 + 1)).await;
+    match socket.hear().await {
+        Heard::Closed(1009, reason) => assert!(!reason.is_empty()),
+        other => panic!("no 1009, but {other:?}"),
+    }
+    router.stop().await;
+}

@@ -6,33 +6,31 @@ use weir_plugin::Result;
 use super::training::period;
 use crate::answer::{self, Answer, group};
 use crate::ask::{Ask, refusal};
+use crate::history::{History, Past, Table};
 use crate::market;
 use crate::room::Room;
-use crate::user::{Choice, Step, Table, User};
+use crate::user::{NONE, Step, User};
 
 pub(super) fn choice(ask: &Ask, answer: &mut Answer) -> Result<()> {
     let mut user = User::asking(ask)?;
-    let mut room = Room::load(user.room)?;
+    let mut room = Room::heard(&user, ask.at())?;
     let t = period(ask, room.t_max)?;
-    if Choice::load(Table::Game, user.id, t)?.is_none() {
-        if t != room.t {
-            return Err(refusal("t", format!("period {} is being played", room.t)).into());
-        }
-        choose(ask, &room, &mut user, t)?;
+    if t > room.t {
+        return Err(refusal("t", format!("period {} is being played", room.t)).into());
+    }
+    if t == room.t && user.wants.is_none() {
+        choose(ask, &room, &mut user)?;
     }
     let mut users = room.users()?;
-    let made = users.iter().map(|user| Choice::load(Table::Game, user.id, t));
-    let made = made.collect::<Result<Vec<_>>>()?;
-    let progress = room.progress(made.iter().flatten().count());
-    let all: Option<Vec<Choice>> = made.into_iter().collect();
-    match all.filter(|_| room.is_full()) {
-        None => unresolved(&room, &user, t, progress, answer),
-        Some(mut choices) => {
-            if t == room.t {
-                market::settle(&mut room, &mut users, &mut choices)?;
-            }
-            resolved(&room, &user, t, &users, &choices, answer);
-        }
+    let made = users.iter().filter(|user| user.wants.is_some()).count();
+    if t < room.t {
+        resolved(&room, &user, t, &past(&users, t)?, answer);
+    } else if made == users.len() && room.is_full() {
+        let results = market::settle(&mut room, &mut users, ask.at())?;
+        let results: Vec<_> = users.iter().map(|user| user.id).zip(results).collect();
+        resolved(&room, &user, t, &results, answer);
+    } else {
+        unresolved(&room, &user, t, room.progress(made), answer);
     }
     answer.join(group(room.id, &format!("game-t-{t}")));
     if let Some(before) = t.checked_sub(1) {
@@ -44,19 +42,24 @@ pub(super) fn choice(ask: &Ask, answer: &mut Answer) -> Result<()> {
     Ok(())
 }
 
-fn choose(ask: &Ask, room: &Room, user: &mut User, t: u32) -> Result<()> {
+fn choose(ask: &Ask, room: &Room, user: &mut User) -> Result<()> {
     let desired = user.good(ask, room)?;
-    let hand = user.game.hand;
-    if desired == hand {
+    if desired == user.game.hand {
         return Err(refusal("good", "this good is in hand already").into());
     }
-    Choice { hand, desired, success: None, score: user.game.score }.save(Table::Game, user.id, t)?;
+    user.wants = Some(desired);
     // Who plays need not have said that the training is done.
-    if user.step < Step::Game {
-        user.step = Step::Game;
-        user.save()?;
+    user.step = user.step.max(Step::Game);
+    user.save()
+}
+
+/// What came of a period that is over, by user.
+fn past(users: &[User], t: u32) -> Result<Vec<(u64, Past)>> {
+    let mut all = Vec::with_capacity(users.len());
+    for user in users {
+        all.extend(History::load(user.id)?.at(Table::Game, t).map(|past| (user.id, past)));
     }
-    Ok(())
+    Ok(all)
 }
 
 fn unresolved(room: &Room, user: &User, t: u32, progress: u64, answer: &mut Answer) {
@@ -65,29 +68,29 @@ fn unresolved(room: &Room, user: &User, t: u32, progress: u64, answer: &mut Answ
     answer.reply(json!({
         "wait": true,
         "progress": progress,
-        "success": crate::user::NONE,
+        "success": NONE,
         "end": false,
         "score": user.game.score,
         "t": t,
     }));
 }
 
-fn resolved(room: &Room, user: &User, t: u32, users: &[User], choices: &[Choice], answer: &mut Answer) {
-    let result = |choice: &Choice| -> Value {
+fn resolved(room: &Room, user: &User, t: u32, results: &[(u64, Past)], answer: &mut Answer) {
+    let result = |past: &Past| -> Value {
         json!({
             "wait": false,
             "progress": 100,
-            "success": choice.success(),
+            "success": past.success,
             "end": t + 1 == room.t_max,
-            "score": choice.score,
+            "score": past.score,
             "t": t,
         })
     };
-    for (other, choice) in users.iter().zip(choices) {
-        if other.id == user.id {
-            answer.reply(result(choice));
+    for (other, past) in results {
+        if *other == user.id {
+            answer.reply(result(past));
         } else {
-            answer.tell(answer::user(other.id), result(choice));
+            answer.tell(answer::user(*other), result(past));
         }
     }
 }

@@ -1,19 +1,24 @@
 //! `init`: a tablet takes its seat, or finds itself again.
 
 use serde_json::{Value, json};
-use weir_plugin::{Message, Result, state};
+use weir_plugin::{Message, Result};
 
+use crate::Config;
 use crate::answer::{self, Answer, group};
 use crate::ask::{Ask, refusal};
+use crate::book::Book;
 use crate::room::Room;
-use crate::user::{Choice, NONE, Step, Table, User};
-use crate::{Config, tablet};
+use crate::tablet::{self, Number};
+use crate::user::{NONE, Step, User};
 
 pub(super) fn init(config: &Config, ask: &Ask, message: &Message, answer: &mut Answer) -> Result<()> {
     let device = ask.device()?;
-    let mut room = match Room::open()? {
+    if let Some(idle) = Book::tidy(config, ask.at(), config.auto_room)? {
+        answer.close(&idle);
+    }
+    let mut room = match Book::load()?.open()? {
         Some(room) => room,
-        None if config.auto_room => Room::create(config, message)?,
+        None if config.auto_room => Book::enter(config, message)?,
         None => return Err(refusal("", "no room is open").into()),
     };
     let mut user = match User::of_device(&room, &device)? {
@@ -21,24 +26,25 @@ pub(super) fn init(config: &Config, ask: &Ask, message: &Message, answer: &mut A
         None if room.is_full() => return Err(refusal("deviceId", "the room has all its players").into()),
         None => User::create(&mut room, &device, answer.is_newest())?,
     };
+    room.hear(ask.at())?;
     let first = first_step(config);
     if user.step < first {
         user.step = first;
         user.save()?;
     }
-    if answer.is_newest() {
-        number_tablet(&device)?;
-    }
+    let number = if answer.is_newest() { Number::Next } else { Number::Own };
+    tablet::heard(config, &device, number, ask.at())?;
     let progress = room.progress(room.players.len());
     let wait = !room.is_full();
     if wait {
         answer.tell(group(room.id, "welcome"), json!({"wait": true, "progress": progress}));
     } else {
         for other in room.users()?.iter().filter(|other| other.id != user.id && is_waiting(other, first)) {
-            answer.tell(answer::user(other.id), standing(&room, other, false, progress)?);
+            answer.tell(answer::user(other.id), standing(&room, other, false, progress));
         }
     }
-    answer.reply(standing(&room, &user, wait, progress)?);
+    answer.reply(standing(&room, &user, wait, progress));
+    answer.stay(&room);
     answer.join(answer::user(user.id));
     answer.leave(group(room.id, "survey"));
     answer.join(group(room.id, "welcome"));
@@ -60,14 +66,13 @@ fn is_waiting(user: &User, first: Step) -> bool {
 }
 
 /// All that a tablet has to know.
-fn standing(room: &Room, user: &User, wait: bool, progress: u64) -> Result<Value> {
-    let made = Choice::load(Table::Game, user.id, room.t)?;
-    let desired = made.as_ref().map_or(NONE, |choice| user.seen(choice.desired));
-    Ok(json!({
+fn standing(room: &Room, user: &User, wait: bool, progress: u64) -> Value {
+    let desired = user.wants.map_or(NONE, |good| user.seen(good));
+    json!({
         "pseudo": user.pseudo,
         "userId": user.id,
         "step": user.step,
-        "choiceMade": made.is_some(),
+        "choiceMade": user.wants.is_some(),
         "trainingChoiceMade": false,
         "score": user.game.score,
         "nGood": room.types,
@@ -82,13 +87,5 @@ fn standing(room: &Room, user: &User, wait: bool, progress: u64) -> Result<Value
         "trainingScore": user.training.score,
         "wait": wait,
         "progress": progress,
-    }))
-}
-
-/// A device that nobody has bound gets the next number.
-fn number_tablet(device: &str) -> Result<()> {
-    if state::get(tablet(device))?.is_none() {
-        state::set(tablet(device), state::increment("tablets", 1)?.to_string())?;
-    }
-    Ok(())
+    })
 }

@@ -6,24 +6,26 @@ use weir_plugin::Result;
 use super::standing;
 use crate::answer::{Answer, group};
 use crate::ask::{Ask, refusal};
+use crate::history::{History, Past, Table};
 use crate::lots::Lots;
 use crate::room::Room;
-use crate::user::{Choice, Step, Table, User};
+use crate::user::{Step, User};
 
 pub(super) fn choice(ask: &Ask, answer: &mut Answer) -> Result<()> {
     let mut user = User::asking(ask)?;
-    let room = Room::load(user.room)?;
+    let room = Room::heard(&user, ask.at())?;
     let t = period(ask, room.training_t_max)?;
-    let choice = match Choice::load(Table::Training, user.id, t)? {
-        Some(stored) => stored,
-        None if t == user.training_t => exchange(ask, &room, &mut user, t)?,
+    let mut history = History::load(user.id)?;
+    let past = match history.at(Table::Training, t) {
+        Some(past) => past,
+        None if t == user.training_t => exchange(ask, &room, &mut user, &mut history)?,
         None => return Err(refusal("t", format!("period {} is next", user.training_t)).into()),
     };
     let period = if answer.is_newest() { "t" } else { "trainingT" };
     answer.reply(json!({
         "wait": false,
-        "trainingSuccess": choice.success(),
-        "trainingScore": choice.score,
+        "trainingSuccess": past.success,
+        "trainingScore": past.score,
         "trainingProgress": 100,
         period: t,
         "trainingEnd": t + 1 == room.training_t_max,
@@ -34,24 +36,22 @@ pub(super) fn choice(ask: &Ask, answer: &mut Answer) -> Result<()> {
 }
 
 /// With nobody: it succeeds by lot, half of the time.
-fn exchange(ask: &Ask, room: &Room, user: &mut User, t: u32) -> Result<Choice> {
+fn exchange(ask: &Ask, room: &Room, user: &mut User, history: &mut History) -> Result<Past> {
     let desired = user.good(ask, room)?;
-    let hand = user.training.hand;
-    if desired == hand {
+    if desired == user.training.hand {
         return Err(refusal("good", "this good is in hand already").into());
     }
-    let mut choice = Choice { hand, desired, success: None, score: 0 };
-    let success = Lots::of(room.seed, &[user.id, u64::from(t)]).draw() >> 63 == 1;
-    user.exchange(Table::Training, &mut choice, success);
-    user.training_t = t + 1;
-    choice.save(Table::Training, user.id, t)?;
+    let success = Lots::of(room.seed, &[user.id, u64::from(user.training_t)]).draw() >> 63 == 1;
+    let past = user.exchange(Table::Training, desired, success, history);
+    user.training_t += 1;
+    history.save(user.id)?;
     user.save()?;
-    Ok(choice)
+    Ok(past)
 }
 
 pub(super) fn done(ask: &Ask, answer: &mut Answer) -> Result<()> {
     let mut user = User::asking(ask)?;
-    let room = Room::load(user.room)?;
+    let room = Room::heard(&user, ask.at())?;
     user.step = user.step.max(Step::Game);
     user.save()?;
     let (wait, progress) = standing(&room, Step::Game)?;
