@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::post::Post;
 use super::queue::{Grants, Queue};
-use super::share::{Amount, Owner, Shares};
+use super::share::{Amount, Owner, Shares, leaves_room};
 use super::{Outbox, insist};
 use crate::config::Endpoint;
 use crate::metrics::OutboxMetrics;
@@ -80,10 +80,15 @@ impl Direct {
         self.lose(&post, reason);
     }
 
-    /// Whether one more of an owner may wait for the store, where it is counted then.
+    /// Whether one more of an owner may wait for the store, where it is counted then. What waits there takes memory: the
+    /// first of an owner has what the others leave, and no more.
     fn hurry(&self, owner: Owner, bytes: usize) -> bool {
         let mut haste = self.haste.lock();
-        let fits = haste.of(owner).leaves_room(bytes, HASTE.share());
+        let (own, all) = (haste.of(owner), haste.all());
+        let fits = match own.posts {
+            0 => all.posts == 0 || all.and(bytes).is_within(HASTE),
+            _ => leaves_room(own, all, bytes, HASTE),
+        };
         if fits {
             haste.add(owner, bytes);
         }
@@ -117,11 +122,6 @@ impl Direct {
                 continue;
             }
             taken.push(post);
-            if !self.queue.fits(&taken)
-                && let Some(post) = taken.pop()
-            {
-                self.lose(&post, "too many wait to be sent");
-            }
         }
         let mut numbered = self.queue.number(&taken);
         let (space, writes) = (Arc::clone(&self.space), numbered.take_writes());
@@ -131,19 +131,25 @@ impl Direct {
         Some(())
     }
 
-    /// Why a post may not wait beside those that do, and those that were `taken` before it.
+    /// Why a post may not wait beside those that do, and those that were `taken` before it. The first of an owner always
+    /// may: owners are the operator's to make.
     fn beyond_its_share(&self, post: &Post, taken: &[Post]) -> Option<&'static str> {
+        let owner = post.owner()?;
+        let with = |sum: Amount, one: &Post| sum.and(one.body.len());
+        let own = taken.iter().filter(|one| one.owner() == Some(owner));
+        let own = own.fold(self.queue.waiting_of(owner), with);
+        if own.posts == 0 {
+            return None;
+        }
         let options = &self.outbox.options;
-        let most = Amount { posts: options.max_posts, bytes: options.max_bytes }.share();
+        let most = Amount { posts: options.max_posts, bytes: options.max_bytes };
         let destination = post.endpoint.destination();
         let same = taken.iter().filter(|one| one.endpoint.destination() == destination).count();
-        if self.queue.bound_for(&destination) + same >= most.posts {
+        if self.queue.bound_for(&destination) + same >= most.share().posts {
             return Some("its receiver does not keep up");
         }
-        let owner = post.owner()?;
-        let own = taken.iter().filter(|one| one.owner() == Some(owner));
-        let waits = own.fold(self.queue.waiting_of(owner), |sum, one| sum.and(one.body.len()));
-        (!waits.leaves_room(post.body.len(), most)).then_some("its owner's receivers do not keep up")
+        let all = taken.iter().fold(self.queue.waiting(), with);
+        (!leaves_room(own, all, post.body.len(), most)).then_some("its owner's receivers do not keep up")
     }
 
     fn lose(&self, post: &Post, reason: &str) {

@@ -129,6 +129,12 @@ impl Queue {
         self.0.waiting.lock().lanes.get(destination).map_or(0, VecDeque::len)
     }
 
+    /// What waits.
+    pub fn waiting(&self) -> Amount {
+        let waiting = self.0.waiting.lock();
+        Amount { posts: waiting.posts, bytes: waiting.bytes }
+    }
+
     /// What of an owner waits.
     pub fn waiting_of(&self, owner: Owner) -> Amount {
         self.0.waiting.lock().shares.of(owner)

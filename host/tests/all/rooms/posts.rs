@@ -161,6 +161,47 @@ async fn who_floods_dead_receivers_loses_posts_of_its_own_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_owners_flood_together_a_quiet_ones_post_is_sent() {
+    let small = |config: &mut Config| {
+        hooked(config);
+        config.outbox.max_posts = 16;
+    };
+    let router = Setup::new().config(small).start().await;
+    let dead = Receiver::always(200).await;
+    dead.set_open(false);
+    for n in 0..5 {
+        let flood = room_of(&router, &format!("flood{n}"), &dead.url("/")).await;
+        let code = endpoint(&router, &flood, "r1", "readwrite", "m").await;
+        let mut socket = open(&router, &code).await;
+        for n in 0..16 {
+            socket.say(word(n)).await;
+            socket.json().await;
+        }
+    }
+    let labels = [("outbox", "gateway:rooms")];
+    eventually("all of the floods' posts wait or are counted", async || {
+        let waiting = router.sample("weir_outbox_waiting_posts", &labels).await;
+        (router.sample("weir_outbox_full_total", &labels).await + waiting == 80.0).then_some(())
+    })
+    .await;
+    // Of two, one has the same receiver: it waits its turn there.
+    let receiver = Receiver::always(200).await;
+    for (owner, url) in [("alice", receiver.url("/")), ("bob", dead.url("/bob"))] {
+        let key = room_of(&router, owner, &url).await;
+        let code = endpoint(&router, &key, "r1", "readwrite", "a").await;
+        open(&router, &code).await.say(word("mine")).await;
+    }
+    let post = receiver.until(1).await.remove(0);
+    assert_eq!(serde_json::from_slice::<Value>(&post.body).unwrap()["message"], "mine");
+    dead.set_open(true);
+    eventually("the other quiet owner's post", async || {
+        dead.seen().iter().any(|post| post.path == "/bob").then_some(())
+    })
+    .await;
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_gets_what_the_plugins_left_in_the_room_and_when() {
     let receiver = Receiver::always(200).await;
     let map = "plugin = \"stock:json-map\"\n[config]\non_not_json = \"pass\"\nremove = [\"/secret\"]\n";
