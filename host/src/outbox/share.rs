@@ -27,15 +27,22 @@ impl Owner {
         Self(hasher.finish())
     }
 
-    /// A new key of a post of this owner.
-    pub(super) fn key(self) -> String {
-        format!("{:0DIGITS$x}-{}", self.0, ulid::Ulid::generate())
+    /// A new key of a post of this owner, made for the endpoint of this id.
+    pub(super) fn key(self, endpoint: &str) -> String {
+        format!("{:0DIGITS$x}-{endpoint}-{}", self.0, ulid::Ulid::generate())
     }
 
     /// Whose key it is. None: not one of [`Self::key`].
     pub(super) fn of_key(key: &HeaderValue) -> Option<Self> {
         let (owner, _) = key.to_str().ok()?.split_once('-').filter(|(owner, _)| owner.len() == DIGITS)?;
         u64::from_str_radix(owner, 16).ok().map(Self)
+    }
+
+    /// The id of the endpoint that a post of such a key was made for.
+    pub(super) fn endpoint_of_key(key: &HeaderValue) -> Option<&str> {
+        Self::of_key(key)?;
+        let (_, rest) = key.to_str().ok()?.split_once('-')?;
+        rest.split_once('-').map(|(endpoint, _)| endpoint)
     }
 }
 
@@ -133,7 +140,14 @@ mod tests {
         let (ada, lab) = (Owner::of("main", "ada"), Owner::of("lab", "ada"));
         assert_ne!(ada, lab);
         let of_key = |key: &str| Owner::of_key(&HeaderValue::from_str(key).unwrap());
-        assert_eq!((of_key(&ada.key()), of_key(&lab.key())), (Some(ada), Some(lab)));
+        assert_eq!((of_key(&ada.key("a")), of_key(&lab.key("a"))), (Some(ada), Some(lab)));
+        let endpoint = |key: &str| {
+            let key = HeaderValue::from_str(key).unwrap();
+            Owner::endpoint_of_key(&key).map(str::to_owned)
+        };
+        assert_eq!(endpoint(&ada.key("Ab12")), Some("Ab12".to_owned()));
+        assert_eq!(endpoint("0123456789abcdef-01KAMX4Z3B2J7Q1D0WPN5E6T8R"), None, "as it was once written");
+        assert_eq!(endpoint("a-b-c"), None);
         for foreign in ["-", "01KAMX4Z3B2J7Q1D0WPN5E6T8R", "order-17", "0123456789abcdeg-x"] {
             assert_eq!(of_key(foreign), None, "{foreign}");
         }
