@@ -25,6 +25,7 @@ mod keepalive;
 mod lease;
 pub mod listen;
 pub mod native;
+mod page;
 pub mod paikea;
 pub mod picloud;
 mod proxy_protocol;

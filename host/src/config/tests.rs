@@ -110,6 +110,10 @@ fn wrong_values_name_the_key_and_what_is_accepted() {
             "weir.toml:4: http.origins.1: found \"example.org\"",
         ),
         (
+            "[rooms]\norigins = [\"https://a.example/\"]",
+            "weir.toml:2: rooms.origins.0: found \"https://a.example/\"",
+        ),
+        (
             "[admin]\nlisten = \"0.0.0.0:8080\"",
             "weir.toml:2: admin.listen: 0.0.0.0:8080 is taken by http.listen",
         ),
