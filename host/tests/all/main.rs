@@ -32,6 +32,7 @@ mod limits;
 mod logs;
 mod migration;
 mod misbehaviour;
+mod mistakes;
 mod outbox;
 mod permissions;
 mod paikea;
