@@ -107,3 +107,56 @@ fn passes(gate: &LineGate, line: &str) -> Option<u64> {
         Passage::Again | Passage::TooMany => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_told_in_a_few_lines() {
+        let (metrics, lines, began) = (Metrics::new(), Lines::default(), Instant::now());
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(log, || {
+            let told = Told::new("gateway:rooms", metrics.outbox("gateway:rooms"));
+            for n in 0..1_000 {
+                let to: Endpoint = format!("http://a{n}.example/").parse().unwrap();
+                told.refused(&to, Refusal::Owner);
+                told.failed(&to, 1, "refused", Duration::from_secs(1));
+                told.given_up(&to.destination(), "key", "gone");
+            }
+        });
+        let most = 3 * usize::try_from(began.elapsed().as_secs() + 2).unwrap() * LINES_PER_S as usize;
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!((3..=most).contains(&lines.lines().count()), "{lines}");
+        for said in ["a post of a room is not sent", "post failed", "post given up"] {
+            assert!(lines.contains(said), "one kind silences no other: {lines}");
+        }
+        let text = metrics.encode();
+        for sample in [
+            r#"weir_outbox_refused_total{outbox="gateway:rooms",reason="owner"} 1000"#,
+            r#"weir_outbox_dead_total{outbox="gateway:rooms"} 1000"#,
+        ] {
+            assert!(text.contains(sample), "{sample}\n{text}");
+        }
+    }
+}
