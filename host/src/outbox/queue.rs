@@ -291,7 +291,9 @@ impl Inner {
             let letter = Letter { body: blob.into(), ..Letter::default() };
             return self.give_up(number, letter, "it cannot be read from the store".into()).await;
         };
-        let delivered = if self.may_send(&post.endpoint) {
+        let delivered = if !self.is_wanted(&post) {
+            Delivered::Unwanted
+        } else if self.may_send(&post.endpoint) {
             let sender = Sender {
                 outbox: &self.outbox,
                 told: &self.told,
