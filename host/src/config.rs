@@ -21,6 +21,7 @@ mod tls;
 mod trust;
 pub(crate) mod unit;
 mod validate;
+mod words;
 
 pub use accounts::AccountLimits;
 pub use compile::Compile;
@@ -221,6 +222,14 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Looks for what the environment must have for webhooks, and says at which setting of the file it is wanted. `path` is
+    /// as of [`check_certificates`](Self::check_certificates). Blocks.
+    pub fn check_webhooks(&self, path: Option<&Path>) -> Result<(), ConfigError> {
+        let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
+        let source = text.as_ref().and_then(|(path, text)| Source::parse(path, text).ok());
+        validate::headers(&self.webhooks).map_err(|problem| problem.placed_or_not(source.as_ref()))
     }
 
     /// How every listener is reached.

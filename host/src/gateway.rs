@@ -27,6 +27,7 @@ mod lease;
 pub mod listen;
 pub mod mqtt;
 pub mod native;
+mod page;
 pub mod paikea;
 pub mod picloud;
 mod proxy_protocol;

@@ -11,12 +11,12 @@ mod direct;
 mod post;
 mod queue;
 mod share;
+mod told;
 mod webhook;
 
 pub use direct::Direct;
 pub use post::{Post, RefusedPost};
 pub use queue::{Grants, Queue};
-pub use share::Owner;
 pub use webhook::{WebhookError, WebhookInfo, Webhooks};
 
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use crate::config::{self, Endpoint};
 use crate::dead_letters::DeadLetters;
 use crate::metrics::Metrics;
 use client::Client;
+use told::Told;
 
 /// At a stop, answers to requests under way are awaited for so long: what is cut off is sent again after the start.
 const GRACE: Duration = Duration::from_secs(2);
@@ -92,7 +93,7 @@ impl Outbox {
 
 /// Does something with the store, off the async threads, until it works. None: `closing`.
 async fn insist<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    name: &str,
+    told: &Told,
     closing: &CancellationToken,
     work: Arc<impl Fn() -> Result<T, E> + Send + Sync + 'static>,
 ) -> Option<T> {
@@ -100,7 +101,7 @@ async fn insist<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
         let work = Arc::clone(&work);
         match tokio::task::spawn_blocking(move || work()).await.ok()? {
             Ok(done) => return Some(done),
-            Err(error) => tracing::error!(outbox = name, %error, "sending waits for the store"),
+            Err(error) => told.waits(&error),
         }
         tokio::select! {
             () = tokio::time::sleep(STORE_PAUSE) => {}

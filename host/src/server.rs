@@ -285,7 +285,7 @@ impl Parts {
             plugins.list().into_iter().filter(|info| info.state == PluginState::Failed).collect();
         consumers.let_go(|name| failed.iter().any(|info| info.name == name))?;
         webhooks.run();
-        let direct = config.rooms.as_ref().map(|_| Direct::open(&outbox, &store)).transpose()?;
+        let direct = config.rooms.as_ref().map(|_| Direct::open(&outbox, &store, &accounts)).transpose()?;
         direct.iter().for_each(Direct::run);
         let chain: &Arc<ArcSwap<_>> = plugins.chain();
         let context = ShardContext {

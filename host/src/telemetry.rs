@@ -3,8 +3,10 @@
 //! What a client or plugin chose (a name, a topic) may stand in an event. JSON is safe by its serializer; in
 //! text, everything that could forge a line or steer a terminal is escaped.
 
+mod gate;
 mod seldom;
 
+pub use gate::{LineGate, Passage};
 pub use seldom::Seldom;
 
 use std::fmt::Write as _;

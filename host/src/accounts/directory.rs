@@ -11,6 +11,8 @@ use super::{Endpoint, MAIN, Room, RoomInfo, RoomName, Tenant, User, UserInfo, Us
 pub(super) struct Directory {
     /// But for `main`.
     pub(super) tenants: BTreeMap<String, Tenant>,
+    /// Those that are not there any more.
+    pub(super) deleted_tenants: BTreeMap<String, Tenant>,
     pub(super) users: BTreeMap<UserName, Arc<User>>,
     /// By the hash of their keys.
     pub(super) by_key: HashMap<[u8; 32], UserName>,
@@ -37,7 +39,13 @@ impl Directory {
     /// Adds or replaces; what belongs to it stays.
     pub(super) fn insert(&mut self, kept: Kept) -> Result<(), Orphan> {
         match kept {
-            Kept::Tenant(tenant) => drop(self.tenants.insert(tenant.name.clone(), tenant)),
+            Kept::Tenant(tenant) => {
+                self.tenants.remove(&tenant.name);
+                self.deleted_tenants.remove(&tenant.name);
+                let all =
+                    if tenant.deleted_us.is_none() { &mut self.tenants } else { &mut self.deleted_tenants };
+                all.insert(tenant.name.clone(), tenant);
+            }
             Kept::User(user) => {
                 let tenant = &user.name.tenant;
                 let other = self.by_key.get(&user.sha256).is_some_and(|name| *name != user.name);

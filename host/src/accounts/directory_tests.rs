@@ -164,7 +164,14 @@ fn a_tenant_goes_only_when_nobody_belongs_to_it() {
     accounts.delete_tenant("lab").unwrap();
     assert!(changes.has_changed().unwrap() && !accounts.has_tenant("lab") && accounts.has_tenant(MAIN));
     assert_eq!(error(accounts.delete_tenant("lab")), "there is no tenant \"lab\"");
-    assert_eq!(open(&memory).tenants().len(), 1);
+    let accounts = open(&memory);
+    assert_eq!(accounts.tenants().len(), 1);
+    // What it published may be there still.
+    let kept = error(accounts.create_tenant("lab"));
+    assert!(kept.starts_with("a tenant lab was deleted at 2"), "{kept}");
+    assert!(accounts.create_user(NewUser { name: zoe, key: UserKey::Generated }).is_err());
+    accounts.create_tenant_again("lab").unwrap();
+    assert!(open(&memory).has_tenant("lab"));
 }
 
 #[test]
@@ -181,6 +188,9 @@ fn every_number_is_bounded() {
     let full = |setting: &str, why: String| assert!(why.contains(setting), "{setting}: {why}");
     accounts.create_tenant("a").unwrap();
     full("1 tenants already, which is the most (accounts.tenants)", error(accounts.create_tenant("b")));
+    accounts.delete_tenant("a").unwrap();
+    full("accounts.tenants", error(accounts.create_tenant("b")));
+    accounts.create_tenant_again("a").unwrap();
     accounts.create_user(new_user("a", UserKey::Generated)).unwrap();
     accounts.create_user(new_user("b", UserKey::Generated)).unwrap();
     full("accounts.users", error(accounts.create_user(new_user("c", UserKey::Generated))));

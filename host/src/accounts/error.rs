@@ -52,6 +52,16 @@ pub enum AccountsError {
         "the tenant name {0:?} cannot be used; accepted are 1 to 63 of a-z 0-9 -, the first no -, and none of {1}"
     )]
     TenantName(String, String),
+    /// What the tenant before it published would be the new one's.
+    #[error(
+        "a tenant {name} was deleted at {at}, and what it published may be kept still: take another name, or ask for this one again (again) if the new tenant may read it"
+    )]
+    TenantNameKept {
+        /// The name.
+        name: String,
+        /// When, as RFC 3339 text.
+        at: String,
+    },
     /// `main` is always there.
     #[error("the tenant main cannot be deleted")]
     TenantMain,

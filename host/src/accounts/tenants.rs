@@ -1,5 +1,6 @@
 //! Tenants: whoever belongs to one stays within the topics whose first level is its name. `main` is the
-//! operator's own, always there, and stays nowhere.
+//! operator's own, always there, and stays nowhere. What a tenant published outlives it, in logs, retained messages,
+//! consumers and the state of plugins: so the name of a deleted one is kept, and no other tenant has it by accident.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,11 +35,23 @@ pub struct Tenant {
     pub name: String,
     /// Unix microseconds; 0 of `main`.
     pub created_us: u64,
+    /// Unix microseconds; none = it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_us: Option<u64>,
 }
 
 impl Accounts {
-    /// Makes a tenant. Blocks until it is on disk.
+    /// Makes a tenant of a name that no tenant has ever had. Blocks until it is on disk.
     pub fn create_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
+        self.make_tenant(name, false)
+    }
+
+    /// The same, also where a deleted tenant had the name: the new one finds what is kept of it.
+    pub fn create_tenant_again(&self, name: &str) -> Result<Tenant, AccountsError> {
+        self.make_tenant(name, true)
+    }
+
+    fn make_tenant(&self, name: &str, again: bool) -> Result<Tenant, AccountsError> {
         let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let plain = name.bytes().all(letter) && !name.starts_with('-');
         if !(1..=NAME_BYTES).contains(&name.len()) || !plain || TAKEN.contains(&name) {
@@ -51,11 +64,18 @@ impl Accounts {
             if directory.tenants.contains_key(name) {
                 return Err(AccountsError::Exists { what: "tenant", name: name.to_owned() });
             }
-            if directory.tenants.len() >= most {
+            let before = directory.deleted_tenants.get(name);
+            if let Some(at) = before.and_then(|before| before.deleted_us).filter(|_| !again) {
+                let at = weir_contract::time::rfc3339(at);
+                return Err(AccountsError::TenantNameKept { name: name.to_owned(), at });
+            }
+            if directory.tenants.len() + directory.deleted_tenants.len() - usize::from(before.is_some())
+                >= most
+            {
                 return Err(AccountsError::Limit { what: "tenants", most, setting: "accounts.tenants" });
             }
         }
-        let tenant = Tenant { name: name.to_owned(), created_us: now_us() };
+        let tenant = Tenant { name: name.to_owned(), created_us: now_us(), deleted_us: None };
         let kept = Kept::Tenant(tenant.clone());
         self.apply(&[kept.set()?])?;
         self.directory.write().insert(kept).map_err(AccountsError::Orphan)?;
@@ -63,9 +83,9 @@ impl Accounts {
         Ok(tenant)
     }
 
-    /// All tenants by name, `main` first.
+    /// All tenants that there are, by name, `main` first.
     pub fn tenants(&self) -> Vec<Tenant> {
-        let main = Tenant { name: MAIN.into(), created_us: 0 };
+        let main = Tenant { name: MAIN.into(), created_us: 0, deleted_us: None };
         std::iter::once(main).chain(self.directory.read().tenants.values().cloned()).collect()
     }
 
@@ -74,7 +94,7 @@ impl Accounts {
         name == MAIN || self.directory.read().tenants.contains_key(name)
     }
 
-    /// Deletes a tenant that no working key and no user belongs to. Whoever calls this ends the sessions that
+    /// Deletes a tenant that no working key and no user belongs to; its name is kept. Whoever calls this ends the sessions that
     /// it has by other means. Blocks until it is on disk.
     pub fn delete_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
         if name == MAIN {
@@ -90,9 +110,10 @@ impl Accounts {
         if keys + users > 0 {
             return Err(AccountsError::TenantInUse { name: name.to_owned(), keys, users, rooms });
         }
+        let tenant = Tenant { deleted_us: Some(now), ..tenant };
         let kept = Kept::Tenant(tenant.clone());
-        self.apply(&[kept.gone()])?;
-        self.directory.write().tenants.remove(name);
+        self.apply(&[kept.set()?])?;
+        self.directory.write().insert(kept).map_err(AccountsError::Orphan)?;
         self.changed();
         Ok(tenant)
     }

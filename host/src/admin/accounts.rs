@@ -71,6 +71,7 @@ pub(super) fn fault(error: &AccountsError) -> Fault {
         AccountsError::Random(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         AccountsError::Exists { .. }
         | AccountsError::TenantInUse { .. }
+        | AccountsError::TenantNameKept { .. }
         | AccountsError::KeyTaken
         | AccountsError::CodeTaken
         | AccountsError::Limit { .. } => (StatusCode::CONFLICT, "invalid"),

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) => problems.push(error.to_string()),
     }
     problems.extend(args.settings.check_certificates(&config).err().map(|error| error.to_string()));
-    problems.extend(config.webhooks.iter().filter_map(|webhook| webhook.headers().err()));
+    problems.extend(args.settings.check_webhooks(&config).err().map(|error| error.to_string()));
     if let Some(warning) = plugin::folder::exposed(&config.plugins) {
         say(&format!("warning: {}: {warning}", config.plugins.display()));
     }

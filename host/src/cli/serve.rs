@@ -21,6 +21,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut config = args.settings.load()?;
     args.gateways.turn_on(&mut config, &args.settings)?;
     args.settings.check_certificates(&config)?;
+    args.settings.check_webhooks(&config)?;
     telemetry::init(&config.logging)?;
     args.gateways.bind(&config)?;
     run::block_on(async {

@@ -81,6 +81,11 @@ impl Settings {
     pub(super) fn check_certificates(&self, config: &Config) -> Result<(), ConfigError> {
         config.check_certificates(self.place.file().as_deref())
     }
+
+    /// Looks for what the environment must have for webhooks.
+    pub(super) fn check_webhooks(&self, config: &Config) -> Result<(), ConfigError> {
+        config.check_webhooks(self.place.file().as_deref())
+    }
 }
 
 impl Place {

@@ -13,11 +13,20 @@ use crate::admin::{Deed, TenantList, TenantRequest};
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Make a tenant
-    Create(One),
+    Create(New),
     /// Show all tenants
     List(Listing),
     /// Delete a tenant that has neither keys that work nor users
     Delete(One),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    #[command(flatten)]
+    one: One,
+    /// Also if a deleted tenant had this name: the new one finds its messages
+    #[arg(long)]
+    again: bool,
 }
 
 #[derive(Debug, Args)]
@@ -33,8 +42,8 @@ pub(super) struct One {
 
 pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Create(args) => {
-            let request = TenantRequest { name: args.name.clone() };
+        Verb::Create(New { one: args, again }) => {
+            let request = TenantRequest { name: args.name.clone(), again: *again };
             let keeper = Keeper::find(&args.place).await?;
             let to = ("POST", "/v1/tenants");
             let tenant = keeper.account(to, &request, |accounts| request.clone().apply(accounts)).await?;

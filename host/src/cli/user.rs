@@ -95,7 +95,11 @@ impl Keyed {
             }
             KeyKind::Chosen => say(&format!("user {} has the key that was given", self.who.name)),
             KeyKind::Absent => {
-                say(&format!("Whoever presents no API key is the user {} now.", self.who.name));
+                say(&format!(
+                    "Whoever reaches the listener of rooms and presents no API key is the user {} now: keep it where \
+                     only those come whom you trust. Pages of other hosts need their origin under [rooms] origins.",
+                    self.who.name
+                ));
             }
         }
         Ok(())

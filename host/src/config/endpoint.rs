@@ -159,6 +159,20 @@ impl FromStr for Grant {
 }
 
 impl Network {
+    /// Its lowest address.
+    fn first(self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(own) => {
+                let host = u32::MAX.checked_shr(self.bits.into()).unwrap_or(0);
+                IpAddr::V4((own.to_bits() & !host).into())
+            }
+            IpAddr::V6(own) => {
+                let host = u128::MAX.checked_shr(self.bits.into()).unwrap_or(0);
+                IpAddr::V6((own.to_bits() & !host).into())
+            }
+        }
+    }
+
     /// Whether an address belongs to it. Give IPv4 as IPv4, not mapped into IPv6.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
@@ -189,7 +203,16 @@ impl FromStr for Network {
         let wrong = || {
             format!("found {text:?}, expected a network such as \"10.0.0.0/8\", \"fd00::/8\" or an address")
         };
-        parsed.ok_or_else(|| EndpointError(wrong()))
+        let network = parsed.ok_or_else(|| EndpointError(wrong()))?;
+        // Whoever writes another address than the network's own may have meant that one alone.
+        let first = network.first();
+        if first != network.address {
+            let Self { address, bits } = network;
+            return Err(EndpointError(format!(
+                "found {text:?}, which is within \"{first}/{bits}\": expected that for the whole network, or \"{address}\" for one address"
+            )));
+        }
+        Ok(network)
     }
 }
 
@@ -305,6 +328,12 @@ mod tests {
         }
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0/-1"] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
+        }
+        for (bad, wanted) in
+            [("10.0.0.1/8", "\"10.0.0.0/8\""), ("1.2.3.4/0", "\"0.0.0.0/0\""), ("fd12::1/8", "\"fd00::/8\"")]
+        {
+            let said = bad.parse::<Network>().unwrap_err().to_string();
+            assert!(said.contains(wanted), "{said}");
         }
     }
 }

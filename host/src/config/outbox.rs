@@ -78,16 +78,18 @@ impl Webhook {
     pub fn headers(&self) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for (name, text) in &self.headers {
-            let refuse = |what: &dyn fmt::Display| format!("webhook {}: {what}", self.name);
-            let value = text.resolve().map_err(|variable| {
-                refuse(&format_args!(
-                    "header {name:?}: the environment has no {variable}, or it is not UTF-8"
-                ))
-            })?;
-            let (name, value) = post_header(name, &value).map_err(|error| refuse(&error))?;
-            headers.insert(name, value);
+            let header = Self::header(name, text).map_err(|why| format!("webhook {}: {why}", self.name))?;
+            headers.insert(header.0, header.1);
         }
         Ok(headers)
+    }
+
+    /// One of them.
+    pub(super) fn header(name: &str, text: &HeaderText) -> Result<(HeaderName, HeaderValue), String> {
+        let value = text.resolve().map_err(|variable| {
+            format!("header {name:?}: the environment has no {variable}, or it is not UTF-8")
+        })?;
+        post_header(name, &value).map_err(|error| error.to_string())
     }
 }
 

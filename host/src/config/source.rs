@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
+use super::{ConfigError, words};
 
 /// A parsed file. Also what plugin bindings are read with.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ fn explain(message: &str, path: &[String]) -> String {
             nearest(unknown, &accepted).map_or(String::new(), |name| format!("did you mean `{name}`? "));
         return format!("unknown key `{unknown}`{place}; {hint}accepted: {}", accepted.join(", "));
     }
+    let message = words::plain(&message);
     match path {
         [] => message,
         path => format!("{}: {message}", path.join(".")),

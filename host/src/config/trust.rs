@@ -64,7 +64,7 @@ mod tests {
         let key = "[[key]]\npublic = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n";
         let trust = read(&format!("require_signatures = true\n{key}kinds = [\"filter\", \"auth\"]")).unwrap();
         assert_eq!(trust.keys[0].kinds, [SignedKind::Filter, SignedKind::Auth]);
-        assert!(read(key).unwrap_err().contains("missing field `kinds`"));
+        assert!(read(key).unwrap_err().contains("the key `kinds` is missing"));
         assert!(read(&format!("{key}kinds = [\"gateway\"]")).unwrap_err().contains("`auth`"));
         let wrong = read("[[key]]\npublic = \"RWQf\"\nkinds = [\"auth\"]").unwrap_err();
         assert!(wrong.starts_with("weir.toml:2: ") && wrong.contains("minisign.pub"), "{wrong}");

@@ -323,6 +323,18 @@ fn webhooks(config: &Config) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Whether the environment has what the headers of webhooks are to be.
+pub(super) fn headers(webhooks: &[Webhook]) -> Result<(), Problem> {
+    for (index, webhook) in webhooks.iter().enumerate() {
+        for (name, text) in &webhook.headers {
+            if let Err(why) = Webhook::header(name, text) {
+                return Err(Problem::new(&["webhook", &index.to_string(), "headers", name], why));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What [`is_name`] accepts, in words.
 const NAME: &str = "1 to 63 of a-z, 0-9 and `-`, not beginning with `-`";
 

@@ -28,13 +28,15 @@ mod wire;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use axum::{Extension, Router};
 
 use super::lease::Lease;
 use crate::config::{Limits, Rooms};
 use crate::ingress::Ingress;
+use access::Caller;
 use route::Route;
 
 /// The gateway's name.
@@ -50,16 +52,23 @@ struct App {
 
 /// The routes, to be served by [`super::listen::serve`].
 pub fn router(ingress: Ingress, config: &Rooms, limits: &Limits) -> Router {
+    if let Some(user) = ingress.accounts().user_of_key(b"") {
+        let (tenant, user) = (&user.name.tenant, &user.name.name);
+        tracing::warn!(tenant, user, "whoever reaches the listener of rooms without an API key is this user");
+    }
     let app = App { ingress, limits: Arc::new(limits.clone()), config: Arc::new(config.clone()) };
     Router::new().fallback(serve).with_state(app)
 }
 
 async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, request: Request) -> Response {
+    let caller = access::caller(&app.config.origins, request.headers());
+    let readers = readers(&app, caller, request.headers());
     if *request.method() == Method::OPTIONS {
-        return answer::open_to_pages(answer::nothing());
+        return answer::for_pages(answer::nothing(), readers);
     }
     let path = route::decoded(request.uri().path());
     let answered = match Route::of(&path) {
+        Route::Socket(_) | Route::Api(_) if caller == Caller::Foreign => answer::foreign(),
         Route::Socket(socket) => return socket::open(app, lease, request, socket).await,
         Route::Page(page) => page::show(request.method(), page),
         Route::Sink => answer::sink(request.method()),
@@ -67,5 +76,16 @@ async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, reque
         Route::WithoutSlash => answer::moved(&request),
         Route::Nothing => answer::not_found(),
     };
-    answer::open_to_pages(answered)
+    answer::for_pages(answered, readers)
+}
+
+/// Pages of which origin may read the answer; none = of this host only. Where all may, it says so to programs, too, as the
+/// original does.
+fn readers(app: &App, caller: Caller, headers: &HeaderMap) -> Option<HeaderValue> {
+    let all = app.config.origins.iter().any(|origin| origin == "*");
+    match caller {
+        _ if all => Some(HeaderValue::from_static("*")),
+        Caller::Own | Caller::Named => headers.get(ORIGIN).cloned(),
+        Caller::Any | Caller::Foreign => None,
+    }
 }

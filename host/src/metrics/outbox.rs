@@ -22,6 +22,16 @@ pub struct OutboxMetrics {
     pub dead: Counter,
     /// How often its plugin stood still because it was full.
     pub full: Counter,
+    refused: Family<[(&'static str, String); 2], Counter>,
+    name: String,
+}
+
+impl OutboxMetrics {
+    /// A post is not sent, for this reason: one of a closed set.
+    pub fn refused(&self, reason: &'static str) {
+        let labels = [("outbox", self.name.clone()), ("reason", reason.to_owned())];
+        self.refused.get_or_create(&labels).inc();
+    }
 }
 
 /// One durable reader of the logs.
@@ -41,6 +51,7 @@ pub(super) struct Families {
     failed: Family<ByName, Counter>,
     dead: Family<ByName, Counter>,
     full: Family<ByName, Counter>,
+    refused: Family<[(&'static str, String); 2], Counter>,
     missed: Family<ByName, Counter>,
     lag: Family<ByName, Gauge>,
 }
@@ -67,7 +78,10 @@ impl Families {
             "Messages that retention took before a consumer read them",
             &missed,
         );
-        Self { waiting, waiting_bytes, sent, failed, dead, full, missed, lag }
+        let refused = Family::default();
+        let help = "Posts of a gateway that were not sent, by reason";
+        registry.register("outbox_refused", help, Family::clone(&refused));
+        Self { waiting, waiting_bytes, sent, failed, dead, full, refused, missed, lag }
     }
 
     pub(super) fn outbox(&self, name: &str) -> OutboxMetrics {
@@ -79,6 +93,8 @@ impl Families {
             failed: self.failed.get_or_create_owned(&labels),
             dead: self.dead.get_or_create_owned(&labels),
             full: self.full.get_or_create_owned(&labels),
+            refused: Family::clone(&self.refused),
+            name: name.to_owned(),
         }
     }
 

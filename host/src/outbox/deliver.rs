@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::Outbox;
 use super::client::Failure;
 use super::post::Post;
+use super::told::Told;
 use crate::config;
-use crate::metrics::OutboxMetrics;
 
 /// What became of a post.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum Delivered {
     Sent,
     /// It is given up, for this reason.
     Dead(String),
+    /// Nobody wants it to be sent any more.
+    Unwanted,
     /// Not known: the sender was stopped.
     Stopped,
 }
@@ -24,9 +26,9 @@ pub(super) enum Delivered {
 /// One queue's or webhook's way of sending.
 pub(super) struct Sender<'a> {
     pub(super) outbox: &'a Outbox,
-    /// As in metrics.
-    pub(super) name: &'a str,
-    pub(super) metrics: &'a OutboxMetrics,
+    pub(super) told: &'a Told,
+    /// Asked before each attempt.
+    pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
     /// Ends it between two attempts.
     pub(super) closing: &'a CancellationToken,
     pub(super) max_attempts: u64,
@@ -45,17 +47,20 @@ impl Sender<'_> {
             if self.closing.is_cancelled() {
                 return Delivered::Stopped;
             }
+            if !(self.wanted)() {
+                return Delivered::Unwanted;
+            }
             let failure = tokio::select! {
                 sent = self.outbox.client.send(post) => match sent {
                     Ok(()) => {
-                        self.metrics.sent.inc();
+                        self.told.metrics.sent.inc();
                         return Delivered::Sent;
                     }
                     Err(failure) => failure,
                 },
                 () = self.outbox.aborting.cancelled() => return Delivered::Stopped,
             };
-            self.metrics.failed.inc();
+            self.told.metrics.failed.inc();
             attempts += 1;
             let Failure { reason, again, after } = failure;
             if !again {
@@ -66,8 +71,7 @@ impl Sender<'_> {
             }
             failed(attempts).await;
             let pause = pause(&self.outbox.options, attempts, after);
-            let (outbox, destination) = (self.name, &post.endpoint);
-            tracing::warn!(outbox, %destination, attempts, reason, pause_ms = pause.as_millis(), "post failed");
+            self.told.failed(&post.endpoint, attempts, &reason, pause);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.closing.cancelled() => return Delivered::Stopped,

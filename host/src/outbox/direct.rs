@@ -10,10 +10,11 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 use super::post::Post;
 use super::queue::{Grants, Queue};
-use super::share::{Amount, Owner, Shares};
+use super::share::{Amount, Owner, Shares, leaves_room};
+use super::told::Refusal;
 use super::{Outbox, insist};
+use crate::accounts::{self, Accounts};
 use crate::config::Endpoint;
-use crate::metrics::OutboxMetrics;
 use crate::store::{StorageSpace, Store, StoreError};
 
 /// In metrics and dead letters. No plugin can be called so.
@@ -30,7 +31,6 @@ const BATCH: usize = 64;
 pub struct Direct {
     outbox: Arc<Outbox>,
     posts: Sender<Post>,
-    metrics: OutboxMetrics,
     /// Kept until the store takes posts no more.
     waiting: Arc<Mutex<Option<Receiver<Post>>>>,
     /// What waits for the store, by whom.
@@ -40,16 +40,16 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// Takes up what waits, and begins to send it. Blocks.
-    pub fn open(outbox: &Arc<Outbox>, store: &Store) -> Result<Self, StoreError> {
+    /// Takes up what waits, and begins to send it; what was made for an endpoint that `accounts` have no more is not sent.
+    /// Blocks.
+    pub fn open(outbox: &Arc<Outbox>, store: &Store, accounts: &Arc<Accounts>) -> Result<Self, StoreError> {
         let space = Arc::new(store.storage_space(SPACE)?);
         let grants = Grants { to: Vec::new(), elsewhere: true };
-        let queue = Arc::new(Queue::open(outbox, &NAME.into(), &space, grants)?);
+        let queue = Arc::new(Queue::open_for(outbox, NAME, &space, grants, Some(Arc::clone(accounts)))?);
         let (posts, waiting) = channel(HASTE.posts);
-        let metrics = outbox.metrics.outbox(NAME);
         let waiting = Arc::new(Mutex::new(Some(waiting)));
         let (outbox, haste) = (Arc::clone(outbox), Arc::default());
-        Ok(Self { outbox, posts, metrics, waiting, haste, queue, space })
+        Ok(Self { outbox, posts, waiting, haste, queue, space })
     }
 
     /// Begins to take posts, until the outbox stops.
@@ -65,25 +65,31 @@ impl Direct {
         self.outbox.may_reach(endpoint)
     }
 
-    /// Takes JSON that is to be posted for an owner, or counts and tells that there is no room for it. Never blocks.
-    pub fn post(&self, owner: Owner, url: Endpoint, body: Vec<u8>) {
-        let post = Post::json(url, &owner.key(), body);
+    /// Takes JSON that is to be posted for an endpoint, or counts and tells that there is no room for it. Never blocks.
+    pub fn post(&self, endpoint: &accounts::Endpoint, url: Endpoint, body: Vec<u8>) {
+        let owner = Owner::of(&endpoint.room.tenant, &endpoint.room.owner);
+        let post = Post::json(url, &owner.key(&endpoint.id), body);
         if !self.hurry(owner, post.body.len()) {
-            return self.lose(&post, "more come than the store takes");
+            return self.lose(&post, Refusal::Store);
         }
         let (post, reason) = match self.posts.try_send(post) {
             Ok(()) => return,
-            Err(TrySendError::Full(post)) => (post, "more come than the store takes"),
-            Err(TrySendError::Closed(post)) => (post, "the router stops"),
+            Err(TrySendError::Full(post)) => (post, Refusal::Store),
+            Err(TrySendError::Closed(post)) => (post, Refusal::Stopping),
         };
         self.haste.lock().remove(owner, post.body.len());
         self.lose(&post, reason);
     }
 
-    /// Whether one more of an owner may wait for the store, where it is counted then.
+    /// Whether one more of an owner may wait for the store, where it is counted then. What waits there takes memory: the
+    /// first of an owner has what the others leave, and no more.
     fn hurry(&self, owner: Owner, bytes: usize) -> bool {
         let mut haste = self.haste.lock();
-        let fits = haste.of(owner).leaves_room(bytes, HASTE.share());
+        let (own, all) = (haste.of(owner), haste.all());
+        let fits = match own.posts {
+            0 => all.posts == 0 || all.and(bytes).is_within(HASTE),
+            _ => leaves_room(own, all, bytes, HASTE),
+        };
         if fits {
             haste.add(owner, bytes);
         }
@@ -117,37 +123,37 @@ impl Direct {
                 continue;
             }
             taken.push(post);
-            if !self.queue.fits(&taken)
-                && let Some(post) = taken.pop()
-            {
-                self.lose(&post, "too many wait to be sent");
-            }
         }
         let mut numbered = self.queue.number(&taken);
         let (space, writes) = (Arc::clone(&self.space), numbered.take_writes());
         let commit = Arc::new(move || space.commit(&writes, &[]));
-        insist(NAME, &self.outbox.closing, commit).await?;
+        insist(self.queue.told(), &self.outbox.closing, commit).await?;
         self.queue.committed(numbered);
         Some(())
     }
 
-    /// Why a post may not wait beside those that do, and those that were `taken` before it.
-    fn beyond_its_share(&self, post: &Post, taken: &[Post]) -> Option<&'static str> {
+    /// Why a post may not wait beside those that do, and those that were `taken` before it. The first of an owner always
+    /// may: owners are the operator's to make.
+    fn beyond_its_share(&self, post: &Post, taken: &[Post]) -> Option<Refusal> {
+        let owner = post.owner()?;
+        let with = |sum: Amount, one: &Post| sum.and(one.body.len());
+        let own = taken.iter().filter(|one| one.owner() == Some(owner));
+        let own = own.fold(self.queue.waiting_of(owner), with);
+        if own.posts == 0 {
+            return None;
+        }
         let options = &self.outbox.options;
-        let most = Amount { posts: options.max_posts, bytes: options.max_bytes }.share();
+        let most = Amount { posts: options.max_posts, bytes: options.max_bytes };
         let destination = post.endpoint.destination();
         let same = taken.iter().filter(|one| one.endpoint.destination() == destination).count();
-        if self.queue.bound_for(&destination) + same >= most.posts {
-            return Some("its receiver does not keep up");
+        if self.queue.bound_for(&destination) + same >= most.share().posts {
+            return Some(Refusal::Receiver);
         }
-        let owner = post.owner()?;
-        let own = taken.iter().filter(|one| one.owner() == Some(owner));
-        let waits = own.fold(self.queue.waiting_of(owner), |sum, one| sum.and(one.body.len()));
-        (!waits.leaves_room(post.body.len(), most)).then_some("its owner's receivers do not keep up")
+        let all = taken.iter().fold(self.queue.waiting(), with);
+        (!leaves_room(own, all, post.body.len(), most)).then_some(Refusal::Owner)
     }
 
-    fn lose(&self, post: &Post, reason: &str) {
-        self.metrics.full.inc();
-        tracing::warn!(outbox = NAME, destination = %post.endpoint, reason, "a post of a room is not sent");
+    fn lose(&self, post: &Post, reason: Refusal) {
+        self.queue.told().refused(&post.endpoint, reason);
     }
 }

@@ -99,6 +99,11 @@ impl Post {
         Owner::of_key(&self.key)
     }
 
+    /// The id of the endpoint that it was made for. None: for none.
+    pub(super) fn made_for(&self) -> Option<&str> {
+        Owner::endpoint_of_key(&self.key)
+    }
+
     /// What a dead letter keeps of it, beside the body, to send it again.
     pub(super) fn for_letter(&self) -> Vec<u8> {
         Self { body: Bytes::new(), ..self.clone() }.encode()

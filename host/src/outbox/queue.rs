@@ -15,22 +15,24 @@ use weir_contract::packed::{put_text, tag};
 use super::deliver::{Delivered, Sender};
 use super::post::Post;
 use super::share::{Amount, Owner, Shares};
+use super::told::{Refusal, Told};
 use super::{Outbox, insist};
+use crate::accounts::Accounts;
 use crate::config::{Endpoint, Grant};
 use crate::dead_letters::{About, NotKept};
 use crate::message::Message;
-use crate::metrics::OutboxMetrics;
 use crate::store::{StorageSpace, StoreError, Write};
 
 /// The outbox of one storage plugin. One thread puts posts in; dropping it ends the sending.
 pub struct Queue(Arc<Inner>);
 
 struct Inner {
-    name: Arc<str>,
     outbox: Arc<Outbox>,
     space: Arc<StorageSpace>,
     grants: ArcSwap<Grants>,
-    metrics: OutboxMetrics,
+    /// Has the endpoints that posts are made for; none = the posts are not made for any.
+    accounts: Option<Arc<Accounts>>,
+    told: Told,
     closing: CancellationToken,
     waiting: Mutex<Waiting>,
     room: Condvar,
@@ -81,9 +83,20 @@ impl Queue {
     /// Takes up what waits in a binding's key space, and begins to send it.
     pub fn open(
         outbox: &Arc<Outbox>,
-        name: &Arc<str>,
+        name: &str,
         space: &Arc<StorageSpace>,
         grants: Grants,
+    ) -> Result<Self, StoreError> {
+        Self::open_for(outbox, name, space, grants, None)
+    }
+
+    /// The same; a post that was made for an endpoint is sent while these accounts have it.
+    pub(super) fn open_for(
+        outbox: &Arc<Outbox>,
+        name: &str,
+        space: &Arc<StorageSpace>,
+        grants: Grants,
+        accounts: Option<Arc<Accounts>>,
     ) -> Result<Self, StoreError> {
         // A post that cannot be read has a queue of its own, where it is set aside.
         let waiters = space.posts(|post| {
@@ -92,11 +105,11 @@ impl Queue {
         })?;
         let next = waiters.last().map_or(0, |(_, waiter)| waiter.number + 1);
         let queue = Self(Arc::new(Inner {
-            name: Arc::clone(name),
             outbox: Arc::clone(outbox),
             space: Arc::clone(space),
             grants: ArcSwap::from_pointee(grants),
-            metrics: outbox.metrics.outbox(name),
+            accounts,
+            told: Told::new(name, outbox.metrics.outbox(name)),
             closing: outbox.closing.child_token(),
             waiting: Mutex::new(Waiting { next, ..Waiting::default() }),
             room: Condvar::new(),
@@ -106,6 +119,11 @@ impl Queue {
         }
         queue.add(waiters);
         Ok(queue)
+    }
+
+    /// What tells of its posts.
+    pub(super) fn told(&self) -> &Told {
+        &self.0.told
     }
 
     /// Whether it is the queue of this key space.
@@ -129,6 +147,12 @@ impl Queue {
         self.0.waiting.lock().lanes.get(destination).map_or(0, VecDeque::len)
     }
 
+    /// What waits.
+    pub fn waiting(&self) -> Amount {
+        let waiting = self.0.waiting.lock();
+        Amount { posts: waiting.posts, bytes: waiting.bytes }
+    }
+
     /// What of an owner waits.
     pub fn waiting_of(&self, owner: Owner) -> Amount {
         self.0.waiting.lock().shares.of(owner)
@@ -145,8 +169,8 @@ impl Queue {
 
     /// Notes that its plugin stands still because posts do not fit.
     pub fn note_full(&self) {
-        self.0.metrics.full.inc();
-        tracing::warn!(outbox = %self.0.name, posts = self.0.waiting.lock().posts, "outbox full: its plugin stands still");
+        self.0.told.metrics.full.inc();
+        tracing::warn!(outbox = %self.0.told.name, posts = self.0.waiting.lock().posts, "outbox full: its plugin stands still");
     }
 
     /// Numbers posts and encodes them, to be committed and then [added](Self::committed).
@@ -192,8 +216,8 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.0.closing.cancel();
-        self.0.metrics.waiting.set(0);
-        self.0.metrics.waiting_bytes.set(0);
+        self.0.told.metrics.waiting.set(0);
+        self.0.told.metrics.waiting_bytes.set(0);
     }
 }
 
@@ -209,8 +233,8 @@ impl Inner {
 
     fn show(&self, waiting: &Waiting) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.waiting.set(number(waiting.posts));
-        self.metrics.waiting_bytes.set(number(waiting.bytes));
+        self.told.metrics.waiting.set(number(waiting.posts));
+        self.told.metrics.waiting_bytes.set(number(waiting.bytes));
     }
 
     /// Sends what waits for one destination, until nothing does.
@@ -251,6 +275,14 @@ impl Inner {
             || (grants.elsewhere && self.outbox.may_reach(endpoint))
     }
 
+    /// Whether what it was made for is still there.
+    fn is_wanted(&self, post: &Post) -> bool {
+        match (&self.accounts, post.made_for()) {
+            (Some(accounts), Some(endpoint)) => accounts.endpoint_of_id(endpoint).is_some(),
+            _ => true,
+        }
+    }
+
     /// Sends one post, or sets it aside, and removes it. None: stopped, it stays.
     async fn send(self: &Arc<Self>, waiter: Waiter) -> Option<()> {
         let number = waiter.number;
@@ -259,11 +291,13 @@ impl Inner {
             let letter = Letter { body: blob.into(), ..Letter::default() };
             return self.give_up(number, letter, "it cannot be read from the store".into()).await;
         };
-        let delivered = if self.may_send(&post.endpoint) {
+        let delivered = if !self.is_wanted(&post) {
+            Delivered::Unwanted
+        } else if self.may_send(&post.endpoint) {
             let sender = Sender {
                 outbox: &self.outbox,
-                name: &self.name,
-                metrics: &self.metrics,
+                told: &self.told,
+                wanted: &|| self.is_wanted(&post),
                 closing: &self.closing,
                 max_attempts: self.outbox.options.max_attempts.into(),
             };
@@ -280,14 +314,17 @@ impl Inner {
         match delivered {
             Delivered::Stopped => None,
             Delivered::Sent => self.insist(move |inner| inner.space.remove_post(number)).await,
+            Delivered::Unwanted => {
+                self.told.refused(&post.endpoint, Refusal::Deleted);
+                self.insist(move |inner| inner.space.remove_post(number)).await
+            }
             Delivered::Dead(reason) => self.give_up(number, Letter::from(&post), reason).await,
         }
     }
 
     /// The letter first: a crash in between makes two of it, never none.
     async fn give_up(self: &Arc<Self>, number: u64, letter: Letter, reason: String) -> Option<()> {
-        tracing::error!(outbox = %self.name, destination = letter.destination, reason, "post given up: dead letter");
-        self.metrics.dead.inc();
+        self.told.given_up(&letter.destination, &letter.key, &reason);
         self.insist(move |inner| inner.keep(&letter, &reason)).await?;
         self.insist(move |inner| inner.space.remove_post(number)).await
     }
@@ -297,9 +334,9 @@ impl Inner {
         if !letter.content_type.is_empty() {
             put_text(&mut meta, tag::CONTENT_TYPE, &letter.content_type);
         }
-        let topic = format!("$outbox/{}", self.name).into();
+        let topic = format!("$outbox/{}", self.told.name).into();
         let message = Message { topic, meta: meta.into(), payload: letter.body.clone() };
-        let (plugin, url, key, again) = (&self.name, &letter.url, &letter.key, &letter.again);
+        let (plugin, url, key, again) = (&*self.told.name, &letter.url, &letter.key, &letter.again);
         let about = About { stage: "outbox", plugin, reason, url, key, again, ..About::default() };
         self.outbox.dead_letters.keep_durably(&message, &about)
     }
@@ -310,7 +347,7 @@ impl Inner {
         work: impl Fn(&Self) -> Result<T, E> + Send + Sync + 'static,
     ) -> Option<T> {
         let inner = Arc::clone(self);
-        insist(&self.name, &self.closing, Arc::new(move || work(&inner))).await
+        insist(&self.told, &self.closing, Arc::new(move || work(&inner))).await
     }
 }
 

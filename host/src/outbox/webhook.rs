@@ -19,11 +19,12 @@ use weir_contract::topic::Pattern;
 
 use super::deliver::{Delivered, Sender};
 use super::post::Post;
+use super::told::Told;
 use super::{Outbox, insist};
 use crate::config::{self, Endpoint};
 use crate::dead_letters::{About, NotKept, Reader};
 use crate::message::{Stored, now_us};
-use crate::metrics::{ConsumerMetrics, OutboxMetrics};
+use crate::metrics::ConsumerMetrics;
 use crate::sequencer::Sequencer;
 use crate::store::{Cursor, Log, ReadPage, StorageSpace, Store, StoreError};
 
@@ -54,6 +55,7 @@ pub struct Webhooks(Vec<Arc<Webhook>>);
 struct Webhook {
     /// `webhook:NAME`, as in metrics and holds: no plugin can be called so.
     name: String,
+    told: Told,
     outbox: Arc<Outbox>,
     /// Those that its topics meet.
     logs: Vec<Log>,
@@ -66,7 +68,6 @@ struct Webhook {
     url: Endpoint,
     headers: HeaderMap,
     max_attempts: u64,
-    metrics: OutboxMetrics,
     progress: ConsumerMetrics,
 }
 
@@ -129,7 +130,7 @@ impl Webhook {
             url: configured.url.clone(),
             headers,
             max_attempts: configured.max_attempts.unwrap_or(outbox.options.max_attempts).into(),
-            metrics: outbox.metrics.outbox(&name),
+            told: Told::new(&name, outbox.metrics.outbox(&name)),
             progress: outbox.metrics.consumer(&name),
             name,
         })
@@ -221,12 +222,11 @@ impl Webhook {
         let post = self.post(stored);
         let sender = self.sender(self.max_attempts);
         match sender.deliver(&post, 0, |_| std::future::ready(())).await {
-            Delivered::Sent => Some(()),
+            Delivered::Sent | Delivered::Unwanted => Some(()),
             Delivered::Stopped => None,
             Delivered::Dead(reason) => {
                 let key = place_key(stored);
-                tracing::error!(outbox = self.name, destination = %self.url, key, reason, "post given up: dead letter");
-                self.metrics.dead.inc();
+                self.told.given_up(&self.url.destination(), &key, &reason);
                 let (message, url) = (stored.message.clone(), self.url.uri().to_string());
                 let keep = move |webhook: &Self| {
                     let (reason, url, key) = (&*reason, &*url, &*key);
@@ -242,8 +242,8 @@ impl Webhook {
     fn sender(&self, max_attempts: u64) -> Sender<'_> {
         Sender {
             outbox: &self.outbox,
-            name: &self.name,
-            metrics: &self.metrics,
+            told: &self.told,
+            wanted: &|| true,
             closing: &self.outbox.closing,
             max_attempts,
         }
@@ -288,7 +288,7 @@ impl Webhook {
         work: impl Fn(&Self) -> Result<T, E> + Send + Sync + 'static,
     ) -> Option<T> {
         let webhook = Arc::clone(self);
-        insist(&self.name, &self.outbox.closing, Arc::new(move || work(&webhook))).await
+        insist(&self.told, &self.outbox.closing, Arc::new(move || work(&webhook))).await
     }
 }
 

@@ -111,8 +111,29 @@ pub enum LoadError {
     #[error("waits for {0}")]
     Waits(String),
     /// A secret of the binding is not where its file says.
-    #[error("{0}")]
-    Secret(String),
+    #[error("[secrets] {key}: {reason}")]
+    Secret {
+        /// Its key.
+        key: String,
+        /// Where it was looked for, and why it is not there.
+        reason: String,
+    },
+    /// Something in the binding's file that shows only when it is loaded.
+    #[error("{message}")]
+    At {
+        /// The keys that lead to it.
+        keys: Vec<String>,
+        /// What is wrong, and what is accepted.
+        message: String,
+    },
+    /// Another error, with its place in the binding's file.
+    #[error("{problem}")]
+    Placed {
+        /// The place, and the error in words.
+        problem: Problem,
+        /// The error.
+        error: Box<LoadError>,
+    },
     /// The store refused to open the binding's state.
     #[error("its state cannot be opened: {0}")]
     State(String),
@@ -138,6 +159,11 @@ impl LoadError {
         "engine",
     ];
 
+    /// An error at a key of the binding's file, not yet with its line.
+    pub fn at(keys: &[&str], message: impl Into<String>) -> Self {
+        Self::At { keys: keys.iter().map(|&key| key.to_owned()).collect(), message: message.into() }
+    }
+
     /// An engine error with its whole chain of causes.
     pub fn engine(error: impl Into<wasmtime::Error>) -> Self {
         Self::Engine(format!("{:#}", error.into()))
@@ -158,7 +184,8 @@ impl LoadError {
             Self::Config { .. } | Self::Init(_) => "init",
             Self::SelfTest(_) => "self-test",
             Self::Sample { .. } => "sample",
-            Self::Binding(_) | Self::Secret(_) | Self::Waits(_) => "binding",
+            Self::Binding(_) | Self::At { .. } | Self::Secret { .. } | Self::Waits(_) => "binding",
+            Self::Placed { error, .. } => error.stage(),
             Self::State(_) => "state",
             Self::Migration(_) => "migration",
         }
@@ -261,7 +288,8 @@ mod tests {
             (LoadError::Init(CallError::Timeout(1)), "init"),
             (LoadError::SelfTest(text()), "self-test"),
             (LoadError::Binding(Problem { file: path(), line: None, message: text() }), "binding"),
-            (LoadError::Secret(text()), "binding"),
+            (LoadError::Secret { key: text(), reason: text() }, "binding"),
+            (LoadError::at(&["plugin"], text()), "binding"),
             (LoadError::State(text()), "state"),
             (LoadError::Migration(text()), "migration"),
             (LoadError::Sample { number: 1, topic: text(), expected: "keep", came: text() }, "sample"),

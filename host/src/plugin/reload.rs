@@ -9,6 +9,7 @@ mod ledger;
 mod load;
 mod loader;
 mod migrate;
+mod place;
 mod samples;
 mod schema;
 mod settling;

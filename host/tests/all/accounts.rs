@@ -115,6 +115,33 @@ async fn a_tenant_must_exist_and_its_sessions_end_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_tenant_does_not_find_what_a_deleted_one_of_its_name_left() {
+    let open = "plugin = \"stock:open\"\n[config]\ntenant = \"lab\"\n";
+    let router = Setup::new().binding("open", open).start().await;
+    tenant(&router, "lab").await;
+    let mut client = router.client("a").await;
+    let secret = json!({"action": "publish", "topic": "lab/a", "data": "secret", "retain": true});
+    assert_eq!(client.ask(secret).await["outcome"], "accepted");
+    assert_eq!(router.admin("DELETE", "/v1/tenants/lab", "").await.status, 200);
+    assert_eq!(client.closed().await.0, 1008);
+    let folders = router.stop().await;
+    let router = Setup::over(&folders).binding("open", open).start().await;
+    let refused = router.admin("POST", "/v1/tenants", r#"{"name":"lab"}"#).await;
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let reason = refused.json["reason"].as_str().unwrap();
+    assert!(reason.starts_with("a tenant lab was deleted at 2"), "{reason}");
+    let nobody = crate::harness::Client::try_connect(router.http, "?client_id=b", &[]).await.err();
+    assert_eq!(nobody, Some(403));
+    // Only who asks for it has it.
+    let again = router.admin("POST", "/v1/tenants", r#"{"name":"lab","again":true}"#).await;
+    assert_eq!(again.status, 201, "{again:?}");
+    let mut client = router.client("b").await;
+    client.subscribe("lab/a").await;
+    assert_eq!(client.message().await["data"], "secret");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_makes_and_deletes_accounts() {
     let router = Setup::new().start().await;
     tenant(&router, "lab").await;

@@ -33,6 +33,7 @@ mod logs;
 mod migration;
 mod mqtt;
 mod misbehaviour;
+mod mistakes;
 mod outbox;
 mod permissions;
 mod paikea;

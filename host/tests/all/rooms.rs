@@ -60,6 +60,11 @@ fn word(message: impl Into<Value>) -> String {
     json!({"message": message.into()}).to_string()
 }
 
+/// The same, of what may be no JSON.
+fn word_of(message: &str) -> String {
+    format!("{{\"message\":{message}}}")
+}
+
 /// A user with a room.
 async fn room(router: &Reach) -> String {
     let key = user(router, "alice").await;
@@ -266,6 +271,49 @@ async fn who_presents_no_key_is_the_user_that_needs_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_host_needs_a_key_or_a_name_in_the_configuration() {
+    let (app, other) = ("https://app.example", "https://other.example");
+    for (origins, no_key, with_key, read) in [
+        (&["*"][..], [403, 403, 200], [200, 200, 200], ["*", "*", "*"]),
+        (&["*", app], [200, 403, 200], [200, 200, 200], ["*", "*", "*"]),
+        (&[app], [200, 403, 200], [200, 403, 200], [app, "", "http://HOST"]),
+        (&[], [403, 403, 200], [403, 403, 200], ["", "", "http://HOST"]),
+    ] {
+        let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+        let router = router(Rooms { origins, ..Rooms::default() }).await;
+        let key = room(&router).await;
+        let code = endpoint(&router, &key, "r1", "readwrite", "e").await;
+        router.admin("POST", "/v1/users", r#"{"name":"default","absent":true}"#).await;
+        let address = router.gateways["rooms"];
+        let own = format!("http://{address}");
+        for (at, origin) in [app, other, &own].into_iter().enumerate() {
+            let page = [("origin", origin)];
+            let asked = async |method, path, headers: &[(&str, &str)]| {
+                request(address, method, path, headers, String::new()).await
+            };
+            let answer = asked("GET", "/list_rooms/", &page).await;
+            assert_eq!(answer.status, no_key[at], "{origin}: {answer:?}");
+            let wanted = read[at].replace("http://HOST", &own);
+            let allowed = |answer: &Answer| answer.header("access-control-allow-origin").to_owned();
+            assert_eq!(allowed(&answer), wanted, "{origin}");
+            assert_eq!(allowed(&asked("OPTIONS", "/list_rooms/", &page).await), wanted, "{origin}");
+            let answer = asked("GET", "/list_rooms/", &[page[0], ("API-KEY", &key)]).await;
+            assert_eq!(answer.status, with_key[at], "{origin}: {answer:?}");
+            let path = format!("/ws/endpoint/{code}/");
+            let socket = Socket::try_open(address, &path, &page).await.err();
+            assert_eq!(socket, (with_key[at] != 200).then_some(403), "{origin}");
+        }
+        for (site, status) in [("cross-site", 403), ("none", 200)] {
+            let headers = [("sec-fetch-site", site)];
+            let answer = request(address, "GET", "/list_rooms/", &headers, String::new()).await;
+            assert_eq!(answer.status, status, "{site}");
+        }
+        assert_eq!(said(&router, "GET", "/list_rooms/", "", Value::Null).await.0, 200, "a program");
+        router.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_who_may_read_hears_everybody_who_may_write_the_sender_included() {
     let router = router(Rooms::default()).await;
     let key = room(&router).await;
@@ -306,7 +354,11 @@ async fn what_makes_no_sense_closes_its_sender_only() {
     let key = room(&router).await;
     let code = endpoint(&router, &key, "r1", "readwrite", "e").await;
     let mut stays = open(&router, &code).await;
-    for wrong in ["", "hi", "{", "[]", "{}", r#"{"Message":1}"#, r#"{"message":1"#] {
+    // What Python's parser takes beyond JSON, and browsers do not; and what no parser of a page need take.
+    let deep = word_of(&format!("{}{}", "[".repeat(121), "]".repeat(121)));
+    let python = [word_of("NaN"), word_of("[-Infinity]"), deep];
+    let wrong = ["", "hi", "{", "[]", "{}", r#"{"Message":1}"#, r#"{"message":1"#];
+    for wrong in wrong.into_iter().chain(python.iter().map(String::as_str)) {
         let mut socket = open(&router, &code).await;
         socket.say(wrong).await;
         assert!(matches!(socket.hear().await, Heard::Closed(1011, _)), "{wrong}");
@@ -323,6 +375,35 @@ async fn what_makes_no_sense_closes_its_sender_only() {
         ["/ws/endpoint/unknown/", &format!("/ws/endpoint/{code}"), "/ws/", "/ws/chat/a-b/", "/ws/other/x/"]
     {
         assert_eq!(Socket::try_open(router.gateways["rooms"], path, &[]).await.err(), Some(404), "{path}");
+    }
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_closes_its_sender_with_1009_wherever_it_is_noticed() {
+    const MOST: usize = 100_000;
+    let setup = Setup::new().config(|config: &mut Config| {
+        config.rooms = Some(Rooms::default());
+        config.limits.message_bytes = MOST;
+    });
+    let router = setup.start().await;
+    let key = room(&router).await;
+    let code = endpoint(&router, &key, "r1", "readwrite", "e").await;
+    for path in [format!("/ws/endpoint/{code}/"), "/ws/chat/lobby/".to_owned()] {
+        let mut socket = Socket::open(router.gateways["rooms"], &path, &[]).await;
+        // The value counts, with its quotes; and it grows on its way out.
+        let deep = word_of(&format!("{}{}", "[".repeat(120), "]".repeat(120)));
+        for message in [word("x".repeat(MOST - 2)), word("ä".repeat(MOST / 2 - 1)), deep] {
+            socket.say(message.clone()).await;
+            let wanted: Value = serde_json::from_str(&message).unwrap();
+            assert_eq!(socket.json().await["message"], wanted["message"]);
+        }
+        for (bytes, what) in [(MOST - 1, "the message"), (2 * MOST, "the frame")] {
+            let mut socket = Socket::open(router.gateways["rooms"], &path, &[]).await;
+            socket.say(word("x".repeat(bytes))).await;
+            let heard = socket.hear().await;
+            assert!(matches!(heard, Heard::Closed(1009, _)), "{path}, {what}: {heard:?}");
+        }
     }
     router.stop().await;
 }

@@ -266,7 +266,7 @@ async fn a_version_that_fails_its_sample_messages_does_not_go_live() {
         (
             "stamp",
             sample("expect = \"drop\""),
-            "sample: sample message 1 (topic \"t\"): expected drop, got changed",
+            "stamp.toml:1: sample message 1 (topic \"t\"): expected drop, got changed",
         ),
         ("counter", format!("{counter}{one}{}", sample("expect = \"drop\"")), "sample message 2"),
         (

@@ -263,7 +263,12 @@ fn what_a_webhook_lacks_is_said_by_check_and_by_serve_before_it_listens() {
     for (token, part) in [(None, "no WEIR_TEST_TOKEN"), (Some("secret\nline"), "visible ASCII")] {
         for verb in ["check", "serve"] {
             let (ok, said) = ask(verb, token);
-            assert!(!ok && said.contains("webhook billing") && said.contains(part), "{verb}: {said}");
+            assert!(
+                !ok && said.contains("weir.toml:")
+                    && said.contains("webhook.0.headers.Authorization: ")
+                    && said.contains(part),
+                "{verb}: {said}"
+            );
             assert!(!said.contains("secret") && !said.contains("listening"), "{verb}: {said}");
         }
     }

@@ -17,6 +17,9 @@ use crate::accounts::{Accounts, Tenant};
 pub struct TenantRequest {
     /// First level of all its topics.
     pub name: String,
+    /// Also where a deleted tenant had the name: the new one finds what is kept of it.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Answer of `GET /v1/tenants`.
@@ -30,7 +33,11 @@ impl Deed for TenantRequest {
     type Done = Tenant;
 
     fn apply(self, accounts: &Accounts) -> Result<Tenant, NotDone> {
-        Ok(accounts.create_tenant(&self.name)?)
+        let made = match self.again {
+            true => accounts.create_tenant_again(&self.name),
+            false => accounts.create_tenant(&self.name),
+        };
+        Ok(made?)
     }
 }
 

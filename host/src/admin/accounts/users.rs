@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{AdminState, Deed, Fault, NotDone, act, change, main_tenant};
-use crate::accounts::{Accounts, NewUser, UserInfo, UserKey, UserName};
+use crate::accounts::{Accounts, KeyKind, NewUser, UserInfo, UserKey, UserName};
 
 /// Which API key a user shall have; a random one, if nothing is said.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -99,6 +99,7 @@ pub(in crate::admin) async fn create(
     let created = act::<UserRequest>(state, body).await?;
     let name = &created.info.name;
     tracing::info!(tenant = name.tenant, user = name.name, "user created");
+    warn_of_no_key(&created.info);
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -118,7 +119,16 @@ pub(in crate::admin) async fn new_key(
     let (key, info) =
         change(state, move |accounts| Ok(accounts.replace_user_key(&name, &choice.into_key()?)?)).await?;
     tracing::info!(tenant = info.name.tenant, user = info.name.name, "user has a new key");
+    warn_of_no_key(&info);
     Ok(Json(CreatedUser { key, info }))
+}
+
+fn warn_of_no_key(info: &UserInfo) {
+    if info.key_kind == KeyKind::Absent {
+        let name = &info.name;
+        let (tenant, user) = (&name.tenant, &name.name);
+        tracing::warn!(tenant, user, "whoever reaches the listener of rooms without an API key is this user");
+    }
 }
 
 pub(in crate::admin) async fn delete(

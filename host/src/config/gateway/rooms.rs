@@ -23,6 +23,9 @@ pub struct Rooms {
     pub flavour: Flavour,
     /// Connections stay when their endpoint or room is deleted, as with the original. They are gone with a restart.
     pub keep_open: bool,
+    /// Pages of these origins (`https://example.org`) may call; `*` = all. The user that needs no key is for those alone that
+    /// are named, and for pages of the same host.
+    pub origins: Vec<String>,
 }
 
 /// A version of the original.
@@ -46,6 +49,7 @@ impl Default for Rooms {
             base_path: BasePath::default(),
             flavour: Flavour::Newest,
             keep_open: false,
+            origins: vec!["*".into()],
         }
     }
 }

@@ -45,13 +45,15 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn names(config: &Config) -> Result<(), Problem> {
-    for (index, origin) in config.http.origins.iter().enumerate() {
+    let http = config.http.origins.iter().enumerate().map(|origin| ("http", origin));
+    let rooms = config.rooms.iter().flat_map(|rooms| rooms.origins.iter().enumerate());
+    for (table, (index, origin)) in http.chain(rooms.map(|origin| ("rooms", origin))) {
         let authority =
             origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
         let plain = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', ' ', '@']));
         if origin != "*" && !plain {
             let message = format!("found {origin:?}, expected `*` or SCHEME://HOST[:PORT] without a path");
-            return Err(Problem::new(&["http", "origins", &index.to_string()], message));
+            return Err(Problem::new(&[table, "origins", &index.to_string()], message));
         }
     }
     for (index, host) in config.admin.hosts.iter().enumerate() {

@@ -6,13 +6,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::gateway::page::{is_listed, is_same_host};
 use crate::gateway::reply;
 
 /// Whether a page may call.
@@ -58,27 +58,18 @@ fn allow() -> Response {
 fn judge(listed: &[String], headers: &HeaderMap) -> Caller {
     let Some(value) = headers.get(ORIGIN) else { return Caller::NoPage };
     let Ok(origin) = value.to_str() else { return Caller::Foreign };
-    let is_listed = listed.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin));
-    if is_listed || is_same_host(origin, headers) { Caller::Allowed(value.clone()) } else { Caller::Foreign }
-}
-
-/// Whether the page came from the very host and port that it calls.
-fn is_same_host(origin: &str, headers: &HeaderMap) -> bool {
-    let Ok(origin) = origin.parse::<Uri>() else { return false };
-    let default_port = match origin.scheme_str() {
-        Some("http") => 80,
-        Some("https") => 443,
-        _ => return false,
-    };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let (Some(from), Some(to)) = (origin.authority(), host) else { return false };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
-    from.host().eq_ignore_ascii_case(to.host()) && port(from) == port(&to)
+    let all = listed.iter().any(|known| known == "*");
+    if all || is_listed(listed, origin) || is_same_host(origin, headers) {
+        Caller::Allowed(value.clone())
+    } else {
+        Caller::Foreign
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::header::HOST;
 
     fn allowed(listed: &[&str], origin: &str, host: &str) -> bool {
         let listed: Vec<_> = listed.iter().map(|&known| known.to_owned()).collect();

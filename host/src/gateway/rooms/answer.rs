@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -99,14 +99,29 @@ pub(super) fn nothing() -> Response {
     response
 }
 
-/// Pages of any origin may ask: the API key is in a header that no browser sends by itself, and there are no cookies.
-pub(super) fn open_to_pages(mut response: Response) -> Response {
+/// 403 to a page of an origin that may not call.
+pub(super) fn foreign() -> Response {
+    text(StatusCode::FORBIDDEN, "This page's origin may not call: list it under [rooms] origins")
+}
+
+/// With what lets pages of this origin (`*` = any) read it; none = no others. There are no cookies, and the API key is in
+/// a header that no browser sends by itself.
+pub(super) fn for_pages(mut response: Response, of: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
+    if let Some(origin) = of {
+        if origin != "*" {
+            headers.append(VARY, HeaderValue::from_static("origin"));
+        }
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        for (name, value) in [
+            (ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "API-KEY, Content-Type"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
     for (name, value) in [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
-        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "API-KEY, Content-Type"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         // Codes stand in addresses.

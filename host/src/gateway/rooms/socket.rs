@@ -24,6 +24,8 @@ const NAME_BYTES: usize = 128;
 pub(super) const SILENCE: Duration = Duration::from_secs(20);
 /// Close code of what the original ends with an exception.
 const FAILED: u16 = 1011;
+/// Close code of what is too large, wherever that is noticed.
+const TOO_LARGE: u16 = 1009;
 /// What does not make sense ends its sender's connection, and nobody else's.
 pub(super) const SENSELESS: Next = Next::Close(FAILED, "");
 
@@ -89,8 +91,8 @@ pub(super) fn tell(session: &Session, outcome: &Outcome) {
         | Outcome::Invalid(_)
         | Outcome::DeadLettered { .. }
         | Outcome::ShuttingDown => {}
-        Outcome::TooLarge { .. }
-        | Outcome::RateLimited { .. }
+        Outcome::TooLarge { .. } => session.outbound.close(TOO_LARGE, outcome.as_str()),
+        Outcome::RateLimited { .. }
         | Outcome::PluginFailed { .. }
         | Outcome::TimedOut
         | Outcome::Overloaded

@@ -6,7 +6,7 @@ use crate::accounts::Endpoint;
 use crate::config;
 use crate::ingress::Ingress;
 use crate::message::{Message, Outcome};
-use crate::outbox::{Direct, Owner};
+use crate::outbox::Direct;
 
 /// Where the messages of one connection are posted.
 #[derive(Clone)]
@@ -48,7 +48,6 @@ impl Webhook {
 
     fn copy(&self, message: &Message, endpoint: &Endpoint) {
         let body = wire::webhook(message, endpoint).into_bytes();
-        let owner = Owner::of(&endpoint.room.tenant, &endpoint.room.owner);
-        self.direct.post(owner, self.url.clone(), body);
+        self.direct.post(endpoint, self.url.clone(), body);
     }
 }

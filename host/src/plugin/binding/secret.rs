@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Spec;
 use super::file::CONFIG_BYTES;
+use crate::plugin::LoadError;
 
 /// Longest secret, in bytes.
 const SECRET_BYTES: u64 = 16 * 1024;
@@ -77,10 +78,10 @@ impl Secret {
 
 impl Secrets {
     /// Reads all that a binding asks for.
-    pub fn read(spec: &Spec) -> Result<Self, String> {
+    pub fn read(spec: &Spec) -> Result<Self, LoadError> {
         let read = |(key, secret): &(String, Secret)| match secret.read() {
             Ok(value) => Ok((key.clone(), value)),
-            Err(why) => Err(format!("[secrets] {key}: {why}")),
+            Err(reason) => Err(LoadError::Secret { key: key.clone(), reason }),
         };
         let values: Vec<_> = spec.secrets.iter().map(read).collect::<Result<_, _>>()?;
         let mut forms: Vec<_> = values.iter().flat_map(|(_, value)| forms(value)).collect();
@@ -91,19 +92,18 @@ impl Secrets {
     }
 
     /// The configuration with the secrets in it, as JSON text for `init`.
-    pub fn fill(&self, config: &str) -> Result<String, String> {
+    pub fn fill(&self, config: &str) -> Result<String, LoadError> {
+        let refuse = |why: String| LoadError::at(&["config"], why);
         if self.values.is_empty() {
             return Ok(config.to_owned());
         }
         let mut table: Map<String, Value> =
-            serde_json::from_str(config).map_err(|error| error.to_string())?;
+            serde_json::from_str(config).map_err(|error| refuse(error.to_string()))?;
         table.extend(self.values.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
-        let text = serde_json::to_string(&table).map_err(|error| error.to_string())?;
+        let text = serde_json::to_string(&table).map_err(|error| refuse(error.to_string()))?;
         if text.len() > CONFIG_BYTES {
-            return Err(format!(
-                "[config] with its secrets takes {} bytes: at most {CONFIG_BYTES}",
-                text.len()
-            ));
+            let why = format!("[config] with its secrets takes {} bytes: at most {CONFIG_BYTES}", text.len());
+            return Err(refuse(why));
         }
         Ok(text)
     }
@@ -180,7 +180,7 @@ mod tests {
             (Secret::File("/no/such/file".into()), "/no/such/file"),
             (Secret::File("/dev".into()), "regular file"),
         ] {
-            let said = Secrets::read(&spec(secret)).unwrap_err();
+            let said = Secrets::read(&spec(secret)).unwrap_err().to_string();
             assert!(said.starts_with("[secrets] token: ") && said.contains(part), "{said}");
         }
     }

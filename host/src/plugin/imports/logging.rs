@@ -1,19 +1,17 @@
 //! `weir:plugin/logging`: lines in the router's log. See `wit/logging.wit`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use tracing::Level;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
 use super::interface;
-use crate::message::now_us;
 use crate::metrics::{Limit, PluginUse};
 use crate::plugin::binding::Secrets;
 use crate::plugin::contract::{Attribute, LogLevel};
 use crate::plugin::guest::Guest;
+use crate::telemetry::{LineGate, Passage};
 
 /// Longest text, in bytes.
 const TEXT_BYTES: usize = 4 * 1024;
@@ -22,30 +20,15 @@ const TEXT_BYTES: usize = 4 * 1024;
 /// write within a second.
 #[derive(Debug)]
 pub struct LogGate {
-    per_second: u32,
+    lines: LineGate,
     secrets: Arc<Secrets>,
-    window: Mutex<Window>,
-    dropped: AtomicU64,
     used: Arc<PluginUse>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    second: u64,
-    lines: u32,
-    last: String,
 }
 
 impl LogGate {
     /// A gate for one binding.
     pub fn new(per_second: u32, secrets: Arc<Secrets>) -> Self {
-        Self {
-            per_second,
-            secrets,
-            window: Mutex::default(),
-            dropped: AtomicU64::new(0),
-            used: Arc::default(),
-        }
+        Self { lines: LineGate::new(per_second), secrets, used: Arc::default() }
     }
 
     /// Its use is noted there.
@@ -55,23 +38,17 @@ impl LogGate {
 
     /// Some(dropped since the last line that passed): write it. None: do not.
     pub fn pass(&self, text: &str) -> Option<u64> {
-        let second = now_us() / 1_000_000;
-        let mut window = self.window.lock();
-        if window.second != second {
-            *window = Window { second, ..Window::default() };
+        match self.lines.pass(text) {
+            Passage::Write { lines, left_out } => {
+                self.used.note(Limit::LogLinesPerS, lines.into());
+                Some(left_out)
+            }
+            Passage::TooMany => {
+                self.used.hit(Limit::LogLinesPerS);
+                None
+            }
+            Passage::Again => None,
         }
-        if window.last == text {
-            return None;
-        }
-        if window.lines >= self.per_second {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            self.used.hit(Limit::LogLinesPerS);
-            return None;
-        }
-        window.lines += 1;
-        self.used.note(Limit::LogLinesPerS, window.lines.into());
-        text.clone_into(&mut window.last);
-        Some(self.dropped.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -153,21 +130,6 @@ pub fn cut(text: &str, bytes: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_chatty_plugin_is_cut_off_and_counted() {
-        let gate = LogGate::new(2, Arc::default());
-        let passed = (0..5).filter(|n| gate.pass(&format!("line {n}")).is_some()).count();
-        assert!((2..=4).contains(&passed), "two a second, even when the second changes in between");
-        assert_eq!(gate.dropped.load(Ordering::Relaxed), 5 - passed as u64);
-    }
-
-    #[test]
-    fn equal_lines_of_several_instances_are_one() {
-        let gate = LogGate::new(100, Arc::default());
-        let passed = (0..3).filter(|_| gate.pass("open to everyone").is_some()).count();
-        assert!(passed <= 2);
-    }
 
     #[test]
     fn texts_are_cut_at_a_character() {

@@ -19,7 +19,7 @@ impl Loader {
         let digest = match &wanted.file {
             Ok(file) => file.digest,
             Err(error) => {
-                let error = error.clone();
+                let error = wanted.placed(self.folder.path(), error.clone());
                 return self.fail(name, None, Some(wanted.spec), error);
             }
         };
@@ -45,7 +45,10 @@ impl Loader {
     fn bind_one(&mut self, name: &str, digest: [u8; 32], wanted: Wanted, is_kept: bool) {
         let secrets = match Secrets::read(&wanted.spec) {
             Ok(secrets) => secrets,
-            Err(why) => return self.fail(name, None, Some(wanted.spec), LoadError::Secret(why)),
+            Err(error) => {
+                let error = self.placed(&wanted, is_kept, error);
+                return self.fail(name, None, Some(wanted.spec), error);
+            }
         };
         let seal = wanted.file.as_ref().map(|file| file.seal.clone()).unwrap_or(Seal::None);
         let same = |live: &Live| {
@@ -82,12 +85,18 @@ impl Loader {
                 }
             }
             Err(error) => {
+                let error = self.placed(&wanted, is_kept, error);
                 self.fail(name, wanted.file.as_ref().ok(), Some(wanted.spec), error);
                 if let Some(failed) = self.failed.get_mut(name) {
                     failed.secrets = tried_with;
                 }
             }
         }
+    }
+
+    /// With its place in the folder's file, unless the version is one that was kept.
+    fn placed(&self, wanted: &Wanted, is_kept: bool, error: LoadError) -> LoadError {
+        if is_kept { error } else { wanted.placed(self.folder.path(), error) }
     }
 
     /// Takes a version through every step but the swap.

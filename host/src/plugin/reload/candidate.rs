@@ -74,7 +74,7 @@ impl Bench {
         check_kind(spec, loaded.kind, live)?;
         check_isolation(spec, loaded.kind)?;
         let secrets = Arc::new(secrets);
-        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+        let config = secrets.fill(&spec.config)?;
         let shared = Shared {
             accounts: Some(Arc::clone(&self.accounts)),
             ..Shared::new(spec, &loaded, limits, secrets, state, Arc::default())

@@ -50,8 +50,8 @@ pub fn check(config: &Config) -> Vec<Problem> {
         let file =
             if entries.get(&wanted.stem).is_some_and(|entry| entry.toml.is_some()) { "toml" } else { "wasm" };
         let file = format!("{}.{file}", wanted.stem);
-        if let Err(error) = rehearse(&engine, &activation, config, wanted) {
-            problems.push(problem(config, &file, error));
+        if let Err(error) = rehearse(&engine, &activation, config, &wanted) {
+            problems.push(problem(config, &file, wanted.placed(&config.plugins, error)));
         }
     }
     problems
@@ -61,28 +61,28 @@ fn rehearse(
     engine: &Engine,
     activation: &Activation,
     config: &Config,
-    wanted: Wanted,
+    wanted: &Wanted,
 ) -> Result<(), LoadError> {
     let Wanted { spec, file, .. } = wanted;
-    let limits = limits(&spec, &config.plugin, &config.plugin_ceiling)?;
+    let limits = limits(spec, &config.plugin, &config.plugin_ceiling)?;
     let engine = &engine.with_stack(limits.stack_bytes)?;
-    let loaded = activation.load(engine, &spec, &limits, &file?, None)?;
-    check_isolation(&spec, loaded.kind)?;
-    let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
+    let loaded = activation.load(engine, spec, &limits, file.as_ref().map_err(LoadError::clone)?, None)?;
+    check_isolation(spec, loaded.kind)?;
+    let secrets = Secrets::read(spec)?;
     let secrets = Arc::new(secrets);
-    let filled = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+    let filled = secrets.fill(&spec.config)?;
     let space = Space::new(spec.name.as_str().into(), limits.state_bytes, []);
     let state = StateAccess::Space(Arc::new(space));
-    let shared = Shared::new(&spec, &loaded, limits, secrets, state, Arc::default());
+    let shared = Shared::new(spec, &loaded, limits, secrets, state, Arc::default());
     let _clock = engine.running();
     let mut instance = Instance::new(engine, &loaded, shared, &filled, &[1])?;
     instance.self_test(&loaded)?;
-    samples::run(&mut instance, &spec, loaded.kind)
+    samples::run(&mut instance, spec, loaded.kind)
 }
 
 fn problem(config: &Config, file: &str, error: LoadError) -> Problem {
     match error {
-        LoadError::Binding(problem) => problem,
+        LoadError::Binding(problem) | LoadError::Placed { problem, .. } => problem,
         other => Problem { file: config.plugins.join(file), line: None, message: other.to_string() },
     }
 }

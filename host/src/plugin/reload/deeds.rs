@@ -93,7 +93,7 @@ impl Loader {
         let version = target.pair.version();
         let failed = |why: String| format!("version {version} of {name} cannot serve again: {why}");
         let wanted = self.versions.wanted(&target).map_err(|error| failed(error.to_string()))?;
-        let secrets = Secrets::read(&wanted.spec).map_err(failed)?;
+        let secrets = Secrets::read(&wanted.spec).map_err(|error| failed(error.to_string()))?;
         let folder = self.in_folder(name);
         let left = self.live.get(name).map(|live| live.binding.shared.version.to_string());
         let from = left.or_else(|| folder.as_ref().map(Pair::version)).unwrap_or_default();

@@ -60,7 +60,7 @@ impl Loader {
         check_isolation(spec, kind)?;
         self.check_place(stem, spec, kind)?;
         let secrets = Arc::new(secrets);
-        let config = secrets.fill(&spec.config).map_err(LoadError::Secret)?;
+        let config = secrets.fill(&spec.config)?;
         let state = self.state(stem, &spec.name, kind, limits.state_bytes)?;
         let held = match &state {
             StateAccess::Space(space) => space.held(),

@@ -7,7 +7,7 @@ use weir_contract::packed::{put, put_text, put_u64, tag};
 
 use super::super::binding::{Expect, Sample, Spec};
 use super::super::contract::{MessageIn, StoreFailure, TransformOutcome, Verdict};
-use super::super::{CallError, Instance, Kind, LoadError, Problem};
+use super::super::{CallError, Instance, Kind, LoadError};
 use crate::message::{Grant, Message, Principal, now_us};
 
 /// What becomes of a sample: what may be expected of it, and the words for people.
@@ -57,7 +57,7 @@ fn check(sample: &Sample, number: usize, spec: &Spec, kind: Kind) -> Result<(), 
             words.join(", ")
         ),
     };
-    Err(LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message }))
+    Err(LoadError::at(&["sample", &(number - 1).to_string(), "expect"], message))
 }
 
 fn word(expect: Expect) -> &'static str {

@@ -120,8 +120,7 @@ impl Shadows {
             if self.failed.get(&name).is_some_and(|failed| failed.refuses(&tried, beside)) {
                 continue;
             }
-            let loaded = file
-                .and_then(|file| bench.load(&tried.spec, &file, secrets.map_err(LoadError::Secret)?, beside));
+            let loaded = file.and_then(|file| bench.load(&tried.spec, &file, secrets?, beside));
             match loaded {
                 Ok(binding) => {
                     self.run(name, tried, binding, beside, metrics);

@@ -48,7 +48,7 @@ impl Plugins {
         let chain = self.chain.load_full();
         let replaced = chain.bindings().find(|binding| *binding.spec.name == candidate.name);
         let spec = spec(&candidate, replaced.map(|binding| &binding.spec))?;
-        let secrets = Secrets::read(&spec).map_err(LoadError::Secret)?;
+        let secrets = Secrets::read(&spec)?;
         let file = File {
             digest: component::digest(&candidate.component),
             bytes: candidate.component.into(),
@@ -136,9 +136,8 @@ fn spec(candidate: &Candidate, live: Option<&Spec>) -> Result<Spec, LoadError> {
     if let Some((key, _)) =
         spec.secrets.iter().find(|secret| !live.is_some_and(|l| l.secrets.contains(secret)))
     {
-        return Err(LoadError::Secret(format!(
-            "[secrets] {key}: a try takes no secrets but those that the live binding has, too"
-        )));
+        let reason = "a try takes no secrets but those that the live binding has, too".into();
+        return Err(LoadError::Secret { key: key.clone(), reason });
     }
     spec.name.clone_from(name);
     (spec.mode, spec.source) = (Mode::Live, Source::File(name.clone()));

@@ -74,9 +74,7 @@ pub fn wanted<'o>(
 
 /// The limits of a binding's calls.
 pub fn limits(spec: &Spec, all: &PluginLimits, ceiling: &LimitsTable) -> Result<PluginLimits, LoadError> {
-    all.with(&spec.limits, ceiling).map_err(|(_, why)| {
-        LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message: why })
-    })
+    all.with(&spec.limits, ceiling).map_err(|(name, why)| LoadError::at(&["limits", name], why))
 }
 
 /// A storage plugin writes whole batches, of many messages, on one instance.
@@ -85,9 +83,8 @@ pub fn check_isolation(spec: &Spec, kind: Kind) -> Result<(), LoadError> {
         return Ok(());
     }
     let message = "isolation: a storage plugin gets its messages in batches on one instance, so that only \
-        \"shared\" is accepted for it"
-        .into();
-    Err(LoadError::Binding(Problem { file: format!("{}.toml", spec.name).into(), line: None, message }))
+        \"shared\" is accepted for it";
+    Err(LoadError::at(&["isolation"], message))
 }
 
 fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, LoadError> {
@@ -95,7 +92,11 @@ fn source(entries: &BTreeMap<String, Entry>, source: &Source) -> Result<File, Lo
     match source {
         Source::Stock(name) => {
             let bytes = stock::component(name).ok_or_else(|| {
-                missing(format!("no such stock plugin: there are {}", stock::names().join(", ")))
+                let there = stock::names().join(", ");
+                LoadError::at(
+                    &["plugin"],
+                    format!("plugin \"stock:{name}\": there is no such stock plugin, but {there}"),
+                )
             })?;
             Ok(File { digest: component::digest(bytes), bytes: bytes.into(), seal: Seal::Embedded })
         }

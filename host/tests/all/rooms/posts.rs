@@ -107,7 +107,7 @@ async fn what_waits_to_be_posted_survives_a_restart_and_is_bounded() {
     }
     let labels = [("outbox", "gateway:rooms")];
     let lost = async || {
-        let full = router.sample("weir_outbox_full_total", &labels).await;
+        let full = router.sample("weir_outbox_refused_total", &labels).await;
         (full >= 20.0).then_some(full)
     };
     let lost = eventually("posts beyond the share of one receiver are counted", lost).await;
@@ -147,7 +147,7 @@ async fn who_floods_dead_receivers_loses_posts_of_its_own_only() {
     }
     let labels = [("outbox", "gateway:rooms")];
     eventually("what is beyond the share of its owner is counted", async || {
-        (router.sample("weir_outbox_full_total", &labels).await == 28.0).then_some(())
+        (router.sample("weir_outbox_refused_total", &labels).await == 28.0).then_some(())
     })
     .await;
     assert_eq!(router.sample("weir_outbox_waiting_posts", &labels).await, 4.0);
@@ -157,6 +157,104 @@ async fn who_floods_dead_receivers_loses_posts_of_its_own_only() {
     open(&router, &code).await.say(word("mine")).await;
     let post = receiver.until(1).await.remove(0);
     assert_eq!(serde_json::from_slice::<Value>(&post.body).unwrap()["message"], "mine");
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_owners_flood_together_a_quiet_ones_post_is_sent() {
+    let small = |config: &mut Config| {
+        hooked(config);
+        config.outbox.max_posts = 16;
+    };
+    let router = Setup::new().config(small).start().await;
+    let dead = Receiver::always(200).await;
+    dead.set_open(false);
+    for n in 0..5 {
+        let flood = room_of(&router, &format!("flood{n}"), &dead.url("/")).await;
+        let code = endpoint(&router, &flood, "r1", "readwrite", "m").await;
+        let mut socket = open(&router, &code).await;
+        for n in 0..16 {
+            socket.say(word(n)).await;
+            socket.json().await;
+        }
+    }
+    let labels = [("outbox", "gateway:rooms")];
+    eventually("all of the floods' posts wait or are counted", async || {
+        let waiting = router.sample("weir_outbox_waiting_posts", &labels).await;
+        (router.sample("weir_outbox_refused_total", &labels).await + waiting == 80.0).then_some(())
+    })
+    .await;
+    // Of two, one has the same receiver: it waits its turn there.
+    let receiver = Receiver::always(200).await;
+    for (owner, url) in [("alice", receiver.url("/")), ("bob", dead.url("/bob"))] {
+        let key = room_of(&router, owner, &url).await;
+        let code = endpoint(&router, &key, "r1", "readwrite", "a").await;
+        open(&router, &code).await.say(word("mine")).await;
+    }
+    let post = receiver.until(1).await.remove(0);
+    assert_eq!(serde_json::from_slice::<Value>(&post.body).unwrap()["message"], "mine");
+    dead.set_open(true);
+    eventually("the other quiet owner's post", async || {
+        dead.seen().iter().any(|post| post.path == "/bob").then_some(())
+    })
+    .await;
+    router.stop().await;
+}
+
+/// How many posts were not sent because what they were made for is deleted.
+async fn deleted(router: &Reach, wanted: f64) {
+    let labels = [("outbox", "gateway:rooms"), ("reason", "deleted")];
+    eventually(&format!("{wanted} posts are let go"), async || {
+        (router.sample("weir_outbox_refused_total", &labels).await == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_deleted_endpoint_or_user_is_not_posted_also_after_a_restart() {
+    let receiver = Receiver::always(200).await;
+    receiver.set_open(false);
+    let router = Setup::new().config(hooked).start().await;
+    let key = room(&router, &receiver.url("/")).await;
+    let codes = [
+        endpoint(&router, &key, "r1", "readwrite", "e1").await,
+        endpoint(&router, &key, "r1", "readwrite", "e2").await,
+    ];
+    let mut sockets = [open(&router, &codes[0]).await, open(&router, &codes[1]).await];
+    for (n, by) in [0, 0, 1, 0].into_iter().enumerate() {
+        sockets[by].say(word(json!({"n": n}))).await;
+        sockets[by].json().await;
+        sockets[1 - by].json().await;
+    }
+    let waiting = async |router: &Reach| {
+        router.sample("weir_outbox_waiting_posts", &[("outbox", "gateway:rooms")]).await
+    };
+    eventually("all wait", async || (waiting(&router).await == 4.0).then_some(())).await;
+    receiver.until(1).await;
+    said(&router, "GET", &format!("/delete_endpoint/r1/{}/", codes[0]), &key, Value::Null).await;
+    let folders = router.stop().await;
+    receiver.set_open(true);
+    let router = Setup::over(&folders).config(hooked).start().await;
+    deleted(&router, 3.0).await;
+    // The first one was under way already, and is not tried again.
+    receiver.until(2).await;
+    let numbers = || -> Vec<Value> {
+        let n = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap()["message"]["n"].clone();
+        receiver.seen().iter().map(|post| n(&post.body)).collect()
+    };
+    assert_eq!(numbers(), [0, 2]);
+    // The one that is under way holds the next up.
+    receiver.set_open(false);
+    let mut socket = open(&router, &codes[1]).await;
+    socket.say(word(json!({"n": 4}))).await;
+    receiver.until(3).await;
+    socket.say(word(json!({"n": 5}))).await;
+    eventually("both wait", async || (waiting(&router).await == 2.0).then_some(())).await;
+    router.admin("DELETE", "/v1/users/main/alice", "").await;
+    receiver.set_open(true);
+    deleted(&router, 4.0).await;
+    eventually("none waits", async || (waiting(&router).await == 0.0).then_some(())).await;
+    assert_eq!(numbers(), [0, 2, 4]);
     router.stop().await;
 }
 
