@@ -160,7 +160,7 @@ async fn enter(
 /// What the client must know. Retained messages, wildcards and subscription identifiers need no word: they are there.
 fn promises(app: &Inner, assigned: Option<&str>) -> Properties {
     let id = assigned.and_then(|id| AssignedClientIdentifier::new(id).ok()).map(Property::from);
-    let most = app.config.receive_maximum;
+    let most = app.config.receive_maximum.get();
     let all = [
         // Sessions end with their connections.
         SessionExpiryInterval::new(0).ok().map(Property::from),
