@@ -117,7 +117,8 @@ async fn what_waits_to_be_posted_survives_a_restart_and_is_bounded() {
     receiver.set_open(true);
     let router = Setup::over(&folders).config(small).start().await;
     let numbers = async || {
-        let of = |post: &Received| serde_json::from_slice::<Value>(&post.body).unwrap()["message"]["n"].clone();
+        let of =
+            |post: &Received| serde_json::from_slice::<Value>(&post.body).unwrap()["message"]["n"].clone();
         let mut all: Vec<_> = receiver.seen().iter().map(of).collect();
         // What was not answered in time is posted again.
         all.dedup();
