@@ -84,6 +84,12 @@ async fn a_webhook_that_is_dead_or_forbidden_harms_nobody() {
             socket.say(word(n)).await;
             assert_eq!(socket.json().await["message"], n, "{url}");
         }
+        if url.starts_with("http:") {
+            let labels = [("outbox", "gateway:rooms"), ("reason", "private")];
+            let all =
+                async || (router.sample("weir_outbox_refused_total", &labels).await == 50.0).then_some(());
+            eventually("every post is counted", all).await;
+        }
         router.stop().await;
     }
     assert!(private.seen().is_empty(), "addresses that are not public need the operator's leave");
