@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_tungstenite::tungstenite::Message;
-use weir::config::{Config, Overrides, Picloud, Tls};
+use weir::config::{Config, Mqtt, Overrides, Picloud, Tls};
 
 use crate::harness::secure::{accepting, certificate, fixture, place, replace, shown, trusting};
 use crate::harness::{Client, Router, Setup, eventually, request_over, weir, within};
@@ -65,7 +65,9 @@ async fn what_a_plain_listener_does_one_with_tls_does_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_listeners_of_other_systems_clients_speak_tls_too() {
     let picloud = Picloud { tls: Some(files("server")), ..Picloud::default() };
-    let router = Setup::new().config(|config| config.picloud = Some(picloud)).start().await;
+    let mqtt = Mqtt { tls: Some(files("server")), ..Mqtt::default() };
+    let tables = |config: &mut Config| (config.picloud, config.mqtt) = (Some(picloud), Some(mqtt));
+    let router = Setup::open().config(tables).start().await;
     let connect = async || trusting(router.gateways["picloud"]).await;
     let url = "wss://localhost/subscribe?clientName=pi";
     let (mut pi, _) = tokio_tungstenite::client_async(url, connect().await).await.unwrap();
@@ -79,6 +81,11 @@ async fn the_listeners_of_other_systems_clients_speak_tls_too() {
     assert_eq!(answer.status, 201);
     let heard = within("the event", pi.next()).await.unwrap().unwrap();
     assert!(heard.to_text().unwrap().contains("howdy"), "{heard:?}");
+    let mut sensor = trusting(router.gateways["mqtt"]).await;
+    sensor.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").await.unwrap();
+    let mut connack = [0; 4];
+    within("CONNACK", sensor.read_exact(&mut connack)).await.unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0], "accepted");
     router.stop().await;
 }
 

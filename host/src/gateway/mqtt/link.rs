@@ -254,10 +254,7 @@ impl State {
     fn acknowledge(&mut self, id: u16, exactly_once: bool, outcome: &Outcome) {
         let version = self.core.get_protocol_version();
         let said = match super::publish::verdict(outcome) {
-            Ok((puback, pubrec)) if exactly_once => {
-                let _ = puback;
-                packet::pubrec(version, id, pubrec, &outcome.reason())
-            }
+            Ok((_, pubrec)) if exactly_once => packet::pubrec(version, id, pubrec, &outcome.reason()),
             Ok((puback, _)) => packet::puback(version, id, puback, &outcome.reason()),
             Err(code) if packet::is_v5(version) => packet::disconnect(code, &outcome.reason()),
             Err(_) => {

@@ -1,7 +1,6 @@
 //! The life of a connection: CONNECT, then reading and writing side by side, then the end.
 
 use std::collections::{BTreeSet, HashSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ pub(super) struct Talk {
 
 enum Ended {
     Reading(End),
-    Writing(io::Result<()>),
+    Writing,
     Cut,
     Stopping,
     TakenOver,
@@ -102,7 +101,7 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         let ended = tokio::select! {
             biased;
             end = talk.listen(&mut reader) => Ended::Reading(end),
-            result = writer.run(talk) => Ended::Writing(result),
+            _ = writer.run(talk) => Ended::Writing,
             () = talk.visit.session().outbound.closed() => Ended::Cut,
             () = lease.shutdown() => Ended::Stopping,
             () = talk.seat.wanted() => Ended::TakenOver,
@@ -246,8 +245,7 @@ impl Talk {
                 tracing::debug!(?error, session = %self.visit.session().id, "an MQTT client broke the protocol");
                 self.link.end(super::read::fault(error), "");
             }
-            Ended::Reading(End::Bye | End::Gone) => {}
-            Ended::Writing(result) => drop(result),
+            Ended::Reading(End::Bye | End::Gone) | Ended::Writing => {}
             Ended::Cut => {
                 let outbound = &self.visit.session().outbound;
                 let code = match outbound.has_overflowed() {
