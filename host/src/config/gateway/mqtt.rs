@@ -1,6 +1,7 @@
 //! `[mqtt]`: the listener of MQTT clients.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -21,6 +22,12 @@ pub struct Mqtt {
     pub receive_maximum: u16,
     /// The same of what a client is sent, unless it wants less; 1 to 65,535.
     pub max_in_flight: u16,
+    /// Longest time that a session is kept without a connection, however long its client asks for; 1 s to 30 days.
+    #[serde(deserialize_with = "unit::duration")]
+    pub session_expiry_max: Duration,
+    /// Sessions that are kept beyond their connections, in all; one more is refused.
+    #[serde(deserialize_with = "unit::count")]
+    pub sessions: usize,
 }
 
 impl Default for Mqtt {
@@ -31,6 +38,8 @@ impl Default for Mqtt {
             proxy_protocol: false,
             receive_maximum: 256,
             max_in_flight: 256,
+            session_expiry_max: Duration::from_secs(7 * 24 * 3_600),
+            sessions: 10_000,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The protocol's state of one connection, and the bytes that wait to be written. Shared by its reader, its writer and
 //! those who acknowledge what it has published.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ struct State {
     pending: VecDeque<Pending>,
     /// Number of the first of them.
     first: u64,
+    /// Identifiers of those that could not be taken.
+    failed: HashSet<u16>,
     /// Nothing is written any more behind what waits.
     closing: bool,
     deadline: Option<Instant>,
@@ -65,6 +67,7 @@ impl Link {
             out: Vec::new(),
             pending: VecDeque::new(),
             first: 0,
+            failed: HashSet::new(),
             closing: false,
             deadline: None,
         };
@@ -112,6 +115,57 @@ impl Link {
         drop(state);
         self.out.notify_one();
         Some(sent.map(|()| id))
+    }
+
+    /// A packet identifier that is free. None: none is.
+    pub(super) fn acquire(&self) -> Option<u16> {
+        self.state.lock().core.acquire_packet_id().ok()
+    }
+
+    /// Gives one back that was not used.
+    pub(super) fn give_back(&self, id: u16) {
+        self.state.lock().core.release_packet_id(id);
+    }
+
+    /// Takes a packet identifier that the session has had before.
+    pub(super) fn reserve(&self, id: u16) {
+        if self.state.lock().core.register_packet_id(id).is_err() {
+            tracing::error!(id, "a packet identifier is in use twice");
+        }
+    }
+
+    /// Sends PUBREL once more for an identifier that is reserved.
+    pub(super) fn release_again(&self, id: u16) {
+        let mut state = self.state.lock();
+        // The core counts what is in flight, so it is told of the message and its PUBREC; neither is sent.
+        let version = state.core.get_protocol_version();
+        let again = packet::placeholder(version, id).and_then(|(publish, pubrec)| {
+            let sent = state.core.send(publish);
+            if sent.iter().any(|event| matches!(event, Event::NotifyError(_))) {
+                return Err(MqttError::ReceiveMaximumExceeded);
+            }
+            state.core.recv(&mut Cursor::new(&pubrec));
+            state.send(packet::pubrel(version, id)?)
+        });
+        if let Err(error) = again {
+            tracing::debug!(id, ?error, "a packet identifier stays reserved");
+        }
+    }
+
+    /// Identifiers of messages of QoS 2 that came in before, with another connection, and are not released.
+    pub(super) fn restore(&self, received: HashSet<u16>) {
+        self.state.lock().core.restore_qos2_publish_handled(received.into_iter().collect());
+    }
+
+    /// The same, to be restored: those that were taken.
+    pub(super) fn received(&self) -> HashSet<u16> {
+        let state = self.state.lock();
+        let mut received: HashSet<u16> = state.core.get_qos2_publish_handled().into_iter().collect();
+        for pending in &state.pending {
+            received.remove(&pending.id);
+        }
+        received.retain(|id| !state.failed.contains(id));
+        received
     }
 
     /// How many more PUBLISH packets of QoS 1 and 2 the peer takes, if it has said so.
@@ -259,10 +313,13 @@ impl State {
                 packet::pubrec(version, id, pubrec, &outcome.reason())
             }
             Ok((puback, _)) => packet::puback(version, id, puback, &outcome.reason()),
-            Err(code) if packet::is_v5(version) => packet::disconnect(code, &outcome.reason()),
-            Err(_) => {
-                self.closing = true;
-                return;
+            Err(code) => {
+                self.failed.insert(id);
+                if !packet::is_v5(version) {
+                    self.closing = true;
+                    return;
+                }
+                packet::disconnect(code, &outcome.reason())
             }
         };
         if let Err(error) = said.and_then(|packet| self.send(packet)) {
