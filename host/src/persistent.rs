@@ -26,6 +26,8 @@ use record::Record;
 
 /// The space in the store.
 const SPACE: &str = "$sessions";
+/// Stands in keys before packet identifiers of messages that came in.
+const RECEIVED: &str = "received-";
 /// After a restart nobody can have come back for a while: a session is kept for so long at least.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -88,32 +90,46 @@ impl Disk {
     }
 }
 
+/// What the store has of a session.
+#[derive(Default)]
+struct Found {
+    record: Option<Record>,
+    outgoing: BTreeMap<u16, Outgoing>,
+    received: HashSet<u16>,
+}
+
+impl Found {
+    fn take(&mut self, key: &str, value: &[u8]) -> serde_json::Result<()> {
+        if key.is_empty() {
+            self.record = Some(serde_json::from_slice(value)?);
+        } else if let Some(packet) = key.strip_prefix(RECEIVED) {
+            self.received.extend(packet.parse::<u16>());
+        } else if let Ok(packet) = key.parse() {
+            self.outgoing.insert(packet, serde_json::from_slice(value)?);
+        }
+        Ok(())
+    }
+}
+
 impl Registry {
     /// Those that the store has kept.
     pub fn load(store: Store) -> Result<Arc<Self>, StoreError> {
         let pairs = store.load_space(SPACE)?;
         let disk = Arc::new(Disk { store, space: SPACE.into() });
-        let mut found: HashMap<String, (Option<Record>, BTreeMap<u16, Outgoing>)> = HashMap::new();
+        let mut found: HashMap<String, Found> = HashMap::new();
         for pair in pairs {
             let key = String::from_utf8_lossy(&pair.key).into_owned();
-            let read = match key.split_once('/') {
-                None => serde_json::from_slice(&pair.value)
-                    .map(|record| found.entry(key.clone()).or_default().0 = Some(record)),
-                Some((id, packet)) => serde_json::from_slice(&pair.value).map(|outgoing| {
-                    let all = &mut found.entry(id.to_owned()).or_default().1;
-                    all.extend(packet.parse().ok().map(|packet: u16| (packet, outgoing)));
-                }),
-            };
-            if let Err(error) = read {
+            let (id, packet) = key.split_once('/').unwrap_or((&key, ""));
+            if let Err(error) = found.entry(id.to_owned()).or_default().take(packet, &pair.value) {
                 tracing::error!(key, %error, "the record of a session cannot be read");
             }
         }
         let mut all = HashMap::new();
-        for (id, (record, outgoing)) in found {
-            // What is left of a session that was deleted, if its record is gone and this is not.
-            let Some(record) = record else { continue };
-            let session = Persistent::restored(&disk, id.into(), record, outgoing);
-            all.insert(session.owner.clone(), Arc::new(session));
+        for (id, found) in found {
+            // Without its record, it is what is left of a session that was deleted.
+            if let Some(session) = Persistent::restored(&disk, id.into(), found) {
+                all.insert(session.owner.clone(), Arc::new(session));
+            }
         }
         Ok(Arc::new(Self { disk, all: Mutex::new(all) }))
     }
@@ -191,14 +207,16 @@ impl Registry {
 }
 
 impl Persistent {
-    fn restored(disk: &Arc<Disk>, id: Arc<str>, record: Record, outgoing: BTreeMap<u16, Outgoing>) -> Self {
+    fn restored(disk: &Arc<Disk>, id: Arc<str>, found: Found) -> Option<Self> {
+        let Found { record, outgoing, received } = found;
+        let record = record?;
         let expires_after = Duration::from_secs(record.expires_after_s);
         let late = now_us().saturating_sub(micros(expires_after.saturating_sub(GRACE)));
         let subscriptions = record.subscriptions.into_iter();
         let state = State {
             subscriptions: subscriptions.map(|one| (one.filter.clone(), one)).collect(),
             outgoing,
-            received: HashSet::new(),
+            received,
             expires_after,
             // A connection that there was has ended with the router.
             ended_us: Some(record.ended_us.unwrap_or_else(now_us).max(late)),
@@ -209,7 +227,7 @@ impl Persistent {
             principal: record.principal.into(),
             client: record.client.into(),
         };
-        Self { id, owner, disk: Arc::clone(disk), state: Mutex::new(state) }
+        Some(Self { id, owner, disk: Arc::clone(disk), state: Mutex::new(state) })
     }
 
     /// Letters and digits, never reused.
@@ -270,9 +288,27 @@ impl Persistent {
         self.state.lock().received.clone()
     }
 
-    /// Notes what came in with its connection's end.
-    pub fn set_received(&self, received: HashSet<u16>) {
-        self.state.lock().received = received;
+    /// A message of QoS 2 came in under this identifier, and was taken. `done` as for [`put`](Self::put).
+    pub fn receive(&self, packet: u16, done: OnDurable) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        if state.gone {
+            return Err(Refused::Invalid("the session has ended".into()));
+        }
+        self.disk.submit(vec![(self.received_key(packet), Some(Vec::new()))], Some(done))?;
+        state.received.insert(packet);
+        Ok(())
+    }
+
+    /// The client has released the identifier: what comes under it is a new message. `done` as for [`put`](Self::put).
+    /// False: it was not received, and `done` is not called.
+    pub fn release(&self, packet: u16, done: OnDurable) -> Result<bool, Refused> {
+        let mut state = self.state.lock();
+        if !state.received.contains(&packet) {
+            return Ok(false);
+        }
+        self.disk.submit(vec![(self.received_key(packet), None)], Some(done))?;
+        state.received.remove(&packet);
+        Ok(true)
     }
 
     /// What of its messages of QoS 2 is under way.
@@ -309,6 +345,10 @@ impl Persistent {
         }
     }
 
+    fn received_key(&self, packet: u16) -> Vec<u8> {
+        format!("{}/{RECEIVED}{packet}", self.id).into_bytes()
+    }
+
     fn packet_key(&self, packet: u16) -> Vec<u8> {
         format!("{}/{packet}", self.id).into_bytes()
     }
@@ -338,6 +378,7 @@ impl Persistent {
         state.gone = true;
         let mut changes = vec![(self.id.as_bytes().to_vec(), None)];
         changes.extend(state.outgoing.keys().map(|packet| (self.packet_key(*packet), None)));
+        changes.extend(state.received.drain().map(|packet| (self.received_key(packet), None)));
         if let Err(error) = self.disk.submit(changes, None) {
             tracing::warn!(id = %self.id, %error, "the record of a session that has ended stays on the disk");
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! ID           → the session and its subscriptions
 //! ID/PACKET    → a message of QoS 2 under way
+//! ID/received-PACKET → nothing: a message of QoS 2 came in, and is not released
 //! ```
 
 use serde::{Deserialize, Serialize};

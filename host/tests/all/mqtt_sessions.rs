@@ -155,7 +155,7 @@ async fn a_session_goes_on_after_a_restart_where_it_was() {
     // First what it has not released, then what it has not acknowledged, then what is new.
     reader.hears(0x62, third.id).await;
     reader.say(0x70, third.id).await;
-    let mut all = vec![reader.message().await, reader.message().await, reader.message().await];
+    let mut all = [reader.message().await, reader.message().await, reader.message().await];
     all.sort_by_key(|came| came.payload.clone());
     let (fourth, one, two) = (&all[0], &all[1], &all[2]);
     assert_eq!((&*fourth.payload, fourth.dup, fourth.qos), ("four", false, 2));
@@ -174,6 +174,39 @@ async fn a_session_goes_on_after_a_restart_where_it_was() {
     let reader = Raw::connect(address, "reader", false).await;
     assert!(!reader.present);
     router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_session_has_sent_and_not_released_is_not_taken_twice_after_kill_9() {
+    let setup = Setup::open();
+    setup.write_config("[mqtt]\nlisten = \"127.0.0.1:0\"\n");
+    let child = setup.spawn().await;
+    let address = child.reach.gateways["mqtt"];
+    let mut reader = Raw::connect(address, "reader", false).await;
+    reader.subscribe("sent", 1).await;
+    let mut writer = Raw::connect(address, "writer", false).await;
+    writer.send("sent", 2, 7, false, "once").await;
+    writer.hears(0x50, 7).await;
+    // One that was released is forgotten: the next one under its identifier is new.
+    writer.publish("sent", 2, 8, "released").await;
+    child.kill();
+    let child = setup.spawn().await;
+    let address = child.reach.gateways["mqtt"];
+    let mut writer = Raw::connect(address, "writer", false).await;
+    assert!(writer.present);
+    writer.send("sent", 2, 7, true, "once").await;
+    writer.hears(0x50, 7).await;
+    writer.say(0x62, 7).await;
+    writer.hears(0x70, 7).await;
+    writer.publish("sent", 2, 8, "new").await;
+    writer.publish("sent", 2, 7, "another").await;
+    let mut reader = Raw::connect(address, "reader", false).await;
+    for payload in ["once", "released", "new", "another"] {
+        let came = reader.message().await;
+        assert_eq!(came.payload, payload);
+        reader.say(0x40, came.id).await;
+    }
+    child.kill();
 }
 
 /// Rounds of `kill -9`.

@@ -35,8 +35,6 @@ struct State {
     pending: VecDeque<Pending>,
     /// Number of the first of them.
     first: u64,
-    /// Identifiers of those that could not be taken.
-    failed: HashSet<u16>,
     /// Nothing is written any more behind what waits.
     closing: bool,
     deadline: Option<Instant>,
@@ -67,7 +65,6 @@ impl Link {
             out: Vec::new(),
             pending: VecDeque::new(),
             first: 0,
-            failed: HashSet::new(),
             closing: false,
             deadline: None,
         };
@@ -155,17 +152,6 @@ impl Link {
     /// Identifiers of messages of QoS 2 that came in before, with another connection, and are not released.
     pub(super) fn restore(&self, received: HashSet<u16>) {
         self.state.lock().core.restore_qos2_publish_handled(received.into_iter().collect());
-    }
-
-    /// The same, to be restored: those that were taken.
-    pub(super) fn received(&self) -> HashSet<u16> {
-        let state = self.state.lock();
-        let mut received: HashSet<u16> = state.core.get_qos2_publish_handled().into_iter().collect();
-        for pending in &state.pending {
-            received.remove(&pending.id);
-        }
-        received.retain(|id| !state.failed.contains(id));
-        received
     }
 
     /// How many more PUBLISH packets of QoS 1 and 2 the peer takes, if it has said so.
@@ -313,13 +299,10 @@ impl State {
                 packet::pubrec(version, id, pubrec, &outcome.reason())
             }
             Ok((puback, _)) => packet::puback(version, id, puback, &outcome.reason()),
-            Err(code) => {
-                self.failed.insert(id);
-                if !packet::is_v5(version) {
-                    self.closing = true;
-                    return;
-                }
-                packet::disconnect(code, &outcome.reason())
+            Err(code) if packet::is_v5(version) => packet::disconnect(code, &outcome.reason()),
+            Err(_) => {
+                self.closing = true;
+                return;
             }
         };
         if let Err(error) = said.and_then(|packet| self.send(packet)) {

@@ -14,7 +14,7 @@ use super::talk::Talk;
 use crate::durable::{Ack, Asked, Request};
 use crate::ingress::Ingress;
 use crate::message::{Outcome, Principal, Since};
-use crate::persistent::{Owner, Persistent};
+use crate::persistent::{Outgoing, Owner, Persistent, Subscription};
 
 /// A message that is not acknowledged comes again with the next connection, and never before (MQTT 4.4).
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -109,10 +109,16 @@ impl Talk {
     pub(super) async fn resume(&self) {
         let Some(session) = &self.stay.session else { return };
         self.link.restore(session.received());
+        let subscriptions = session.subscriptions();
+        let comes_again = |outgoing: &Outgoing| {
+            let read = |kept: &Subscription| kept.consumer.as_ref() == Some(&outgoing.consumer);
+            !outgoing.released && !outgoing.shared && subscriptions.iter().any(read)
+        };
         for (packet, outgoing) in session.outgoing() {
             self.link.reserve(packet);
-            // What a group has not finished goes to another member; this client is not to wait for it.
-            if outgoing.released || outgoing.shared {
+            // What a group has not finished goes to another member, and what nobody reads any more to nobody: this client
+            // is not to wait for it.
+            if !comes_again(&outgoing) {
                 if outgoing.released {
                     self.ack(&Ack::from(&outgoing));
                 }
@@ -120,7 +126,11 @@ impl Talk {
                 self.link.release_again(packet);
             }
         }
-        for kept in session.subscriptions() {
+        self.rejoin(subscriptions).await;
+    }
+
+    async fn rejoin(&self, subscriptions: Vec<Subscription>) {
+        for kept in subscriptions {
             let wanted = match Wanted::of(&kept) {
                 Ok(wanted) => wanted,
                 Err(error) => {

@@ -236,6 +236,23 @@ impl Talk {
 
     fn complete(&self, id: u16) -> Result<(), MqttError> {
         let known = self.received.lock().remove(&id);
+        if let Some(session) = &self.stay.session {
+            let link = Arc::clone(&self.link);
+            let done = move |result: Result<(), _>| {
+                // Else the next message under this identifier would be taken for the one that is released.
+                if result.is_err() || link.send(packet::pubcomp(link.version(), id, true)).is_err() {
+                    link.end(DisconnectReasonCode::ServerBusy, "");
+                }
+            };
+            match session.release(id, Box::new(done)) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.link.end(DisconnectReasonCode::ServerBusy, &error.to_string());
+                    return Ok(());
+                }
+            }
+        }
         self.link.send(packet::pubcomp(self.link.version(), id, known))
     }
 
@@ -282,10 +299,9 @@ impl Talk {
 
     /// Leaves the session as it shall be found, and publishes the client's will or puts it off.
     async fn settle(&self) {
-        if let Some(session) = &self.stay.session {
-            // Whether a message was taken must be known, or it is lost or doubled when it comes again.
+        if self.stay.session.is_some() {
+            // Whether a message was taken must be known, or it is doubled when it comes again.
             let _ = timeout(LINGER, self.link.settled()).await;
-            session.set_received(self.link.received());
         } else {
             let shared: Vec<_> = {
                 let all = self.subscriptions.lock();
