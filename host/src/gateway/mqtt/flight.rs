@@ -53,20 +53,31 @@ impl Talk {
         let sent = self.in_flight.lock().get_mut(&id).and_then(Option::take);
         let Some(sent) = sent else { return link.send(packet::pubrel(link.version(), id)) };
         let ack = Ack::from(&sent);
-        if let Some(session) = &self.stay.session
-            && let Err(error) = session.put(id, Sent { released: true, ..sent }, Box::new(drop))
-        {
-            link.end(DisconnectReasonCode::ServerBusy, &error.to_string());
-            return Ok(());
-        }
-        let saved = Box::new(move |result: Result<u64, _>| {
-            // One that is gone needs no acknowledgement.
-            if result.is_err() || link.send(packet::pubrel(link.version(), id)).is_err() {
-                link.end(DisconnectReasonCode::ServerBusy, "");
+        let (ingress, reader) = (self.visit.ingress().clone(), Arc::clone(self.visit.session()));
+        let free = move || {
+            let told = Arc::clone(&link);
+            let saved = Box::new(move |result: Result<u64, _>| {
+                if result.is_err() || told.send(packet::pubrel(told.version(), id)).is_err() {
+                    told.end(DisconnectReasonCode::ServerBusy, "");
+                }
+            });
+            // A consumer that is gone needs no acknowledgement.
+            if ingress.ack(&reader, &ack, Some(saved)).is_err() {
+                let _ = link.send(packet::pubrel(link.version(), id));
             }
-        });
-        if self.visit.ingress().ack(self.visit.session(), &ack, Some(saved)).is_err() {
-            return self.link.send(packet::pubrel(self.link.version(), id));
+        };
+        let Some(session) = &self.stay.session else {
+            free();
+            return Ok(());
+        };
+        // One after the other: without its identifier, an acknowledged message would leave the client waiting for good.
+        let link = Arc::clone(&self.link);
+        let noted = move |result: Result<(), _>| match result {
+            Ok(()) => free(),
+            Err(_) => link.end(DisconnectReasonCode::ServerBusy, ""),
+        };
+        if let Err(error) = session.put(id, Sent { released: true, ..sent }, Box::new(noted)) {
+            self.link.end(DisconnectReasonCode::ServerBusy, &error.to_string());
         }
         Ok(())
     }
