@@ -10,7 +10,7 @@ use crate::{debian, plugins};
 
 /// Programs that tests start, by any of their names, and the Debian package that brings one. Whoever writes such a
 /// test adds its program here.
-const PROGRAMS: [(&[&str], &str); 5] = [
+const PROGRAMS: [(&[&str], &str); 6] = [
     (&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], "chromium"),
     (&["mosquitto_pub"], "mosquitto-clients"),
     (&["nginx"], "nginx-light"),

@@ -54,7 +54,7 @@ pub enum AccountsError {
     TenantName(String, String),
     /// What the tenant before it published would be the new one's.
     #[error(
-        "a tenant {name} was deleted at {at}, and what it published may be kept still: take another name, or ask for this one again (again) if the new tenant may read it"
+        "a tenant {name} was deleted at {at}, and what it published may be kept still: take another name, or ask for this one again (`--again`, or `\"again\": true`) if the new tenant may read it"
     )]
     TenantNameKept {
         /// The name.
@@ -98,7 +98,7 @@ pub enum AccountsError {
     KeyTaken,
     /// Whoever guesses it is the user.
     #[error(
-        "the API key has {bytes} bytes; at least {least} are accepted, fewer only if that is asked for (weak)"
+        "the API key has {bytes} bytes; at least {least} are accepted, fewer only if that is asked for (`--allow-weak`, or `\"weak\": true`)"
     )]
     KeyWeak {
         /// Its length.

@@ -30,7 +30,7 @@ pub(super) struct Gateways {
 impl Gateways {
     /// Changes the configuration accordingly. The environment wins over the file, as flags do.
     pub(super) fn turn_on(&self, config: &mut Config, settings: &Settings) -> anyhow::Result<()> {
-        if !(self.ganomics || self.paikea || self.picloud || self.rooms) {
+        if !self.any() {
             return Ok(());
         }
         settings.make_plugins(config)?;
@@ -48,6 +48,17 @@ impl Gateways {
         }
         settings.make_way(config);
         Ok(config.sound()?)
+    }
+
+    fn any(&self) -> bool {
+        self.ganomics || self.paikea || self.picloud || self.rooms
+    }
+
+    /// Moves weir's own listeners off ports that others have.
+    pub(super) fn make_way(&self, config: &mut Config, settings: &Settings) {
+        if self.any() {
+            settings.make_way(config);
+        }
     }
 
     /// Makes the bindings without which a gateway has nothing to do.

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::gateways::Gateways;
-use super::run;
+use super::run::{self, Running};
 use super::settings::Settings;
+use crate::config::Config;
 use crate::telemetry;
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     run::block_on(async {
         // Whoever looks after certificates hears it too. Without any, it asks for nothing, and must not end the router.
         let _reload = signal(SignalKind::hangup())?;
-        run::start(config).await?.finish().await
+        start(args, config).await?.finish().await
     })
+}
+
+/// Several that start together look at the same usual ports, and may come too late to one that was free.
+async fn start(args: &Args, mut config: Config) -> anyhow::Result<Running> {
+    loop {
+        let before = config.clone();
+        match run::start(config.clone()).await {
+            Err(error) => {
+                args.gateways.make_way(&mut config, &args.settings);
+                if config == before {
+                    return Err(error);
+                }
+            }
+            started => return started,
+        }
+    }
 }

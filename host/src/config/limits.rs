@@ -88,7 +88,7 @@ impl Default for Limits {
             connections: 20_000,
             publishes_per_s: 0,
             queue_messages: 8_192,
-            queue_bytes: 4 * MIB,
+            queue_bytes: 16 * MIB,
             unfinished_bytes: 64 * MIB,
             request_bytes: 4 * MIB,
             requests_messages: 1_000,

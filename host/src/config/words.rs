@@ -50,6 +50,7 @@ fn kind(wanted: &str) -> &str {
         "f32" | "f64" => "a number",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "a nonzero u16" => "a whole number, 1 to 65535",
         wanted if wanted.starts_with("struct ") => "a table, in { } or below its own [ ]",
         wanted => wanted,
     }
@@ -74,6 +75,10 @@ mod tests {
                 "found 1.5, expected a whole number, 0 or more",
             ),
             ("invalid value: integer `-1`, expected u16", "found -1, expected a whole number, 0 or more"),
+            (
+                "invalid value: integer `0`, expected a nonzero u16",
+                "found 0, expected a whole number, 1 to 65535",
+            ),
             ("missing field `key`", "the key `key` is missing"),
             ("unknown variant `x`, expected `a` or `b`", "found \"x\", expected `a` or `b`"),
             ("anything else", "anything else"),

@@ -86,6 +86,10 @@ async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, mut r
     if request.method() != Method::GET {
         return refuse(StatusCode::BAD_REQUEST, "Only GET is accepted.");
     }
+    // Of other forms (RFC 9112 section 3.2) only a part would be left as the key.
+    if request.uri().authority().is_some() {
+        return refuse(StatusCode::BAD_REQUEST, "The request target must begin with a slash.");
+    }
     let upgrade = match ws::handshake(&mut request) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refuse(refusal.status(), NO_WEBSOCKET),

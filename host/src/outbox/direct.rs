@@ -60,15 +60,14 @@ impl Direct {
         }
     }
 
-    /// Whether posts may go there. Host names are checked when they are resolved.
-    pub fn may_reach(&self, endpoint: &Endpoint) -> bool {
-        self.outbox.may_reach(endpoint)
-    }
-
     /// Takes JSON that is to be posted for an endpoint, or counts and tells that there is no room for it. Never blocks.
     pub fn post(&self, endpoint: &accounts::Endpoint, url: Endpoint, body: Vec<u8>) {
         let owner = Owner::of(&endpoint.room.tenant, &endpoint.room.owner);
         let post = Post::json(url, &owner.key(&endpoint.id), body);
+        // Host names are checked when they are resolved.
+        if !self.outbox.may_reach(&post.endpoint) {
+            return self.lose(&post, Refusal::Private);
+        }
         if !self.hurry(owner, post.body.len()) {
             return self.lose(&post, Refusal::Store);
         }

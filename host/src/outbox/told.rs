@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     Receiver,
     /// Too many of its owner's wait.
     Owner,
+    /// Its receiver is on a network that the operator has not named.
+    Private,
     /// The router stops.
     Stopping,
     /// What it was said through has been deleted.
@@ -32,6 +34,7 @@ impl Refusal {
             Self::Store => "store",
             Self::Receiver => "receiver",
             Self::Owner => "owner",
+            Self::Private => "private",
             Self::Stopping => "stopping",
             Self::Deleted => "deleted",
         }
@@ -42,6 +45,7 @@ impl Refusal {
             Self::Store => "more come than the store takes",
             Self::Receiver => "its receiver does not keep up",
             Self::Owner => "its owner's receivers do not keep up",
+            Self::Private => "its receiver is not public, and no network of [outbox] networks",
             Self::Stopping => "the router stops",
             Self::Deleted => "its room or endpoint is deleted",
         }

@@ -345,7 +345,11 @@ async fn who_does_not_speak_websocket_is_told_so_in_plain_text() {
         assert_eq!((plain.status, plain.header("upgrade")), (426, "websocket"), "{plain:?}");
         let posted = request(address, "POST", "/iam1", &[], "{}").await;
         assert_eq!((posted.status, posted.header("upgrade")), (400, ""), "{posted:?}");
-        for answer in [plain, posted] {
+        let [bare, absolute] = ["iam1", "http://host/iam1"];
+        let bare = request(address, "GET", bare, &[], "").await;
+        let absolute = request(address, "GET", absolute, &[], "").await;
+        assert_eq!((bare.status, absolute.status), (400, 400), "only a part of them would be the key");
+        for answer in [plain, posted, bare, absolute] {
             assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
         }
         // `paikea/`, `%2F`, `/down` and so many letters are 512 bytes.

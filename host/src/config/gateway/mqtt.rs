@@ -1,11 +1,14 @@
 //! `[mqtt]`: the listener of MQTT clients.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::config::{BasePath, Site, Tls, unit};
+
+const IN_FLIGHT: NonZeroU16 = NonZeroU16::new(256).unwrap();
 
 /// The listener of MQTT clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -19,9 +22,9 @@ pub struct Mqtt {
     /// See [`Site::proxy_protocol`].
     pub proxy_protocol: bool,
     /// PUBLISH packets of QoS 1 and 2 that a client may send before the first is acknowledged; 1 to 65,535.
-    pub receive_maximum: u16,
+    pub receive_maximum: NonZeroU16,
     /// The same of what a client is sent, unless it wants less; 1 to 65,535.
-    pub max_in_flight: u16,
+    pub max_in_flight: NonZeroU16,
     /// Longest time that a session is kept without a connection, however long its client asks for; 1 s to 30 days.
     #[serde(deserialize_with = "unit::duration")]
     pub session_expiry_max: Duration,
@@ -36,8 +39,8 @@ impl Default for Mqtt {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1883),
             tls: None,
             proxy_protocol: false,
-            receive_maximum: 256,
-            max_in_flight: 256,
+            receive_maximum: IN_FLIGHT,
+            max_in_flight: IN_FLIGHT,
             session_expiry_max: Duration::from_secs(7 * 24 * 3_600),
             sessions: 10_000,
         }

@@ -197,7 +197,7 @@ async fn enter(
 /// What the client must know. Retained messages, wildcards, shared subscriptions and subscription identifiers need no word: they are there.
 fn promises(app: &Inner, assigned: Option<&str>, expiry_s: Option<u32>) -> Properties {
     let id = assigned.and_then(|id| AssignedClientIdentifier::new(id).ok()).map(Property::from);
-    let most = app.config.receive_maximum;
+    let most = app.config.receive_maximum.get();
     let all = [
         expiry_s.and_then(|seconds| SessionExpiryInterval::new(seconds).ok()).map(Property::from),
         id,

@@ -93,7 +93,7 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     deadlines: Deadlines,
 ) {
     let most = u32::try_from(app.limits.message_bytes.saturating_add(super::AROUND)).unwrap_or(u32::MAX);
-    let link = Link::new(most, usize::from(app.config.receive_maximum));
+    let link = Link::new(most, usize::from(app.config.receive_maximum.get()));
     let mut reader = Reader::new(read);
     let mut writer = Writer::new(write);
     let first = async {
@@ -142,7 +142,7 @@ impl Talk {
             in_flight: Mutex::default(),
             most_bytes: connect.most_bytes,
             metrics,
-            most_in_flight: connect.most_in_flight.min(app.config.max_in_flight.into()),
+            most_in_flight: connect.most_in_flight.min(app.config.max_in_flight.get().into()),
             session_expiry_max: app.config.session_expiry_max,
             received: Mutex::default(),
             will: Mutex::new(connect.will.take()),

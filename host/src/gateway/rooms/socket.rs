@@ -58,7 +58,7 @@ pub(super) async fn enter(
 ) -> Result<Visit, Response> {
     let only = |allowed: bool| if allowed { vec![topic] } else { Vec::new() };
     let rights = Rights::new(&only(write), &only(read)).map_err(|error| {
-        tracing::info!(%error, "a room's name makes no topic");
+        tracing::debug!(%error, "a room's name makes no topic");
         answer::not_found()
     })?;
     let entrant = Entrant { gateway: GATEWAY, origin: "page", rights, ..entrant };
@@ -68,7 +68,7 @@ pub(super) async fn enter(
         let subscribe =
             Subscribe { pattern: topic.to_owned(), retained: Some(false), ..Subscribe::default() };
         app.ingress.subscribe(visit.session(), subscribe).await.map_err(|outcome| {
-            tracing::warn!(reason = outcome.reason(), "a connection of a room is refused");
+            tracing::debug!(reason = outcome.reason(), "a connection of a room is refused");
             answer::text(StatusCode::SERVICE_UNAVAILABLE, outcome.as_str())
         })?;
     }

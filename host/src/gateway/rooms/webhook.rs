@@ -7,6 +7,10 @@ use crate::config;
 use crate::ingress::Ingress;
 use crate::message::{Message, Outcome};
 use crate::outbox::Direct;
+use crate::telemetry::Seldom;
+
+/// Users set them, and whoever has a code may connect.
+static UNUSABLE: Seldom = Seldom::new();
 
 /// Where the messages of one connection are posted.
 #[derive(Clone)]
@@ -16,24 +20,18 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// None: there is none, or posts may not go there.
+    /// None: there is none, or it is no URL.
     pub(super) fn of(ingress: &Ingress, url: &str) -> Option<Self> {
         if url.is_empty() {
             return None;
         }
         let direct = ingress.direct()?.clone();
-        match url.parse::<config::Endpoint>() {
-            Ok(url) if direct.may_reach(&url) => Some(Self { url, direct }),
-            Ok(url) => {
-                let accepted = "[outbox] networks";
-                tracing::warn!(destination = %url, accepted, "a room's webhook is not public: nothing is posted");
-                None
-            }
-            Err(error) => {
+        let parsed = url.parse::<config::Endpoint>().inspect_err(|error| {
+            if UNUSABLE.is_due() {
                 tracing::warn!(%error, "a room's webhook cannot be used: nothing is posted");
-                None
             }
-        }
+        });
+        parsed.ok().map(|url| Self { url, direct })
     }
 
     /// Posts what a message of an endpoint has become in the room of this topic. Never blocks.
