@@ -23,7 +23,7 @@ mod window;
 pub use ack::{Ack, Saved};
 pub use attach::Attached;
 pub use list::{ConsumerInfo, LogInfo};
-pub use open::{Asked, Made, Request};
+pub use open::{Asked, Made, Request, check_name};
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -134,6 +134,17 @@ impl Key {
     }
 }
 
+/// How much of what a pattern matches the logs keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// No topic.
+    Nothing,
+    /// Some topics, as far as can be told.
+    Some,
+    /// Every topic.
+    All,
+}
+
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
@@ -165,6 +176,16 @@ pub struct Registry {
 impl Registry {
     fn find(&self, key: &Key) -> Option<Arc<Consumer>> {
         self.all.read().get(key).cloned()
+    }
+
+    /// How much of what a pattern matches the logs keep.
+    pub fn keeps(&self, pattern: &Pattern) -> Keeps {
+        let covered = |topics: &Vec<Pattern>| topics.iter().any(|topic| topic.covers(pattern.as_str()));
+        match () {
+            () if self.logs_of(pattern).is_empty() => Keeps::Nothing,
+            () if self.topics.iter().any(covered) => Keeps::All,
+            () => Keeps::Some,
+        }
     }
 
     /// The logs that may keep messages of such topics.

@@ -9,6 +9,7 @@ mod enter;
 mod explain;
 mod history;
 mod login;
+mod persist;
 mod presence;
 mod query;
 mod rate;
@@ -50,6 +51,7 @@ use crate::durable::Registry;
 use crate::message::{Outcome, Principal, Refusal, Responder};
 use crate::metrics::{Decision, GatewayMetrics, Metrics};
 use crate::outbox::{Direct, Webhooks};
+use crate::persistent::Registry as Persistence;
 use crate::pipeline::trace::Traces;
 use crate::plugin::Chain;
 use crate::recorded::Recorder;
@@ -101,6 +103,8 @@ pub struct IngressParts {
     pub chain: Arc<ArcSwap<Chain>>,
     /// Durable consumers.
     pub durable: Arc<Registry>,
+    /// Sessions that outlive their connections.
+    pub persistent: Arc<Persistence>,
     /// Who watches messages on their way.
     pub traces: Arc<Traces>,
     /// Counters.

@@ -19,6 +19,7 @@ pub mod shard;
 pub mod trial;
 pub mod pipeline;
 pub mod consumer;
+pub mod persistent;
 pub mod durable;
 pub mod outbox;
 pub mod sequencer;

@@ -29,6 +29,7 @@ use crate::gateway::{self, Door, DoorError, Service, listen, native};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
+use crate::persistent;
 use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
 use crate::recorded::Recorder;
@@ -337,6 +338,7 @@ impl Parts {
             recorder: Recorder::new(&store, recorded(&config.logs), &metrics),
             chain: Arc::clone(chain),
             durable: Arc::clone(&durable),
+            persistent: persistent::Registry::load(store.clone())?,
             traces: Arc::clone(&traces),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),

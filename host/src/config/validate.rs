@@ -21,6 +21,8 @@ const MAX_SHARDS: usize = 1_024;
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
 /// While a plugin is compiled, no other goes live.
+/// Longest life of a session without a connection.
+const MAX_SESSION: Duration = Duration::from_secs(30 * 24 * 3_600);
 const MAX_COMPILE: Duration = Duration::from_secs(60 * 60);
 /// Guests run on the stacks of threads that have 2 MiB.
 const MAX_STACK: usize = 1 << 20;
@@ -178,7 +180,9 @@ fn times(config: &Config) -> Result<(), Problem> {
     ];
     let ceilings =
         ceilings.into_iter().filter_map(|(table, key, value)| Some((table, key, value?, MAX_DEADLINE)));
-    for (table, key, value, most) in all.into_iter().chain(ceilings) {
+    let session =
+        config.mqtt.iter().map(|mqtt| ("mqtt", "session_expiry_max", mqtt.session_expiry_max, MAX_SESSION));
+    for (table, key, value, most) in all.into_iter().chain(ceilings).chain(session) {
         if value.is_zero() {
             return Err(Problem::new(&[table, key], "found no time at all, expected 1ms or more"));
         }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::consumer::{Consumer, State};
 use super::open::begin;
 use super::window::Window;
-use super::{Refused, Registry};
+use super::{Key, Refused, Registry};
 use crate::message::{Places, Since};
 use crate::store::Log;
 
@@ -115,6 +115,15 @@ impl Registry {
         self.delete(&consumer, "deleted by the operator").await?;
         tracing::info!(consumer = %consumer.key.name, id, "a consumer was deleted");
         Ok(())
+    }
+
+    /// Deletes a consumer of this name, behind what is written now. `owner`: none = a group, unless somebody reads it.
+    pub fn remove_named(self: &Arc<Self>, tenant: &Arc<str>, owner: Option<&Arc<str>>, name: &str) {
+        let key = Key { tenant: Arc::clone(tenant), owner: owner.cloned(), name: name.into() };
+        let Some(consumer) = self.find(&key) else { return };
+        if owner.is_some() || consumer.state.lock().members.is_empty() {
+            self.forget(&consumer, "its session has ended");
+        }
     }
 
     fn by_id(&self, id: &str) -> Result<Arc<Consumer>, Refused> {

@@ -34,7 +34,7 @@ pub struct Asked {
 /// A consumer to be read, made if there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// 1 to 64 of `A-Za-z0-9_.-`.
+    /// As [`check_name`] wants it, unless it is a session's.
     pub name: String,
     /// A group, which several sessions share.
     pub shared: bool,
@@ -176,7 +176,6 @@ impl Registry {
         session: &Session,
         request: &Request,
     ) -> Result<(Arc<Consumer>, Option<Made>), Refused> {
-        check_name(&request.name)?;
         let pattern =
             Pattern::parse(&request.pattern).map_err(|error| Refused::Invalid(error.to_string()))?;
         let key = Key::of(session, &request.name, request.shared);
@@ -188,7 +187,11 @@ impl Registry {
             }
             let consumer = self.make(key, session, pattern, request)?;
             let maker = (&consumer.key.tenant, &consumer.maker);
-            let made = all.values().filter(|other| (&other.key.tenant, &other.maker) == maker).count();
+            let made = all.values().filter(|other| {
+                (&other.key.tenant, &other.maker) == maker && check_name(&other.key.name).is_ok()
+            });
+            // Those of sessions have bounds of their own.
+            let made = if check_name(&request.name).is_ok() { made.count() } else { 0 };
             self.check_most(made, all.len())?;
             let mut oldest = Places::default();
             let durable = self.write_new(&consumer, &request.since, &mut oldest)?;
@@ -347,7 +350,8 @@ fn earliest_active(options: Options) -> u64 {
     now_us().saturating_sub(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
-fn check_name(name: &str) -> Result<(), Refused> {
+/// What a consumer's maker may call it. Names that are refused here are those of sessions, which nobody else can take.
+pub fn check_name(name: &str) -> Result<(), Refused> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());

@@ -6,18 +6,21 @@
 //!
 //! - `link`: the protocol's state of one connection, and the bytes that wait to be written.
 //! - `talk`: the life of a connection: CONNECT, then reading (`read`) and writing (`write`) side by side, then the end.
-//! - `connect`: who is let in. `roster`: which connection has which client identifier.
+//! - `connect`: who is let in. `roster`: which connection has which client identifier. `stay`: sessions that outlive
+//!   their connections.
 //! - `publish`: PUBLISH and its acknowledgements. `subscribe`: SUBSCRIBE and UNSUBSCRIBE. `deliver`: messages that go
-//!   out. `will`: what is published when a client goes without a word.
+//!   out. `flight`: what is said of them. `will`: what is published when a client goes without a word.
 //! - `packet`: packets in the words of both versions.
 
 mod connect;
 mod deliver;
+mod flight;
 mod link;
 mod packet;
 mod publish;
 mod read;
 mod roster;
+mod stay;
 mod subscribe;
 mod talk;
 mod will;
@@ -30,6 +33,7 @@ use super::listen::{Deadlines, Entered, Speaker};
 use crate::config::{Limits, Mqtt};
 use crate::ingress::Ingress;
 use roster::Roster;
+use will::Wills;
 
 /// The gateway's name.
 const GATEWAY: &str = "mqtt";
@@ -46,13 +50,15 @@ struct Inner {
     config: Mqtt,
     limits: Limits,
     roster: Roster,
+    wills: Wills,
 }
 
 impl App {
     /// To be served by [`super::listen::serve`].
     pub fn new(ingress: Ingress, config: &Mqtt, limits: &Limits) -> Self {
-        let (config, limits, roster) = (config.clone(), limits.clone(), Roster::default());
-        Self(Arc::new(Inner { ingress, config, limits, roster }))
+        let (config, limits) = (config.clone(), limits.clone());
+        let (roster, wills) = (Roster::default(), Wills::default());
+        Self(Arc::new(Inner { ingress, config, limits, roster, wills }))
     }
 }
 

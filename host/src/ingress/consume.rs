@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Ingress, invalid, parse_pattern};
-use crate::durable::{Ack, Made, Refused, Request, Saved};
+use crate::durable::{Ack, Made, Refused, Request, Saved, check_name};
 use crate::message::Outcome;
 use crate::session::Session;
 
@@ -11,6 +11,16 @@ impl Ingress {
     /// Makes the session a reader of a consumer, or of a group, once its auth plugin has allowed every topic
     /// that the pattern matches. `Some`: it was made now, and is on the disk.
     pub async fn consume(&self, session: &Arc<Session>, request: &Request) -> Result<Option<Made>, Outcome> {
+        check_name(&request.name).map_err(refused)?;
+        self.consume_named(session, request).await
+    }
+
+    /// The same, with a name that only sessions have.
+    pub(super) async fn consume_named(
+        &self,
+        session: &Arc<Session>,
+        request: &Request,
+    ) -> Result<Option<Made>, Outcome> {
         parse_pattern(&request.pattern)?;
         self.0.parts.sequencer.check_names(Some(&request.since))?;
         let durable = &self.0.parts.durable;

@@ -39,6 +39,7 @@ impl Background {
         tasks.spawn(until(closing.clone(), departures(parts)));
         tasks.spawn(until(closing.clone(), expiries(parts.ingress.clone())));
         tasks.spawn(until(closing.clone(), consumers(Arc::clone(&parts.durable))));
+        tasks.spawn(until(closing.clone(), sessions(parts.ingress.clone())));
         tasks.spawn(until(closing.clone(), retained(Arc::clone(&parts.sequencer))));
         tasks.spawn(until(closing.clone(), readiness(parts, Arc::clone(ready))));
         Self { tasks }
@@ -138,6 +139,14 @@ async fn consumers(durable: Arc<Registry>) {
             }
         });
         drop(kept.await);
+    }
+}
+
+/// Ends sessions that nobody came back to.
+async fn sessions(ingress: Ingress) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        ingress.sweep_persistent();
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 24] = [
+const LAYERS: [&str; 25] = [
     "cli",
     "server",
     "gateway",
@@ -14,6 +14,7 @@ const LAYERS: [&str; 24] = [
     "trial",
     "pipeline",
     "consumer",
+    "persistent",
     "durable",
     "outbox",
     "sequencer",

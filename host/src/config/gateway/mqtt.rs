@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -24,6 +25,12 @@ pub struct Mqtt {
     pub receive_maximum: NonZeroU16,
     /// The same of what a client is sent, unless it wants less; 1 to 65,535.
     pub max_in_flight: NonZeroU16,
+    /// Longest time that a session is kept without a connection, however long its client asks for; 1 s to 30 days.
+    #[serde(deserialize_with = "unit::duration")]
+    pub session_expiry_max: Duration,
+    /// Sessions that are kept beyond their connections, in all; one more is refused.
+    #[serde(deserialize_with = "unit::count")]
+    pub sessions: usize,
 }
 
 impl Default for Mqtt {
@@ -34,6 +41,8 @@ impl Default for Mqtt {
             proxy_protocol: false,
             receive_maximum: IN_FLIGHT,
             max_in_flight: IN_FLIGHT,
+            session_expiry_max: Duration::from_secs(7 * 24 * 3_600),
+            sessions: 10_000,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! CONNECT: who is let in, and what both sides may expect of each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::Version;
 use mqtt_protocol_core::mqtt::packet::{
     AssignedClientIdentifier, Packet, Properties, Property, ReceiveMaximum, SessionExpiryInterval,
-    SharedSubscriptionAvailable, TopicAliasMaximum, v3_1_1, v5_0,
+    TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::ConnectReasonCode;
 
 use super::link::Link;
+use super::stay::{self, Stay};
 use super::talk::Talk;
 use super::will::Will;
 use super::{GATEWAY, Inner, packet};
@@ -35,6 +37,10 @@ pub(super) struct Connect {
     pub(super) will: Option<Will>,
     /// Of a packet that the client takes.
     pub(super) most_bytes: usize,
+    /// PUBLISH packets of QoS 1 and 2 that it takes before it has acknowledged the first.
+    pub(super) most_in_flight: usize,
+    /// How long the session outlives the connection, in seconds.
+    expiry_s: u32,
     authentication: bool,
 }
 
@@ -57,6 +63,8 @@ impl Connect {
             password: packet.password().map(<[u8]>::to_vec),
             will: Will::early(packet),
             most_bytes: usize::MAX,
+            most_in_flight: usize::MAX,
+            expiry_s: if packet.clean_session() { 0 } else { u32::MAX },
             authentication: false,
         }
     }
@@ -70,6 +78,8 @@ impl Connect {
             password: packet.password().map(<[u8]>::to_vec),
             will: Will::late(packet),
             most_bytes: most_bytes(packet),
+            most_in_flight: most_in_flight(packet),
+            expiry_s: expiry(packet.props()).unwrap_or(0),
             authentication: packet.props().iter().any(|p| matches!(p, Property::AuthenticationMethod(_))),
         }
     }
@@ -95,6 +105,27 @@ fn most_bytes(packet: &v5_0::Connect) -> usize {
         _ => None,
     });
     most.unwrap_or(usize::MAX)
+}
+
+fn most_in_flight(packet: &v5_0::Connect) -> usize {
+    let most = packet.props().iter().find_map(|property| match property {
+        Property::ReceiveMaximum(most) => Some(usize::from(most.val())),
+        _ => None,
+    });
+    most.unwrap_or(usize::MAX)
+}
+
+/// How long a session is to outlive its connection, in seconds.
+pub(super) fn expiry(props: &[Property]) -> Option<u32> {
+    props.iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(seconds) => Some(seconds.val()),
+        _ => None,
+    })
+}
+
+/// As long as the router allows.
+pub(super) fn granted(app: &Inner, expiry_s: u32) -> Duration {
+    Duration::from_secs(expiry_s.into()).min(app.config.session_expiry_max)
 }
 
 /// Lets the client in, or says why not.
@@ -148,26 +179,30 @@ async fn enter(
     })?;
     let visit = Visit::new(app.ingress.clone(), session);
     let seat = app.roster.take(&visit.session().principal, &client_id).await;
-    let props = promises(app, assigned.as_deref());
-    let said = link.send(packet::connack(connect.version, ConnectReasonCode::Success, false, props));
+    let owner = stay::owner(&visit.session().principal, &client_id);
+    app.wills.settle(&owner, connect.clean);
+    let expires_after = granted(app, connect.expiry_s);
+    let begun = Stay::begin(app, owner, connect.clean, expires_after);
+    let (stay, present) = begun.map_err(|()| ConnectReasonCode::QuotaExceeded)?;
+    let given = u32::try_from(expires_after.as_secs()).unwrap_or(u32::MAX);
+    let props = promises(app, assigned.as_deref(), (given != connect.expiry_s).then_some(given));
+    let said = link.send(packet::connack(connect.version, ConnectReasonCode::Success, present, props));
     said.map_err(|error| {
         tracing::debug!(?error, "the answer to CONNECT was not sent");
         ConnectReasonCode::UnspecifiedError
     })?;
-    Ok(Talk::new(app, link, visit, seat, &mut connect))
+    Ok(Talk::new(app, link, visit, (stay, seat), &mut connect))
 }
 
-/// What the client must know. Retained messages, wildcards and subscription identifiers need no word: they are there.
-fn promises(app: &Inner, assigned: Option<&str>) -> Properties {
+/// What the client must know. Retained messages, wildcards, shared subscriptions and subscription identifiers need no word: they are there.
+fn promises(app: &Inner, assigned: Option<&str>, expiry_s: Option<u32>) -> Properties {
     let id = assigned.and_then(|id| AssignedClientIdentifier::new(id).ok()).map(Property::from);
     let most = app.config.receive_maximum.get();
     let all = [
-        // Sessions end with their connections.
-        SessionExpiryInterval::new(0).ok().map(Property::from),
+        expiry_s.and_then(|seconds| SessionExpiryInterval::new(seconds).ok()).map(Property::from),
         id,
         ReceiveMaximum::new(most).ok().map(Property::from),
         TopicAliasMaximum::new(ALIASES).ok().map(Property::from),
-        SharedSubscriptionAvailable::new(0).ok().map(Property::from),
     ];
     all.into_iter().flatten().collect()
 }

@@ -1,6 +1,7 @@
 //! Messages on their way out.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::Version;
@@ -8,13 +9,15 @@ use mqtt_protocol_core::mqtt::packet::{
     ContentType, CorrelationData, GenericPacketTrait, MessageExpiryInterval, PayloadFormat,
     PayloadFormatIndicator, Properties, Property, ResponseTopic, SubscriptionIdentifier, UserProperty,
 };
-use mqtt_protocol_core::mqtt::result_code::MqttError;
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 use weir_contract::packed::{self, tag};
 
+use super::flight::{self, Sent};
 use super::packet::{self, Outgoing};
-use super::subscribe::Subscriptions;
+use super::subscribe::{Subscriptions, Wanted};
 use super::talk::Talk;
 use crate::message::{Mark, Message, Routed, Wire, now_us};
+use crate::persistent::Persistent;
 
 /// How one message goes to one session.
 struct Manner {
@@ -35,23 +38,78 @@ pub(super) enum Delivered {
 impl Talk {
     /// Sends a message in the manner that its subscriptions want.
     pub(super) fn deliver(&self, version: Version, routed: &Routed) -> Delivered {
-        let Some(manner) = self.manner(routed) else { return Delivered::No };
+        let Some(manner) = self.manner(routed) else {
+            self.done(routed);
+            return Delivered::No;
+        };
         if manner.qos == 0 {
             let plain = !manner.retain && manner.ids.is_empty() && routed.expires_us.is_none();
-            return self.deliver_at_most_once(version, routed, &manner, plain);
+            let delivered = self.deliver_at_most_once(version, routed, &manner, plain);
+            self.done(routed);
+            return delivered;
         }
-        let message = &routed.message;
-        let make = |id: u16| {
-            let id = NonZeroU16::new(id).ok_or(MqttError::PacketIdentifierInvalid)?;
-            packet::publish(version, outgoing(version, message, &manner, Some((id, manner.qos == 2))))
-        };
-        match self.link.send_assured(make) {
+        let sent = flight::sent(routed);
+        if manner.qos == 2
+            && let (Some(session), Some(sent)) = (&self.stay.session, &sent)
+        {
+            return self.deliver_exactly_once(session, version, routed, &manner, sent);
+        }
+        match self.link.send_assured(|id| make(version, routed, &manner, id)) {
             Some(Ok(id)) => {
-                self.in_flight.lock().insert(id);
+                self.in_flight.lock().insert(id, sent);
                 Delivered::Yes
             }
-            Some(Err(error)) => unsent(message, error),
+            Some(Err(error)) => {
+                self.done(routed);
+                unsent(&routed.message, error)
+            }
             None => Delivered::No,
+        }
+    }
+
+    /// Under the packet identifier that the message has had before, or under one that is on the disk before it is sent.
+    fn deliver_exactly_once(
+        &self,
+        session: &Arc<Persistent>,
+        version: Version,
+        routed: &Routed,
+        manner: &Manner,
+        sent: &Sent,
+    ) -> Delivered {
+        let known = session.packet_of(sent);
+        let Some(id) = known.or_else(|| self.link.acquire()) else { return Delivered::No };
+        let packet = make(version, routed, manner, id);
+        let fits = packet.as_ref().is_ok_and(|packet| packet.size() <= self.most_bytes);
+        let said = match known {
+            _ if !fits => Err(MqttError::PacketTooLarge),
+            Some(_) => self.link.send(packet),
+            None => {
+                let link = Arc::clone(&self.link);
+                let send = move |result: Result<(), _>| {
+                    if result.is_err() || link.send(packet).is_err() {
+                        link.end(DisconnectReasonCode::ServerBusy, "");
+                    }
+                };
+                session.put(id, sent.clone(), Box::new(send)).map_err(|error| {
+                    self.link.give_back(id);
+                    self.link.end(DisconnectReasonCode::ServerBusy, &error.to_string());
+                    MqttError::ServerBusy
+                })
+            }
+        };
+        match said {
+            Ok(()) => {
+                self.in_flight.lock().insert(id, Some(sent.clone()));
+                Delivered::Yes
+            }
+            Err(error) => {
+                if !fits {
+                    self.link.give_back(id);
+                    session.forget(id);
+                    self.done(routed);
+                }
+                unsent(&routed.message, error)
+            }
         }
     }
 
@@ -85,7 +143,7 @@ impl Talk {
         let own = || packed::text(&message.meta, tag::SESSION) == Some(&*self.visit.session().id);
         let mut manner = Manner { qos: 0, retain: routed.mark == Mark::Retained, ids: Vec::new() };
         let mut wanted = false;
-        for subscription in matching(&subscriptions, &message.topic) {
+        for subscription in matching(&subscriptions, routed) {
             if subscription.no_local && own() {
                 continue;
             }
@@ -102,11 +160,22 @@ impl Talk {
     }
 }
 
-fn matching<'a>(
-    subscriptions: &'a Subscriptions,
-    topic: &str,
-) -> impl Iterator<Item = &'a super::subscribe::Wanted> {
-    subscriptions.values().filter(move |wanted| wanted.pattern.matches(topic))
+/// Those that want a message which comes in this way.
+fn matching<'a>(subscriptions: &'a Subscriptions, routed: &'a Routed) -> impl Iterator<Item = &'a Wanted> {
+    subscriptions.values().filter(move |wanted| match &routed.mark {
+        Mark::Consumer { name, .. } => wanted.consumer.as_ref() == Some(name),
+        _ if wanted.shared || !wanted.pattern.matches(&routed.message.topic) => false,
+        Mark::Retained => true,
+        // What a log keeps comes by the consumer.
+        Mark::Live => wanted.consumer.is_none() || routed.place.is_none(),
+    })
+}
+
+fn make(version: Version, routed: &Routed, manner: &Manner, id: u16) -> packet::Made {
+    let id = NonZeroU16::new(id).ok_or(MqttError::PacketIdentifierInvalid)?;
+    let again = matches!(routed.mark, Mark::Consumer { delivery: 2.., .. });
+    let out = outgoing(version, &routed.message, manner, Some((id, manner.qos == 2)));
+    packet::publish(version, Outgoing { dup: again, ..out })
 }
 
 fn unsent(message: &Message, error: MqttError) -> Delivered {

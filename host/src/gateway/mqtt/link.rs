@@ -1,7 +1,7 @@
 //! The protocol's state of one connection, and the bytes that wait to be written. Shared by its reader, its writer and
 //! those who acknowledge what it has published.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,6 +112,46 @@ impl Link {
         drop(state);
         self.out.notify_one();
         Some(sent.map(|()| id))
+    }
+
+    /// A packet identifier that is free. None: none is.
+    pub(super) fn acquire(&self) -> Option<u16> {
+        self.state.lock().core.acquire_packet_id().ok()
+    }
+
+    /// Gives one back that was not used.
+    pub(super) fn give_back(&self, id: u16) {
+        self.state.lock().core.release_packet_id(id);
+    }
+
+    /// Takes a packet identifier that the session has had before.
+    pub(super) fn reserve(&self, id: u16) {
+        if self.state.lock().core.register_packet_id(id).is_err() {
+            tracing::error!(id, "a packet identifier is in use twice");
+        }
+    }
+
+    /// Sends PUBREL once more for an identifier that is reserved.
+    pub(super) fn release_again(&self, id: u16) {
+        let mut state = self.state.lock();
+        // The core counts what is in flight, so it is told of the message and its PUBREC; neither is sent.
+        let version = state.core.get_protocol_version();
+        let again = packet::placeholder(version, id).and_then(|(publish, pubrec)| {
+            let sent = state.core.send(publish);
+            if sent.iter().any(|event| matches!(event, Event::NotifyError(_))) {
+                return Err(MqttError::ReceiveMaximumExceeded);
+            }
+            state.core.recv(&mut Cursor::new(&pubrec));
+            state.send(packet::pubrel(version, id)?)
+        });
+        if let Err(error) = again {
+            tracing::debug!(id, ?error, "a packet identifier stays reserved");
+        }
+    }
+
+    /// Identifiers of messages of QoS 2 that came in before, with another connection, and are not released.
+    pub(super) fn restore(&self, received: HashSet<u16>) {
+        self.state.lock().core.restore_qos2_publish_handled(received.into_iter().collect());
     }
 
     /// How many more PUBLISH packets of QoS 1 and 2 the peer takes, if it has said so.

@@ -3,7 +3,9 @@
 use std::num::NonZeroU16;
 
 use mqtt_protocol_core::mqtt::Version;
-use mqtt_protocol_core::mqtt::packet::{Packet, Properties, Property, Qos, ReasonString, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{
+    GenericPacketTrait, Packet, Properties, Property, Qos, ReasonString, v3_1_1, v5_0,
+};
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
     PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
@@ -71,6 +73,21 @@ pub(super) fn pubrel(version: Version, id: u16) -> Made {
         true => v5_0::Pubrel::builder().packet_id(id).build()?.into(),
         false => v3_1_1::Pubrel::builder().packet_id(id).build()?.into(),
     })
+}
+
+/// A PUBLISH of QoS 2 of which only the identifier counts, and the bytes of its PUBREC.
+pub(super) fn placeholder(version: Version, id: u16) -> Result<(Packet, Vec<u8>), MqttError> {
+    let id = NonZeroU16::new(id).ok_or(MqttError::PacketIdentifierInvalid)?;
+    let out = Outgoing {
+        topic: "-",
+        payload: &[],
+        retain: false,
+        dup: false,
+        assured: Some((id, true)),
+        props: Vec::new(),
+    };
+    let pubrec = pubrec(version, id.get(), PubrecReasonCode::Success, "")?;
+    Ok((publish(version, out)?, pubrec.to_continuous_buffer()))
 }
 
 /// `known`: whether the identifier was of a message that came in.

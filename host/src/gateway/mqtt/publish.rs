@@ -1,12 +1,17 @@
 //! PUBLISH, and what is said of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCode, PubrecReasonCode};
 
+use parking_lot::Mutex;
+
 use super::talk::Talk;
 use crate::ingress::Publish;
 use crate::message::{Level, Outcome, Responder};
+use crate::persistent::Persistent;
 
 /// A message as it came.
 pub(super) struct Incoming {
@@ -76,12 +81,39 @@ impl Talk {
         let responder = match id {
             Some(id) => {
                 publish.level = Level::Logged;
-                self.link.expect(id, qos == Qos::ExactlyOnce)
+                let exactly_once = qos == Qos::ExactlyOnce;
+                let answer = self.link.expect(id, exactly_once);
+                match &self.stay.session {
+                    Some(session) if exactly_once => remembered(Arc::clone(session), id, answer),
+                    _ => answer,
+                }
             }
             None => Responder::none(),
         };
         self.visit.ingress().publish(self.visit.session(), publish, responder).await;
     }
+}
+
+/// PUBREC is sent when the session remembers the identifier on the disk: what comes under it again is no new message.
+fn remembered(session: Arc<Persistent>, id: u16, answer: Responder) -> Responder {
+    Responder::new(move |outcome| {
+        if !matches!(verdict(&outcome), Ok((_, PubrecReasonCode::Success))) {
+            return answer.answer(outcome);
+        }
+        // Whoever is called: the writer, or nobody because it takes nothing.
+        let answer = Arc::new(Mutex::new(Some((answer, outcome))));
+        let answered = Arc::clone(&answer);
+        let done = Box::new(move |result: Result<(), _>| {
+            if let Some((answer, outcome)) = answered.lock().take() {
+                answer.answer(if result.is_ok() { outcome } else { Outcome::Overloaded });
+            }
+        });
+        if session.receive(id, done).is_err()
+            && let Some((answer, _)) = answer.lock().take()
+        {
+            answer.answer(Outcome::Overloaded);
+        }
+    })
 }
 
 /// What an outcome is in PUBACK and PUBREC. `Err`: the message could not be taken, now or here; it is not acknowledged,

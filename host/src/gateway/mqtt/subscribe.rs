@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, RetainHandling, SubEntry, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{MqttError, SubackReasonCode, UnsubackReasonCode};
-use weir_contract::topic::Pattern;
+use tokio::sync::oneshot;
+use weir_contract::topic::{Pattern, TopicError};
 
 use super::packet;
 use super::talk::Talk;
+use crate::durable::Keeps;
 use crate::ingress::{Subscribe, Subscribed};
 use crate::message::Outcome;
+use crate::persistent::Subscription;
 
-/// What begins the pattern of a shared subscription.
+/// What begins the filter of a shared subscription.
 const SHARE: &str = "$share/";
 
 /// How messages of a subscription are delivered.
@@ -23,10 +26,51 @@ pub(super) struct Wanted {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<u32>,
+    /// The durable consumer by which they come; those that no log keeps come as they are published.
+    pub(super) consumer: Option<Arc<str>>,
+    pub(super) shared: bool,
 }
 
-/// The subscriptions of a session, by pattern.
+/// The subscriptions of a session, by filter.
 pub(super) type Subscriptions = BTreeMap<Arc<str>, Wanted>;
+
+/// What a subscription begins with comes when this is dropped.
+#[derive(Default)]
+pub(super) struct Begun {
+    _live: Option<Subscribed>,
+    _retained: Option<oneshot::Sender<()>>,
+}
+
+type Refused = (SubackReasonCode, String);
+
+impl Wanted {
+    /// As it was kept.
+    pub(super) fn of(kept: &Subscription) -> Result<Self, TopicError> {
+        Ok(Self {
+            pattern: Pattern::parse(&kept.pattern)?,
+            qos: kept.qos,
+            no_local: kept.no_local,
+            retain_as_published: kept.retain_as_published,
+            id: kept.id,
+            consumer: kept.consumer.as_deref().map(Arc::from),
+            shared: kept.shared,
+        })
+    }
+
+    /// To be kept.
+    pub(super) fn kept(&self, filter: &str) -> Subscription {
+        Subscription {
+            filter: filter.to_owned(),
+            pattern: self.pattern.to_string(),
+            qos: self.qos,
+            no_local: self.no_local,
+            retain_as_published: self.retain_as_published,
+            id: self.id,
+            consumer: self.consumer.as_deref().map(str::to_owned),
+            shared: self.shared,
+        }
+    }
+}
 
 impl Talk {
     /// Answers a SUBSCRIBE: what it begins with comes behind the answer.
@@ -36,6 +80,7 @@ impl Talk {
         entries: &[SubEntry],
         number: Option<u32>,
     ) -> Result<(), MqttError> {
+        let _held = self.visit.session().hold();
         let (mut codes, mut begun, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
             match self.subscribe_one(entry, number).await {
@@ -56,58 +101,144 @@ impl Talk {
         &self,
         entry: &SubEntry,
         number: Option<u32>,
-    ) -> Result<(SubackReasonCode, Subscribed), (SubackReasonCode, String)> {
+    ) -> Result<(SubackReasonCode, Begun), Refused> {
         let (filter, options) = (entry.topic_filter(), entry.sub_opts());
-        if filter.starts_with(SHARE) {
-            let reason = "shared subscriptions are not supported".to_owned();
-            return Err((SubackReasonCode::SharedSubscriptionsNotSupported, reason));
+        let (wanted, granted) = self.wanted(entry, number)?;
+        let name: Arc<str> = filter.into();
+        let before = self.subscriptions.lock().get(&name).cloned();
+        let retained = match options.rh() {
+            _ if wanted.shared => false,
+            RetainHandling::SendRetained => true,
+            RetainHandling::SendRetainedIfNotExists => before.is_none(),
+            RetainHandling::DoNotSendRetained => false,
+        };
+        let refused = |outcome: &Outcome| (refused(outcome), format!("{filter:?}: {}", outcome.reason()));
+        let begun = self.join(&name, wanted.clone(), retained).await.map_err(|outcome| refused(&outcome))?;
+        if let Some(session) = &self.stay.session
+            && let Err(error) = session.subscribe(wanted.kept(filter)).await
+        {
+            let _ = self.leave(filter).await;
+            return Err(refused(&crate::ingress::refused(error)));
         }
-        let wrong = |error| (SubackReasonCode::TopicFilterInvalid, format!("{filter:?}: {error}"));
-        let pattern = Pattern::parse(filter).map_err(wrong)?;
+        // What read the logs for it before does so no more.
+        if let Some(before) = before.filter(|before| before.consumer.is_some() && wanted.consumer.is_none()) {
+            self.end_consumer(&before.kept(filter)).await;
+        }
+        Ok((granted, begun))
+    }
+
+    fn wanted(&self, entry: &SubEntry, number: Option<u32>) -> Result<(Wanted, SubackReasonCode), Refused> {
+        let (filter, options) = (entry.topic_filter(), entry.sub_opts());
+        let invalid = |reason: &str| (SubackReasonCode::TopicFilterInvalid, format!("{filter:?}: {reason}"));
+        let (pattern, shared) = match filter.strip_prefix(SHARE).map(|rest| rest.split_once('/')) {
+            None => (filter, false),
+            Some(Some((group, pattern))) if !group.is_empty() && !group.contains(['+', '#']) => {
+                (pattern, true)
+            }
+            Some(_) => return Err(invalid("accepted is $share/GROUP/FILTER, GROUP without + and #")),
+        };
+        let pattern = Pattern::parse(pattern).map_err(|error| invalid(&error.to_string()))?;
         let (qos, granted) = match options.qos() {
             Qos::AtMostOnce => (0, SubackReasonCode::GrantedQos0),
             Qos::AtLeastOnce => (1, SubackReasonCode::GrantedQos1),
             Qos::ExactlyOnce => (2, SubackReasonCode::GrantedQos2),
         };
-        let name: Arc<str> = filter.into();
-        let wanted =
-            Wanted { pattern, qos, no_local: options.nl(), retain_as_published: options.rap(), id: number };
-        let before = self.subscriptions.lock().insert(Arc::clone(&name), wanted);
-        let retained = match options.rh() {
-            RetainHandling::SendRetained => true,
-            RetainHandling::SendRetainedIfNotExists => before.is_none(),
-            RetainHandling::DoNotSendRetained => false,
-        };
-        let subscribe =
-            Subscribe { pattern: filter.to_owned(), retained: Some(retained), ..Subscribe::default() };
-        match self.visit.ingress().subscribe(self.visit.session(), subscribe).await {
-            Ok(subscribed) => Ok((granted, subscribed)),
-            Err(outcome) => {
-                let mut all = self.subscriptions.lock();
-                match before {
-                    Some(before) => all.insert(name, before),
-                    None => all.remove(&name),
-                };
-                Err((refused(&outcome), format!("{filter:?}: {}", outcome.reason())))
-            }
+        let keeps = self.visit.ingress().keeps(&pattern);
+        if shared && keeps == Keeps::Nothing {
+            let reason =
+                format!("{filter:?}: no log keeps such topics, and a shared subscription reads logs");
+            return Err((SubackReasonCode::SharedSubscriptionsNotSupported, reason));
         }
+        let reads = shared || (qos > 0 && keeps != Keeps::Nothing);
+        let consumer = if reads { self.stay.consumer(filter, shared) } else { None };
+        let (no_local, retain_as_published) = (options.nl(), options.rap());
+        Ok((Wanted { pattern, qos, no_local, retain_as_published, id: number, consumer, shared }, granted))
+    }
+
+    /// Begins a subscription, or goes on with it. Refused, everything is as it was.
+    pub(super) async fn join(
+        &self,
+        filter: &Arc<str>,
+        wanted: Wanted,
+        retained: bool,
+    ) -> Result<Begun, Outcome> {
+        let before = self.subscriptions.lock().insert(Arc::clone(filter), wanted.clone());
+        let joined = self.begin(&wanted, retained).await;
+        if joined.is_err() {
+            let mut all = self.subscriptions.lock();
+            match before {
+                Some(before) => all.insert(Arc::clone(filter), before),
+                None => all.remove(filter),
+            };
+        }
+        joined
+    }
+
+    async fn begin(&self, wanted: &Wanted, retained: bool) -> Result<Begun, Outcome> {
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        let pattern = wanted.pattern.as_str();
+        let mut begun = Begun::default();
+        if let Some(name) = &wanted.consumer {
+            ingress.consume_persistent(session, &self.request(name, wanted, wanted.shared)).await?;
+        }
+        if wanted.is_live(ingress.keeps(&wanted.pattern)) {
+            let pattern = pattern.to_owned();
+            let subscribe = Subscribe { pattern, retained: Some(retained), ..Subscribe::default() };
+            begun._live = Some(ingress.subscribe(session, subscribe).await?);
+        } else if !wanted.shared {
+            // It may have been live until now.
+            ingress.unsubscribe(session, pattern);
+            begun._retained = if retained { Some(ingress.send_retained(session, pattern)?) } else { None };
+        }
+        Ok(begun)
     }
 
     /// Answers an UNSUBSCRIBE.
-    pub(super) fn unsubscribe<'a>(
+    pub(super) async fn unsubscribe<'a>(
         &self,
         id: u16,
         filters: impl Iterator<Item = &'a str>,
     ) -> Result<(), MqttError> {
-        let end = |filter: &str| {
-            self.visit.ingress().unsubscribe(self.visit.session(), filter);
-            match self.subscriptions.lock().remove(filter) {
-                Some(_) => UnsubackReasonCode::Success,
-                None => UnsubackReasonCode::NoSubscriptionExisted,
-            }
-        };
-        let codes: Vec<_> = filters.map(end).collect();
+        let mut codes = Vec::new();
+        for filter in filters {
+            codes.push(self.leave(filter).await);
+        }
         self.link.send(packet::unsuback(self.link.version(), id, &codes))
+    }
+
+    /// Ends a subscription.
+    pub(super) async fn leave(&self, filter: &str) -> UnsubackReasonCode {
+        if let Some(session) = &self.stay.session
+            && let Err(error) = session.unsubscribe(filter).await
+        {
+            tracing::debug!(%error, "a subscription cannot be ended");
+            return UnsubackReasonCode::UnspecifiedError;
+        }
+        let Some(ended) = self.subscriptions.lock().remove(filter) else {
+            return UnsubackReasonCode::NoSubscriptionExisted;
+        };
+        if !ended.shared {
+            self.visit.ingress().unsubscribe(self.visit.session(), filter);
+        }
+        self.end_consumer(&ended.kept(filter)).await;
+        UnsubackReasonCode::Success
+    }
+
+    /// The session reads no more for a subscription; nobody does, unless it is shared.
+    pub(super) async fn end_consumer(&self, ended: &Subscription) {
+        let Some(name) = &ended.consumer else { return };
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        if let Err(outcome) = ingress.leave(session, name, ended.shared, false).await {
+            tracing::debug!(reason = %outcome.reason(), "a consumer is not left");
+        }
+        ingress.end_reader(&session.principal, ended);
+    }
+}
+
+impl Wanted {
+    /// Whether it also, or only, gets messages as they are published.
+    fn is_live(&self, keeps: Keeps) -> bool {
+        !self.shared && (self.consumer.is_none() || keeps != Keeps::All)
     }
 }
 

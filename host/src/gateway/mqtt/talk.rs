@@ -1,6 +1,6 @@
 //! The life of a connection: CONNECT, then reading and writing side by side, then the end.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::connect::{self, Connect};
+use super::flight::Sent;
 use super::link::Link;
 use super::publish::Incoming;
 use super::read::{End, Reader};
 use super::roster::Seat;
+use super::stay::Stay;
 use super::subscribe::{self, Subscriptions};
 use super::will::Will;
 use super::write::Writer;
@@ -37,14 +39,18 @@ pub(super) struct Talk {
     pub(super) visit: Visit,
     pub(super) subscriptions: Mutex<Subscriptions>,
     /// Identifiers of messages that the client has not acknowledged to the end.
-    pub(super) in_flight: Mutex<BTreeSet<u16>>,
+    pub(super) in_flight: Mutex<BTreeMap<u16, Option<Sent>>>,
     /// Of a packet that the client takes.
     pub(super) most_bytes: usize,
     pub(super) metrics: Arc<GatewayMetrics>,
-    most_in_flight: usize,
+    pub(super) most_in_flight: usize,
+    pub(super) session_expiry_max: Duration,
     /// Identifiers of QoS 2 messages that came in and are not released.
     received: Mutex<HashSet<u16>>,
     will: Mutex<Option<Will>>,
+    app: Arc<Inner>,
+    // Behind the visit, so that nobody reads for the session any more when it is kept or ended.
+    pub(super) stay: Stay,
     // Last, so that whoever wants the place finds nothing of this session left.
     seat: Seat,
 }
@@ -98,6 +104,7 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         () = lease.shutdown() => None,
     };
     if let Some(talk) = &talk {
+        talk.resume().await;
         let ended = tokio::select! {
             biased;
             end = talk.listen(&mut reader) => Ended::Reading(end),
@@ -120,10 +127,10 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
 
 impl Talk {
     pub(super) fn new(
-        app: &Inner,
+        app: &Arc<Inner>,
         link: &Arc<Link>,
         visit: Visit,
-        seat: Seat,
+        (stay, seat): (Stay, Seat),
         connect: &mut Connect,
     ) -> Self {
         let metrics = app.ingress.gateway(super::GATEWAY);
@@ -134,9 +141,12 @@ impl Talk {
             in_flight: Mutex::default(),
             most_bytes: connect.most_bytes,
             metrics,
-            most_in_flight: usize::from(app.config.max_in_flight.get()),
+            most_in_flight: connect.most_in_flight.min(app.config.max_in_flight.get().into()),
+            session_expiry_max: app.config.session_expiry_max,
             received: Mutex::default(),
             will: Mutex::new(connect.will.take()),
+            app: Arc::clone(app),
+            stay,
             seat,
         }
     }
@@ -187,13 +197,20 @@ impl Talk {
                 self.subscribe(packet.packet_id(), packet.entries(), number).await?;
             }
             Packet::V3_1_1Unsubscribe(packet) => {
-                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))?;
+                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))
+                    .await?;
             }
             Packet::V5_0Unsubscribe(packet) => {
-                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))?;
+                self.unsubscribe(packet.packet_id(), packet.entries().iter().map(|entry| entry.as_str()))
+                    .await?;
             }
             Packet::V3_1_1Disconnect(_) => return Ok(Some(self.bye())),
             Packet::V5_0Disconnect(packet) => {
+                if let Some(expiry_s) = connect::expiry(packet.props().as_deref().unwrap_or_default())
+                    && !self.stay.change(connect::granted(&self.app, expiry_s))
+                {
+                    return Err(MqttError::ProtocolError);
+                }
                 let with_will = packet.reason_code() == Some(DisconnectReasonCode::DisconnectWithWillMessage);
                 return Ok(Some(if with_will { End::Gone } else { self.bye() }));
             }
@@ -216,18 +233,25 @@ impl Talk {
         Ok(())
     }
 
-    /// The client has said all that it has to say of a message.
-    fn landed(&self, id: u16) {
-        self.in_flight.lock().remove(&id);
-        self.link.wake();
-    }
-
-    fn release(&self, id: u16) -> Result<(), MqttError> {
-        self.link.send(packet::pubrel(self.link.version(), id))
-    }
-
     fn complete(&self, id: u16) -> Result<(), MqttError> {
         let known = self.received.lock().remove(&id);
+        if let Some(session) = &self.stay.session {
+            let link = Arc::clone(&self.link);
+            let done = move |result: Result<(), _>| {
+                // Else the next message under this identifier would be taken for the one that is released.
+                if result.is_err() || link.send(packet::pubcomp(link.version(), id, true)).is_err() {
+                    link.end(DisconnectReasonCode::ServerBusy, "");
+                }
+            };
+            match session.release(id, Box::new(done)) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.link.end(DisconnectReasonCode::ServerBusy, &error.to_string());
+                    return Ok(());
+                }
+            }
+        }
         self.link.send(packet::pubcomp(self.link.version(), id, known))
     }
 
@@ -265,12 +289,35 @@ impl Talk {
                 })
                 .await;
                 self.link.end(DisconnectReasonCode::ServerShuttingDown, "");
-                return;
+                self.will.lock().take();
             }
         }
-        let will = self.will.lock().take();
-        if let Some(Will(publish)) = will {
-            self.visit.ingress().publish(self.visit.session(), publish, Responder::none()).await;
+        self.settle().await;
+    }
+
+    /// Leaves the session as it shall be found, and publishes the client's will or puts it off.
+    async fn settle(&self) {
+        if self.stay.session.is_some() {
+            // Whether a message was taken must be known, or it is doubled when it comes again.
+            let _ = timeout(LINGER, self.link.settled()).await;
+        } else {
+            let shared: Vec<_> = {
+                let all = self.subscriptions.lock();
+                all.iter().filter(|(_, wanted)| wanted.shared).map(|(filter, one)| one.kept(filter)).collect()
+            };
+            for ended in &shared {
+                self.end_consumer(ended).await;
+            }
+        }
+        let Some(will) = self.will.lock().take() else { return };
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        let delay = will.delay.min(self.stay.expires_after());
+        match &self.stay.session {
+            Some(kept) if !delay.is_zero() => {
+                let will = Will { delay, ..will };
+                self.app.wills.put_off(ingress, session, kept.owner().clone(), will);
+            }
+            _ => ingress.publish(session, will.publish, Responder::none()).await,
         }
     }
 }

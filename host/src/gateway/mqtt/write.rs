@@ -62,6 +62,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             match self.items.pop_front() {
                 Some(Item::Message(routed)) if outbound.expires(&routed) => {
                     talk.metrics.expired.inc();
+                    talk.done(&routed);
                 }
                 Some(Item::Message(routed)) => {
                     if let Delivered::Yes = talk.deliver(version, &routed) {
