@@ -13,6 +13,7 @@ mod error;
 mod key;
 mod keys;
 mod kept;
+pub mod password;
 mod record;
 mod records;
 mod rooms;

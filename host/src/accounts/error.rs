@@ -44,6 +44,9 @@ pub enum AccountsError {
     /// It would never work.
     #[error("the key would expire at {0}, which is past")]
     Expired(String),
+    /// A password could not be hashed: there is no memory, or no random numbers.
+    #[error("the password cannot be hashed: {0}")]
+    Hash(String),
     /// No key has this id.
     #[error("no key has the id {0:?}; `weir key list` shows the ids")]
     UnknownKey(String),

@@ -1,0 +1,40 @@
+//! Passwords that people choose: kept as Argon2id hashes (RFC 9106), in the PHC string format.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+
+use super::AccountsError;
+
+/// Longest password, in bytes: what is longer is wrong without a look.
+const MOST_BYTES: usize = 1_024;
+
+/// The hash of a password: 19 MiB and 2 passes, with a salt of its own. Takes some 20 ms of a processor, so not for the
+/// thread of an async task.
+pub fn hash(password: &str) -> Result<String, AccountsError> {
+    let made = Argon2::default().hash_password(password.as_bytes());
+    Ok(made.map_err(|error| AccountsError::Hash(error.to_string()))?.to_string())
+}
+
+/// Whether it is the password of this hash, by the parameters that the hash names. As slow as making one.
+pub fn verify(password: &[u8], hash: &str) -> bool {
+    password.len() <= MOST_BYTES
+        && PasswordHash::new(hash)
+            .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_password_itself_is_right() {
+        let hashed = hash("12345678").unwrap();
+        assert!(hashed.starts_with("$argon2id$v=19$"), "{hashed}");
+        assert!(verify(b"12345678", &hashed));
+        assert!(!verify(b"12345679", &hashed));
+        assert!(!verify(b"", &hashed));
+        assert!(!verify(b"12345678", "not a hash"));
+        assert_ne!(hash("12345678").unwrap(), hashed, "each has its own salt");
+    }
+
+}
