@@ -7,6 +7,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::Id;
 use crate::accounts::Change;
@@ -59,11 +60,13 @@ struct Meta {
 /// All of them.
 pub(in crate::accounts) struct Configurations {
     table: Table,
+    /// Grows with each that is to be published.
+    waiting: watch::Sender<u64>,
 }
 
 impl Configurations {
     pub(super) fn open(table: Table) -> Self {
-        Self { table }
+        Self { table, waiting: watch::Sender::new(0) }
     }
 
     /// The highest revision of a sensor; none: it has no configuration.
@@ -82,8 +85,13 @@ impl Configurations {
         }
     }
 
-    /// Adds or replaces one.
-    pub(super) fn put(&self, sensor: Id, kept: &Configuration) -> Result<(), Failure> {
+    pub(super) fn waiting(&self) -> watch::Receiver<u64> {
+        self.waiting.subscribe()
+    }
+
+    /// Adds or replaces one. One that was published before may be published again.
+    pub(super) fn put(&self, sensor: Id, kept: &Configuration, again: bool) -> Result<(), Failure> {
+        let publish = again || kept.published_us.is_none();
         let parts: Vec<_> = kept.value.as_bytes().chunks(PART_BYTES).collect();
         let mut changes = self.without(sensor, kept.revision)?;
         for (number, part) in (0_u16..).zip(&parts) {
@@ -93,8 +101,12 @@ impl Configurations {
         let Configuration { created_us, published_us, .. } = *kept;
         let meta = serde_json::to_vec(&Meta { v: VERSION, created_us, published_us, parts })?;
         changes.push((key(b'm', sensor, kept.revision), Some(meta)));
-        changes.push((key(b'u', sensor, kept.revision), published_us.is_none().then(Vec::new)));
-        Ok(self.table.change(&changes)?)
+        changes.push((key(b'u', sensor, kept.revision), publish.then(Vec::new)));
+        self.table.change(&changes)?;
+        if publish {
+            self.waiting.send_modify(|count| *count += 1);
+        }
+        Ok(())
     }
 
     /// What removes the parts of the value that is there.

@@ -6,6 +6,8 @@ use super::configurations::{Configuration, Configurations, Publishable};
 use super::kept::Kept;
 use super::networks::NewSensor;
 use super::{Id, Tenta, limit, taken};
+use tokio::sync::watch;
+
 use crate::accounts::{Account, AccountsError};
 use crate::message::now_us;
 
@@ -82,24 +84,35 @@ impl Tenta<'_> {
         let all = self.configurations()?;
         let revision = all.next(sensor).map_err(AccountsError::Store)?;
         let (value, created_us) = (value.to_owned(), now_us());
-        self.add(all, sensor, &Configuration { revision, value, created_us, published_us: None })?;
+        self.add(all, sensor, &Configuration { revision, value, created_us, published_us: None }, false)?;
         Ok(revision)
     }
 
-    /// Keeps a configuration that was made elsewhere, under its own revision; one that is there is replaced. Blocks until
-    /// it is on disk.
-    pub fn put_configuration(&self, sensor: Id, kept: &Configuration) -> Result<(), AccountsError> {
+    /// Keeps a configuration that was made elsewhere, under its own revision; one that is there is replaced. `again`: it
+    /// shall be published also if it was. Blocks until it is on disk.
+    pub fn put_configuration(
+        &self,
+        sensor: Id,
+        kept: &Configuration,
+        again: bool,
+    ) -> Result<(), AccountsError> {
         let _changing = self.0.changing.lock();
         self.sensor(sensor).ok_or_else(|| AccountsError::unknown("sensor", &sensor.to_string()))?;
-        self.add(self.configurations()?, sensor, kept)
+        self.add(self.configurations()?, sensor, kept, again)
     }
 
-    fn add(&self, all: &Configurations, sensor: Id, kept: &Configuration) -> Result<(), AccountsError> {
+    fn add(
+        &self,
+        all: &Configurations,
+        sensor: Id,
+        kept: &Configuration,
+        again: bool,
+    ) -> Result<(), AccountsError> {
         let most = self.0.limits.configuration_bytes;
         if kept.value.len() > most {
             return Err(AccountsError::Configuration { bytes: kept.value.len(), most });
         }
-        all.put(sensor, kept).map_err(AccountsError::Store)?;
+        all.put(sensor, kept, again).map_err(AccountsError::Store)?;
         let newest = all.newest(sensor).map_err(AccountsError::Store)?;
         self.0.tenta.directory.write().revised(sensor, newest);
         Ok(())
@@ -117,7 +130,12 @@ impl Tenta<'_> {
         all.read(sensor, (above, below), reverse, most).map_err(AccountsError::Store)
     }
 
-    /// Configurations that are not published yet, by sensor and revision, behind the one that is given. Blocks.
+    /// Hears when there are configurations to be published.
+    pub fn publishable(&self) -> Result<watch::Receiver<u64>, AccountsError> {
+        Ok(self.configurations()?.waiting())
+    }
+
+    /// Configurations that are to be published, by sensor and revision, behind the one that is given. Blocks.
     pub fn unpublished(
         &self,
         behind: Option<(Id, u32)>,

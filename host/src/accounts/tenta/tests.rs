@@ -94,14 +94,14 @@ fn configurations_are_read_in_pages_and_may_be_long() {
     assert_eq!(page[0].value, long);
     // A shorter one in its place leaves nothing of it.
     let kept = Configuration { value: "{}".into(), published_us: Some(7), ..page[0].clone() };
-    tenta.put_configuration(sensor, &kept).unwrap();
+    tenta.put_configuration(sensor, &kept, false).unwrap();
     assert_eq!(tenta.read_configurations(sensor, (Some(0), Some(2)), false, 64).unwrap(), [kept]);
     tenta.published(sensor, 1).unwrap();
     let page = tenta.read_configurations(sensor, (Some(0), Some(2)), false, 64).unwrap();
     assert_eq!(page[0].published_us, Some(7), "the first time counts");
     let last =
         Configuration { revision: MOST_REVISION, value: "{}".into(), created_us: 1, published_us: None };
-    tenta.put_configuration(sensor, &last).unwrap();
+    tenta.put_configuration(sensor, &last, false).unwrap();
     assert!(error(tenta.create_configuration(network, sensor, "{}")).contains("the last"));
 }
 
