@@ -36,5 +36,4 @@ mod tests {
         assert!(!verify(b"12345678", "not a hash"));
         assert_ne!(hash("12345678").unwrap(), hashed, "each has its own salt");
     }
-
 }
