@@ -1,5 +1,6 @@
 //! Accounts that the router keeps: API keys and logins (names with passwords) of devices, pages, sensors and services;
-//! tenants, which these and users belong to; and for the gateway of rooms, users with their API keys, their rooms, and the endpoints of these.
+//! tenants, which these and users belong to; for the gateway of rooms, users with their API keys, their rooms, and the
+//! endpoints of these; and for tenta's clients users, networks and sensors, see [`tenta`].
 //!
 //! A key reads `weir_ID_SECRET`. It is shown once, when it is made; kept is the SHA-256 of the secret, which
 //! has 160 random bits, so that neither a slow hash nor a salt would add anything. Whoever presents a key is
@@ -20,6 +21,7 @@ mod record;
 mod records;
 mod rooms;
 mod tenants;
+pub mod tenta;
 mod text;
 mod users;
 
@@ -55,7 +57,7 @@ pub const KEYS: &str = "keys";
 /// One account with its rights. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// [`KEYS`] or [`LOGINS`]; more may come.
+    /// [`KEYS`], [`LOGINS`] or [`tenta::SENSORS`]; more may come.
     pub realm: &'static str,
     /// Unique in its realm.
     pub id: String,
@@ -97,6 +99,7 @@ pub struct Accounts {
     keys: RwLock<HashMap<String, Entry>>,
     logins: RwLock<Logins>,
     directory: RwLock<Directory>,
+    tenta: tenta::All,
     /// One change at a time: memory and disk must agree on the order.
     changing: Mutex<()>,
     revision: watch::Sender<u64>,
@@ -110,12 +113,16 @@ impl Accounts {
         let unread = |name: &[u8], error: &dyn std::fmt::Display| {
             tracing::error!(record = %name.escape_ascii(), %error, "an account cannot be read and is left out");
         };
-        let mut kept = Vec::new();
+        let (mut kept, mut of_tenta) = (Vec::new(), Vec::new());
         for (name, value) in records.load().map_err(AccountsError::Store)? {
             if Logins::is_name(&name) {
                 if let Err(error) = logins.load(&name, &value) {
                     unread(&name, &error);
                 }
+                continue;
+            }
+            if tenta::is_name(&name) {
+                of_tenta.push((name, value));
                 continue;
             }
             if !name.starts_with(b"keys/") && Kept::is_name(&name) {
@@ -143,6 +150,7 @@ impl Accounts {
             keys: RwLock::new(keys),
             logins: RwLock::new(logins),
             directory: RwLock::new(directory),
+            tenta: tenta::All::load(of_tenta, unread),
             changing: Mutex::default(),
             revision: watch::Sender::new(1),
             departures: watch::Sender::new(1),
@@ -178,6 +186,7 @@ impl Accounts {
                 entry.map(|entry| Arc::clone(&entry.account))
             }
             LOGINS => self.logins.read().of_id(id, now_us()),
+            tenta::SENSORS => self.tenta().sensor(id.parse().ok()?).map(|(_, account)| account),
             _ => None,
         }
     }

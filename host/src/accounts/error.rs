@@ -78,7 +78,7 @@ pub enum AccountsError {
     TenantMain,
     /// Deleting it would leave what belongs to it without anybody.
     #[error(
-        "the tenant {name} has {keys} keys, {logins} logins, {users} users and {rooms} rooms: take them back first"
+        "the tenant {name} has {keys} keys, {logins} logins, {users} users, {rooms} rooms and {networks} networks: take them back first"
     )]
     TenantInUse {
         /// The tenant.
@@ -87,10 +87,12 @@ pub enum AccountsError {
         keys: usize,
         /// Its logins that work.
         logins: usize,
-        /// Its users.
+        /// Its users, of rooms and of tenta.
         users: usize,
         /// Its users' rooms.
         rooms: usize,
+        /// Its networks of sensors.
+        networks: usize,
     },
     /// There is one already.
     #[error("the {what} {name:?} exists already")]
@@ -139,6 +141,16 @@ pub enum AccountsError {
         bytes: usize,
         /// The rule.
         accepted: &'static str,
+    },
+    /// A configuration of a sensor that is too long.
+    #[error(
+        "the configuration has {bytes} bytes; at most {most} are accepted (accounts.configuration_bytes)"
+    )]
+    Configuration {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
     },
     /// As many as there may be.
     #[error("there are {most} {what} already, which is the most ({setting})")]
