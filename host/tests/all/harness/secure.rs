@@ -31,7 +31,7 @@ pub fn certificate(name: &str) -> CertificateDer<'static> {
 
 /// A listener's files in the folders of a server, to be replaced while it runs.
 pub fn place(folders: &Folders, of: &str) -> Tls {
-    let tls = Tls { cert: folders.root().join("cert.pem"), key: folders.root().join("key.pem") };
+    let tls = Tls::new(folders.root().join("cert.pem"), folders.root().join("key.pem"));
     replace(&tls, of);
     tls
 }
