@@ -108,7 +108,7 @@ impl Accounts {
         };
         let (mut kept, mut of_tenta) = (Vec::new(), Vec::new());
         for (name, value) in records.load().map_err(AccountsError::Store)? {
-            if tenta::is_name(&name) {
+            if tenta::is_record(&name) {
                 of_tenta.push((name, value));
                 continue;
             }
