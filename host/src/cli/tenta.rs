@@ -36,7 +36,7 @@ pub(super) enum Verb {
 pub(super) struct Import {
     /// At most 64 MiB
     file: PathBuf,
-    /// Times count from the last full hour but 24, as in the original's test data
+    /// Times count from the last full hour, as in the original's test data
     #[arg(long, conflicts_with = "offset")]
     relative: bool,
     /// Seconds to add to every time
@@ -78,7 +78,7 @@ pub(super) async fn run(verb: &Verb) -> anyhow::Result<()> {
 async fn import(args: &Import) -> anyhow::Result<()> {
     let file = args.file.display();
     let text = std::fs::read(&args.file).with_context(|| format!("cannot read {file}"))?;
-    let offset = if args.relative { yesterday()? } else { args.offset };
+    let offset = if args.relative { full_hour()? } else { args.offset };
     let path = format!("/v1/tenta/import?offset={offset}");
     let done: TentaImported = desk::server(&args.place)?
         .upload(&path, axum::body::Body::from(text))
@@ -97,10 +97,10 @@ async fn import(args: &Import) -> anyhow::Result<()> {
     note.map_or(Ok(()), |note| print(&format!("not all data are stored: {note}")))
 }
 
-/// The full hour of 24 hours ago, in Unix seconds.
-fn yesterday() -> anyhow::Result<f64> {
+/// The last full hour, in Unix seconds.
+fn full_hour() -> anyhow::Result<f64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-    Ok((now / 3_600 * 3_600).saturating_sub(24 * 3_600) as f64)
+    Ok((now / 3_600 * 3_600) as f64)
 }
 
 async fn users(args: &Listing) -> anyhow::Result<()> {

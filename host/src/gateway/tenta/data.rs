@@ -128,7 +128,6 @@ impl<'a> Storage<'a> {
         for _ in 0..ASKED {
             let limit = u32::try_from(PAGE - items.len()).unwrap_or(u32::MAX);
             let answer = self.ask(kind, sensor, &params, cursor, limit).await?;
-            let empty = answer.items.is_empty();
             items =
                 if page.previous { [answer.items, items].concat() } else { [items, answer.items].concat() };
             cursor = answer.next;

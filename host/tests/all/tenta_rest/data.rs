@@ -79,8 +79,8 @@ async fn data_points_of_one_time_and_revision_are_one_measurement() {
     assert_eq!(
         all,
         [
-            json!({"value": {"a": 1.0, "b": 2.5, "c": -3.0}, "revision": 0, "creation_timestamp": 10.0}),
-            json!({"value": {"a": 4.0}, "revision": null, "creation_timestamp": 10.0})
+            json!({"value": {"a": 1, "b": 2.5, "c": -3}, "revision": 0, "creation_timestamp": 10.0}),
+            json!({"value": {"a": 4}, "revision": null, "creation_timestamp": 10.0})
         ]
     );
     router.stop().await;
