@@ -61,6 +61,7 @@ mod slow_policies;
 mod slow_reader;
 mod sse;
 mod swap;
+mod tenta_rest;
 mod tidy;
 mod try_out;
 mod timeseries;
