@@ -32,6 +32,7 @@ use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
 use crate::persistent;
 use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
+use crate::received::Received;
 use crate::recorded::Recorder;
 use crate::retained::{self, Retained};
 use crate::router::Router;
@@ -262,9 +263,12 @@ impl Parts {
         let most =
             retained::Most { messages: config.limits.retained_messages, bytes: config.limits.retained_bytes };
         let retained = Retained::load(store.clone(), most, metrics.retained.clone())?;
+        let (received, found) = Received::open(store.clone())?;
+        let persistent = persistent::Registry::load(store.clone(), Arc::clone(&received), found)?;
         let log_metrics = |log: &str| metrics.log(log);
+        let (router_too, store_too) = (Arc::clone(&router), store.clone());
         let sequencer =
-            Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), retained, topics, log_metrics));
+            Arc::new(Sequencer::new(store_too, router_too, retained, received, topics, log_metrics));
         let (most, counted) = (config.dead_letters.clone(), metrics.dead_letters.clone());
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), most, counted)?);
         let outbox = Outbox::new(
@@ -340,7 +344,7 @@ impl Parts {
             recorder: Recorder::new(&store, recorded(&config.logs), &metrics),
             chain: Arc::clone(chain),
             durable: Arc::clone(&durable),
-            persistent: persistent::Registry::load(store.clone())?,
+            persistent,
             traces: Arc::clone(&traces),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),

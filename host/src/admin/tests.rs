@@ -141,9 +141,16 @@ fn state() -> AdminState {
     let metrics = Metrics::new();
     let most = crate::retained::Most { messages: 9, bytes: 9_000 };
     let retained = crate::retained::Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+    let (received, _) = crate::received::Received::open(store.clone()).unwrap();
     let log_metrics = |log: &str| metrics.log(log);
-    let sequencer =
-        Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
+    let sequencer = Arc::new(Sequencer::new(
+        store.clone(),
+        Arc::default(),
+        retained,
+        received,
+        vec![Vec::new()],
+        log_metrics,
+    ));
     let dead_letters = crate::dead_letters::DeadLetters::open(
         store.clone(),
         Default::default(),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::message::{Level, Places, Since, Stored};
+use crate::received::Key;
 use crate::session::Session;
 
 /// What a client presents. All of it is a claim, but `gateway` and `address`.
@@ -82,6 +83,8 @@ pub struct Publish {
     pub expires_in_ms: Option<u64>,
     /// A topic on which the publisher waits for replies.
     pub reply_to: Option<String>,
+    /// Under which packet identifier of which session it came, at QoS 2.
+    pub received: Option<Key>,
     /// The level to wait for before answering.
     pub level: Level,
 }

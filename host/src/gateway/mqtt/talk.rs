@@ -298,8 +298,9 @@ impl Talk {
     /// Leaves the session as it shall be found, and publishes the client's will or puts it off.
     async fn settle(&self) {
         if self.stay.session.is_some() {
-            // Whether a message was taken must be known, or it is doubled when it comes again.
-            let _ = timeout(LINGER, self.link.settled()).await;
+            // Whether a message was taken must be known, or it is doubled when it comes again. Each one is decided, also
+            // when the router stops.
+            self.link.settled().await;
         } else {
             let shared: Vec<_> = {
                 let all = self.subscriptions.lock();
