@@ -29,6 +29,7 @@ mod isolation;
 mod keys;
 mod levels;
 mod limits;
+mod logins;
 mod logs;
 mod migration;
 mod mqtt;
