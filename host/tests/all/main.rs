@@ -32,6 +32,7 @@ mod limits;
 mod logs;
 mod migration;
 mod mqtt;
+mod mqtt_matrix;
 mod mqtt_sessions;
 mod misbehaviour;
 mod mistakes;
