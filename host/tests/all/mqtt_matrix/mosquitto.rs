@@ -11,7 +11,9 @@ use crate::harness::secure::fixture;
 
 /// A program of mosquitto's that connects there.
 fn program(name: &str, at: At, arguments: &[&str]) -> Command {
-    let mut command = Command::new(name);
+    // It writes lines, and not only what fills a buffer.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", name]);
     let (host, port) = (at.address.ip().to_string(), at.address.port().to_string());
     let version = if at.version == "5" { "5" } else { "311" };
     command.args(["-h", &host, "-p", &port, "-V", version]).args(arguments);

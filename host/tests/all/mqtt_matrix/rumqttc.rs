@@ -1,7 +1,6 @@
 //! The list as rumqttc runs it. Its WebSocket is not among the transports: it would bring a second tungstenite.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rumqttc::tokio_rustls::rustls::crypto::ring;
 use rumqttc::tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -102,6 +101,7 @@ impl Client {
             let mut options = MqttOptions::new(name, host, port);
             options.set_transport(transport(at)).set_clean_start(clean);
             options.set_session_expiry_interval((!clean).then_some(3_600));
+            options.set_max_packet_size(Some(2 << 20));
             if will {
                 options.set_last_will(LastWill::new("will/cut", "gone", QoS::AtLeastOnce, false, None));
             }
