@@ -1,5 +1,6 @@
 //! Accounts that the router keeps: API keys of devices, pages, sensors and services; tenants, which keys and users
-//! belong to; and for the gateway of rooms, users with their API keys, their rooms, and the endpoints of these.
+//! belong to; for the gateway of rooms, users with their API keys, their rooms, and the endpoints of these; and for
+//! tenta's clients users, networks and sensors, see [`tenta`].
 //!
 //! A key reads `weir_ID_SECRET`. It is shown once, when it is made; kept is the SHA-256 of the secret, which
 //! has 160 random bits, so that neither a slow hash nor a salt would add anything. Whoever presents a key is
@@ -18,6 +19,7 @@ mod record;
 mod records;
 mod rooms;
 mod tenants;
+pub mod tenta;
 mod text;
 mod users;
 
@@ -49,7 +51,7 @@ pub const KEYS: &str = "keys";
 /// One account with its rights. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// [`KEYS`]; more may come.
+    /// [`KEYS`] or [`tenta::SENSORS`]; more may come.
     pub realm: &'static str,
     /// Unique in its realm.
     pub id: String,
@@ -90,6 +92,7 @@ pub struct Accounts {
     limits: AccountLimits,
     keys: RwLock<HashMap<String, Entry>>,
     directory: RwLock<Directory>,
+    tenta: tenta::All,
     /// One change at a time: memory and disk must agree on the order.
     changing: Mutex<()>,
     revision: watch::Sender<u64>,
@@ -103,8 +106,12 @@ impl Accounts {
         let unread = |name: &[u8], error: &dyn std::fmt::Display| {
             tracing::error!(record = %name.escape_ascii(), %error, "an account cannot be read and is left out");
         };
-        let mut kept = Vec::new();
+        let (mut kept, mut of_tenta) = (Vec::new(), Vec::new());
         for (name, value) in records.load().map_err(AccountsError::Store)? {
+            if tenta::is_name(&name) {
+                of_tenta.push((name, value));
+                continue;
+            }
             if !name.starts_with(b"keys/") && Kept::is_name(&name) {
                 match Kept::decode(&name, &value) {
                     Ok(record) => kept.push((name, record)),
@@ -129,6 +136,7 @@ impl Accounts {
             limits: AccountLimits::default(),
             keys: RwLock::new(keys),
             directory: RwLock::new(directory),
+            tenta: tenta::All::load(of_tenta, unread),
             changing: Mutex::default(),
             revision: watch::Sender::new(1),
             departures: watch::Sender::new(1),

@@ -29,7 +29,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Flavour, Ganomics, Mqtt, Paikea, Picloud, Rooms};
+pub use gateway::{Flavour, Ganomics, Mqtt, Paikea, Picloud, Rooms, Tenta, TentaFlavour};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -76,6 +76,8 @@ pub struct Config {
     pub picloud: Option<Picloud>,
     /// The listener of rooms; none: there is none.
     pub rooms: Option<Rooms>,
+    /// The listener of tenta's clients; none: there is none.
+    pub tenta: Option<Tenta>,
     /// Proxies in front of the listeners.
     pub proxy: Proxy,
     /// Limits of clients.
@@ -278,6 +280,7 @@ impl Default for Config {
             paikea: None,
             picloud: None,
             rooms: None,
+            tenta: None,
             proxy: Proxy::default(),
             limits: Limits::default(),
             accounts: AccountLimits::default(),

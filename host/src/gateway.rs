@@ -10,7 +10,7 @@
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - `door`: what a connection passes first: the PROXY protocol, TLS; and what trusted proxies say of a request.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign`
+//! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`], [`tenta`]: for clients of other systems, in their own protocols; `foreign`
 //!   is what these share.
 //! - [`mqtt`]: MQTT 3.1.1 and 5.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
@@ -36,6 +36,7 @@ pub mod rooms;
 mod stall;
 mod stream;
 mod tcp;
+pub mod tenta;
 mod tls;
 mod visit;
 mod ws;
@@ -71,6 +72,9 @@ pub fn services(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'st
     }
     if let Some(rooms) = &config.rooms {
         routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
+    }
+    if let Some(tenta) = &config.tenta {
+        routers.push(("tenta", tenta::router(ingress.clone(), tenta, config)));
     }
     let mut services: Vec<_> =
         routers.into_iter().map(|(name, router)| (name, Service::Http(router))).collect();

@@ -233,7 +233,9 @@ impl Parts {
         // Early: it holds the logs for those who will come back.
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let accounts = Arc::new(
-            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone()),
+            Accounts::open(Box::new(store.table(accounts::TABLE)?))?
+                .limited(config.accounts.clone())
+                .with_configurations(store.table(accounts::tenta::CONFIGURATIONS)?)?,
         );
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

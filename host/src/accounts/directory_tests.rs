@@ -183,6 +183,7 @@ fn every_number_is_bounded() {
         rooms_per_user: 2,
         endpoints: 3,
         endpoints_per_room: 2,
+        ..AccountLimits::default()
     };
     let accounts = open(&Memory::default()).limited(limits);
     let full = |setting: &str, why: String| assert!(why.contains(setting), "{setting}: {why}");

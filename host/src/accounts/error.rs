@@ -69,16 +69,20 @@ pub enum AccountsError {
     #[error("the tenant main cannot be deleted")]
     TenantMain,
     /// Deleting it would leave what belongs to it without anybody.
-    #[error("the tenant {name} has {keys} keys, {users} users and {rooms} rooms: take them back first")]
+    #[error(
+        "the tenant {name} has {keys} keys, {users} users, {rooms} rooms and {networks} networks: take them back first"
+    )]
     TenantInUse {
         /// The tenant.
         name: String,
         /// Its keys that work.
         keys: usize,
-        /// Its users.
+        /// Its users, of rooms and of tenta.
         users: usize,
         /// Its users' rooms.
         rooms: usize,
+        /// Its networks of sensors.
+        networks: usize,
     },
     /// There is one already.
     #[error("the {what} {name:?} exists already")]
@@ -127,6 +131,16 @@ pub enum AccountsError {
         bytes: usize,
         /// The rule.
         accepted: &'static str,
+    },
+    /// A configuration of a sensor that is too long.
+    #[error(
+        "the configuration has {bytes} bytes; at most {most} are accepted (accounts.configuration_bytes)"
+    )]
+    Configuration {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
     },
     /// As many as there may be.
     #[error("there are {most} {what} already, which is the most ({setting})")]

@@ -64,8 +64,9 @@ impl Keeper {
             return Err(format!("the data folder {folder} does not exist: `weir init` makes one, --data or --config names another").into());
         }
         let store = Store::open(&config.data, StoreOptions { logs: Vec::new(), ..StoreOptions::default() })?;
-        let accounts =
-            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone());
+        let accounts = Accounts::open(Box::new(store.table(accounts::TABLE)?))?
+            .limited(config.accounts.clone())
+            .with_configurations(store.table(accounts::tenta::CONFIGURATIONS)?)?;
         Ok(Self::Store(Box::new(accounts), store))
     }
 
