@@ -33,6 +33,7 @@ mod logins;
 mod logs;
 mod migration;
 mod mqtt;
+mod mqtt_matrix;
 mod mqtt_sessions;
 mod misbehaviour;
 mod mistakes;
