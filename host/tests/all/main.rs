@@ -34,6 +34,7 @@ mod logs;
 mod migration;
 mod mqtt;
 mod mqtt_door;
+mod mqtt_matrix;
 mod mqtt_sessions;
 mod misbehaviour;
 mod mistakes;
