@@ -4,6 +4,7 @@
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
 mod accounts;
+mod bridge;
 mod compile;
 mod dead_letters;
 mod delivery;
@@ -24,6 +25,7 @@ mod validate;
 mod words;
 
 pub use accounts::AccountLimits;
+pub use bridge::{Bridge, BrokerUrl, MqttBridge};
 pub use compile::Compile;
 pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
@@ -76,6 +78,8 @@ pub struct Config {
     pub picloud: Option<Picloud>,
     /// The listener of rooms; none: there is none.
     pub rooms: Option<Rooms>,
+    /// Brokers of others, whose client the router is.
+    pub bridge: Bridge,
     /// Proxies in front of the listeners.
     pub proxy: Proxy,
     /// Limits of clients.
@@ -206,6 +210,9 @@ impl Config {
         {
             *log = folder.join(&log);
         }
+        if let Some(ca) = config.bridge.mqtt.as_mut().and_then(|bridge| bridge.ca.as_mut()) {
+            *ca = folder.join(&ca);
+        }
         config.tls().for_each(|tls| tls.place(folder));
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
@@ -278,6 +285,7 @@ impl Default for Config {
             paikea: None,
             picloud: None,
             rooms: None,
+            bridge: Bridge::default(),
             proxy: Proxy::default(),
             limits: Limits::default(),
             accounts: AccountLimits::default(),
