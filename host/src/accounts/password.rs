@@ -6,7 +6,7 @@ use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
 use super::AccountsError;
 
 /// Longest password, in bytes: what is longer is wrong without a look.
-const MOST_BYTES: usize = 1_024;
+pub(super) const MOST_BYTES: usize = 1_024;
 
 /// Costs of a hash that was made elsewhere: memory, passes, lanes.
 const MOST_KIB: u32 = 256 * 1_024;
@@ -19,6 +19,10 @@ pub fn hash(password: &str) -> Result<String, AccountsError> {
     let made = Argon2::default().hash_password(password.as_bytes());
     Ok(made.map_err(|error| AccountsError::Hash(error.to_string()))?.to_string())
 }
+
+/// What no password hashes to, with the parameters of [`hash`]: whoever names nobody waits as long as who is wrong.
+pub(super) const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Whether it is the password of this hash, by the parameters that the hash names. As slow as making one.
 pub fn verify(password: &[u8], hash: &str) -> bool {
@@ -49,5 +53,8 @@ mod tests {
         assert!(!verify(b"", &hashed));
         assert!(!verify(b"12345678", "not a hash"));
         assert_ne!(hash("12345678").unwrap(), hashed, "each has its own salt");
+        let costs = |hash: &str| PasswordHash::new(hash).unwrap().params.to_string();
+        assert_eq!(costs(NOBODY), costs(&hashed), "nobody's takes as long");
+        assert!(!verify(b"12345678", NOBODY));
     }
 }

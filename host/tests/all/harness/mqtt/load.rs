@@ -48,7 +48,11 @@ impl Publisher {
     async fn run(mut self, address: SocketAddr, acks: Arc<AtomicU64>, last: bool) -> Self {
         let mut raw = Raw::connect(address, &self.name, false).await;
         let known = self.acknowledged.iter().any(|all| !all.is_empty());
-        assert!(raw.present || !known, "{}: a session with which something was acknowledged is there", self.name);
+        assert!(
+            raw.present || !known,
+            "{}: a session with which something was acknowledged is there",
+            self.name
+        );
         if !self.repeat(&mut raw).await {
             return self;
         }
@@ -104,7 +108,10 @@ impl Publisher {
             }
             0x40 | 0x70 => {
                 let sent = self.open.remove(&id).expect("an acknowledgement of what was sent");
-                assert_eq!((sent.qos, sent.released), if first & 0xf0 == 0x40 { (1, false) } else { (2, true) });
+                assert_eq!(
+                    (sent.qos, sent.released),
+                    if first & 0xf0 == 0x40 { (1, false) } else { (2, true) }
+                );
                 self.acknowledged[usize::from(sent.qos) - 1].insert(sent.payload);
                 true
             }
