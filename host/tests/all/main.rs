@@ -56,6 +56,7 @@ mod retention;
 mod rooms;
 mod shadow;
 mod secrets;
+mod sensors;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;
