@@ -20,7 +20,7 @@ pub(crate) use rules::store_options;
 use rules::{delivery, patterns, recorded};
 
 use crate::accounts::{self, Accounts, AccountsError};
-use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
+use crate::admin::{self, AdminState, AdminToken, Logs, TentaImport, TokenError};
 use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
@@ -118,6 +118,7 @@ pub async fn run(
         dead_letters: Arc::clone(&router.dead_letters),
         traces: Arc::clone(&router.traces),
         requeue: Arc::new(router.ingress.clone()),
+        tenta: config.tenta.as_ref().map(|tenta| TentaImport::new(router.ingress.clone(), tenta)),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);

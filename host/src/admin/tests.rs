@@ -170,6 +170,7 @@ fn state() -> AdminState {
         plugins: Arc::new(OnePlugin),
         rebuilds: Arc::new(OneRebuild),
         consumers: Arc::new(NoConsumer),
+        tenta: None,
         ready: Arc::default(),
         logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }

@@ -118,7 +118,7 @@ async fn http_takes_a_name_and_a_password_as_basic() {
     let router = serving(Setup::keyed()).start().await;
     assert_eq!(publish(&router, "cellar", PASSWORD).await, (401, json!("unauthenticated")));
     create(&router, "cellar", json!({})).await;
-    assert_eq!(publish(&router, "cellar", PASSWORD).await, (200, json!("accepted")));
+    assert_eq!(publish(&router, "cellar", PASSWORD).await, (201, json!("accepted")));
     for (user, password) in [("cellar", "wrong"), ("cellar", ""), ("attic", PASSWORD), ("", PASSWORD)] {
         assert_eq!(publish(&router, user, password).await, (401, json!("unauthenticated")), "{user}");
     }
@@ -131,7 +131,7 @@ async fn a_fleet_that_comes_back_at_once_is_let_in() {
     create(&router, "cellar", json!({})).await;
     let all = (0..200).map(|_| publish(&router, "cellar", PASSWORD));
     for answer in futures_util::future::join_all(all).await {
-        assert_eq!(answer, (200, json!("accepted")));
+        assert_eq!(answer, (201, json!("accepted")));
     }
     router.stop().await;
 }
@@ -220,7 +220,7 @@ async fn operators_make_logins_before_and_beside_a_running_server() {
     assert_eq!(connect(&router, "cellar", "another horse").await.1, 0);
     let listed = login(&setup, &format!("list {admin}"), "").await;
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.contains("attic  main    sensor"), "{listed}");
+    assert!(listed.contains("attic   main    sensor"), "{listed}");
     let deleted = login(&setup, &format!("delete attic {admin}"), "").await;
     assert!(deleted.status.success(), "{deleted:?}");
     assert_eq!(connect(&router, "attic", &generated).await.1, 0x86);
