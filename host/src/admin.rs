@@ -10,6 +10,7 @@
 //! | `GET /readyz` | 200 when traffic is taken, else 503 and what is waited for |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
+//! | `GET /v1/logins`, `POST /v1/logins`, `DELETE /v1/logins/NAME`, `POST /v1/logins/NAME/password` | names with passwords |
 //! | `GET /v1/tenants`, `POST /v1/tenants`, `DELETE /v1/tenants/NAME` | tenants |
 //! | `GET /v1/users`, `POST /v1/users`, `DELETE /v1/users/TENANT/NAME`, `POST /v1/users/TENANT/NAME/key` | users of rooms |
 //! | `GET /v1/rooms`, `POST /v1/rooms`, `DELETE /v1/rooms/TENANT/OWNER/ROOM`, `PUT /v1/rooms/TENANT/OWNER/ROOM/webhook` | rooms |
@@ -47,8 +48,9 @@ mod views;
 
 pub(crate) use accounts::remove_endpoint;
 pub use accounts::{
-    CreatedUser, Deed, EndpointList, EndpointRequest, KeyChoice, NotDone, RoomList, RoomRequest, TenantList,
-    TenantRequest, UserList, UserRequest, WebhookRequest,
+    CreatedLogin, CreatedUser, Deed, DeletedLogin, EndpointList, EndpointRequest, KeyChoice, LoginList,
+    LoginRequest, NotDone, PasswordChoice, RoomList, RoomRequest, TenantList, TenantRequest, UserList,
+    UserRequest, WebhookRequest,
 };
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use dead::{DeadInfo, DeadLetter, DeadList};
@@ -127,6 +129,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/logins", get(accounts::logins).post(accounts::create_login))
+        .route("/v1/logins/{name}", delete(accounts::delete_login))
+        .route("/v1/logins/{name}/password", post(accounts::change_login))
         .route("/v1/tenants", get(accounts::tenants).post(accounts::create_tenant))
         .route("/v1/tenants/{name}", delete(accounts::delete_tenant))
         .route("/v1/users", get(accounts::users).post(accounts::create_user))

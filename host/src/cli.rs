@@ -18,6 +18,7 @@ mod init;
 mod key;
 mod link;
 mod log;
+mod login;
 mod plugin;
 mod publish;
 mod request;
@@ -60,6 +61,9 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Verb),
+    /// Make, list, change and delete logins: names with passwords
+    #[command(subcommand)]
+    Login(login::Verb),
     /// Make, list and delete tenants: each keeps to the topics that begin with its name
     #[command(subcommand)]
     Tenant(tenant::Verb),
@@ -126,6 +130,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Key(verb) => operate(key::run(&verb)),
+        Verb::Login(verb) => operate(login::run(&verb)),
         Verb::Tenant(verb) => operate(tenant::run(&verb)),
         Verb::User(verb) => operate(user::run(&verb)),
         Verb::Room(verb) => operate(room::run(&verb)),

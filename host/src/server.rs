@@ -25,7 +25,7 @@ use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{self, Door, DoorError, Service, listen, native};
+use crate::gateway::{self, Door, DoorError, Service, listen};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
@@ -124,8 +124,7 @@ pub async fn run(
     ready.done("server");
     announce(&config, &doors)?;
     let services = gateway::services(&router.ingress, &config);
-    let mut services = services.map_err(|error| system("opening a gateway", error))?;
-    services.push(("http", Service::Http(native::router(router.ingress.clone(), &config))));
+    let services = services.map_err(|error| system("opening a gateway", error))?;
     let mut doors: BTreeMap<_, _> =
         doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();
     let operators = doors.remove("admin");

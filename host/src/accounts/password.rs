@@ -6,7 +6,7 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use super::AccountsError;
 
 /// Longest password, in bytes: what is longer is wrong without a look.
-const MOST_BYTES: usize = 1_024;
+pub(super) const MOST_BYTES: usize = 1_024;
 
 /// The hash of a password: 19 MiB and 2 passes, with a salt of its own. Takes some 20 ms of a processor, so not for the
 /// thread of an async task.
@@ -14,6 +14,10 @@ pub fn hash(password: &str) -> Result<String, AccountsError> {
     let made = Argon2::default().hash_password(password.as_bytes());
     Ok(made.map_err(|error| AccountsError::Hash(error.to_string()))?.to_string())
 }
+
+/// What no password hashes to, with the parameters of [`hash`]: whoever names nobody waits as long as who is wrong.
+pub(super) const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Whether it is the password of this hash, by the parameters that the hash names. As slow as making one.
 pub fn verify(password: &[u8], hash: &str) -> bool {
@@ -35,5 +39,8 @@ mod tests {
         assert!(!verify(b"", &hashed));
         assert!(!verify(b"12345678", "not a hash"));
         assert_ne!(hash("12345678").unwrap(), hashed, "each has its own salt");
+        let costs = |hash: &str| PasswordHash::new(hash).unwrap().params.to_string();
+        assert_eq!(costs(NOBODY), costs(&hashed), "nobody's takes as long");
+        assert!(!verify(b"12345678", NOBODY));
     }
 }

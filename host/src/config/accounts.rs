@@ -11,6 +11,9 @@ pub struct AccountLimits {
     /// Tenants beside `main`.
     #[serde(deserialize_with = "unit::count")]
     pub tenants: usize,
+    /// Logins in all: names with passwords.
+    #[serde(deserialize_with = "unit::count")]
+    pub logins: usize,
     /// Users in all.
     #[serde(deserialize_with = "unit::count")]
     pub users: usize,
@@ -53,6 +56,7 @@ impl Default for AccountLimits {
     fn default() -> Self {
         Self {
             tenants: 1_000,
+            logins: 10_000,
             users: 10_000,
             rooms: 100_000,
             rooms_per_user: 1_000,

@@ -43,7 +43,9 @@ impl std::fmt::Debug for Credential {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// No auth plugin knew the credential (HTTP 401).
-    #[error("no valid API key: send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`")]
+    #[error(
+        "no valid API key: send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`, a name and a password as `Authorization: Basic`"
+    )]
     Unauthenticated,
     /// An auth plugin said no, or failed (HTTP 403).
     #[error("refused")]

@@ -16,7 +16,7 @@ use crate::message::Outcome;
 use crate::persistent::Subscription;
 
 /// What begins the filter of a shared subscription.
-const SHARE: &str = "$share/";
+pub(super) const SHARE: &str = "$share/";
 
 /// How messages of a subscription are delivered.
 #[derive(Clone, Debug)]
@@ -94,7 +94,8 @@ impl Talk {
                 }
             }
         }
-        self.link.send(packet::suback(self.link.version(), id, &codes, &reasons.join("; ")))
+        let version = self.link.version();
+        self.link.send_with(&reasons.join("; "), |reason| packet::suback(version, id, &codes, reason))
     }
 
     async fn subscribe_one(
