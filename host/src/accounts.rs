@@ -121,7 +121,7 @@ impl Accounts {
                 }
                 continue;
             }
-            if tenta::is_name(&name) {
+            if tenta::is_record(&name) {
                 of_tenta.push((name, value));
                 continue;
             }

@@ -32,6 +32,7 @@ mod subscribe;
 mod subscription;
 mod table;
 mod tenant;
+mod tenta;
 mod trace;
 mod user;
 
@@ -99,6 +100,9 @@ enum Verb {
     Dead(dead::Verb),
     /// Watch messages of a running server on their way: every plugin that they meet, and what becomes of them
     Trace(trace::Args),
+    /// Take over accounts and data of a tenta server, and see who there is on a running one
+    #[command(subcommand)]
+    Tenta(tenta::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -143,6 +147,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Log(verb) => operate(log::run(&verb)),
         Verb::Retained(verb) => operate(retained::run(&verb)),
         Verb::Dead(verb) => operate(dead::run(&verb)),
+        Verb::Tenta(verb) => operate(tenta::run(&verb)),
         Verb::Trace(args) => operate(trace::run(&args)),
         Verb::Connection(verb) => operate(connection::run(&verb)),
         Verb::Subscription(verb) => operate(subscription::run(&verb)),

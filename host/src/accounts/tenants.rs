@@ -94,8 +94,8 @@ impl Accounts {
         name == MAIN || self.directory.read().tenants.contains_key(name)
     }
 
-    /// Deletes a tenant that no working key or login, no user and no network belongs to; its name is kept. Whoever calls this ends the sessions that
-    /// it has by other means. Blocks until it is on disk.
+    /// Deletes a tenant that no working key or login, no user and no network belongs to; its name is kept. Whoever calls this
+    /// ends the sessions that it has by other means. Blocks until it is on disk.
     pub fn delete_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
         if name == MAIN {
             return Err(AccountsError::TenantMain);

@@ -8,6 +8,7 @@ mod configurations;
 mod directory;
 mod id;
 mod kept;
+mod name;
 mod networks;
 mod people;
 mod sensors;
@@ -15,13 +16,14 @@ mod sensors;
 mod tests;
 
 pub use configurations::{Configuration, MOST_REVISION, Publishable};
-pub use id::Id;
+pub use id::{Id, NoId};
+pub use name::is_name;
 pub use networks::Network;
-pub use people::{Person, Token};
+pub use people::{Hash, Person, Token};
 
 pub(super) use configurations::Configurations;
 pub(super) use directory::Directory;
-pub(super) use kept::is_name;
+pub(super) use kept::is_record;
 
 use parking_lot::RwLock;
 

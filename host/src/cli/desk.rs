@@ -58,7 +58,8 @@ impl Keeper {
         }
     }
 
-    fn open(config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    /// The store, which no server may hold.
+    pub(super) fn open(config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         if !config.data.is_dir() {
             let folder = config.data.display();
             return Err(format!("the data folder {folder} does not exist: `weir init` makes one, --data or --config names another").into());

@@ -36,6 +36,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::Response;
+use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::body;
@@ -54,6 +55,8 @@ use route::{Call, Route};
 const GATEWAY: &str = "tenta";
 /// Entries of a page.
 const PAGE: usize = 64;
+/// Changes that wait for the disk at once, each with a thread of its own; others wait for these.
+const CHANGES: usize = 16;
 /// JSON may write every letter of a configuration with six, and has names and numbers around it.
 const ESCAPED: usize = 6;
 
@@ -66,6 +69,8 @@ struct App {
     /// Before `configurations/` and the like.
     base: Arc<str>,
     passwords: Passwords,
+    /// Turns of what waits for the disk.
+    changes: Arc<Semaphore>,
     started_us: u64,
     /// Ends the publication of configurations with the listener.
     _publisher: Arc<DropGuard>,
@@ -89,6 +94,7 @@ pub fn router(ingress: Ingress, tenta: &config::Tenta, config: &Config) -> Route
         config: Arc::new(tenta.clone()),
         base,
         passwords: Passwords::default(),
+        changes: Arc::new(Semaphore::new(CHANGES)),
         started_us: now_us(),
         _publisher: Arc::new(closing.drop_guard()),
     };
@@ -142,8 +148,13 @@ impl App {
         work: impl FnOnce(Directory<'_>) -> Result<T, AccountsError> + Send + 'static,
     ) -> Result<T, Fault> {
         let accounts: Arc<Accounts> = Arc::clone(self.ingress.accounts());
-        let done = tokio::task::spawn_blocking(move || work(accounts.tenta())).await;
-        done.map_err(|_| Fault::Internal)?.map_err(|error| answer::refused(&error))
+        let turn = Arc::clone(&self.changes).acquire_owned().await.map_err(|_| Fault::Internal)?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held to the end also when the client goes away.
+            let _held = turn;
+            work(accounts.tenta())
+        });
+        done.await.map_err(|_| Fault::Internal)?.map_err(|error| answer::refused(&error))
     }
 
     fn is_hermes(&self) -> bool {

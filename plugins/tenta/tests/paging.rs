@@ -1,6 +1,6 @@
 //! Pages in both directions, against a list that is sorted anew each time.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail loudly")]
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use crate::accounts::{AccountsError, Change};
 const PREFIX: &[u8] = b"tenta/";
 
 /// Whether a record of this name is one of these.
-pub(in crate::accounts) fn is_name(name: &[u8]) -> bool {
+pub(in crate::accounts) fn is_record(name: &[u8]) -> bool {
     name.starts_with(PREFIX)
 }
 

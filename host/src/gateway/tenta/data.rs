@@ -17,6 +17,8 @@ use crate::telemetry::Seldom;
 
 /// Items that are asked for at once, where all are wanted.
 const MANY: u32 = 1_000;
+/// Answers of the plugin that one answer to a client is made of: each may be short, or empty where it looked in vain.
+const ASKED: usize = 256;
 /// An answer to a client that wants all.
 const MOST_BYTES: usize = 32 << 20;
 
@@ -119,17 +121,17 @@ impl<'a> Storage<'a> {
     async fn page(&self, kind: &str, sensor: Id, page: Page<f64>) -> Result<Vec<String>, Fault> {
         let direction = if page.previous { "previous" } else { "next" };
         let at = page.cursor.map(|at| format!(r#","creation_timestamp":{}"#, number(at))).unwrap_or_default();
-        let params = format!(r#"{{"direction":"{direction}"{at}}}"#);
+        let now = number(seconds(now_us()));
+        let params = format!(r#"{{"direction":"{direction}","now":{now}{at}}}"#);
         let mut items: Vec<String> = Vec::new();
         let mut cursor = None;
-        while items.len() < PAGE {
+        for _ in 0..ASKED {
             let limit = u32::try_from(PAGE - items.len()).unwrap_or(u32::MAX);
             let answer = self.ask(kind, sensor, &params, cursor, limit).await?;
-            let empty = answer.items.is_empty();
             items =
                 if page.previous { [answer.items, items].concat() } else { [items, answer.items].concat() };
             cursor = answer.next;
-            if cursor.is_none() || empty {
+            if cursor.is_none() || items.len() >= PAGE {
                 break;
             }
         }
@@ -139,20 +141,21 @@ impl<'a> Storage<'a> {
     /// All items.
     pub(super) async fn all(&self, kind: &str, sensor: Id, params: String) -> Result<Vec<String>, Fault> {
         let (mut items, mut bytes, mut cursor) = (Vec::new(), 0, None);
-        loop {
+        for _ in 0..ASKED {
             let answer = self.ask(kind, sensor, &params, cursor, MANY).await?;
             bytes += answer.items.iter().map(String::len).sum::<usize>();
             if bytes > MOST_BYTES {
                 tracing::error!(%sensor, bytes, "a sensor has more aggregates than one answer of tenta's may take");
                 return Err(Fault::Internal);
             }
-            let empty = answer.items.is_empty();
             items.extend(answer.items);
             cursor = answer.next;
-            if cursor.is_none() || empty {
+            if cursor.is_none() {
                 return Ok(items);
             }
         }
+        tracing::error!(%sensor, "the storage plugin of [tenta] comes to no end");
+        Err(Fault::Internal)
     }
 
     async fn ask(
