@@ -206,6 +206,11 @@ impl Consumer {
         self.key.owner.is_none()
     }
 
+    /// Whether it reads for a session of a gateway, which sees itself to it that nothing is begun that has expired.
+    pub(super) fn is_of_gateway(&self) -> bool {
+        !self.is_shared() && self.key.name.starts_with('$')
+    }
+
     /// What is written to the disk.
     pub(super) fn record(&self, state: &State) -> Record {
         let mut logs = self.elsewhere.clone();

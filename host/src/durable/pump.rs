@@ -130,7 +130,7 @@ impl Pump {
         while let Some((at, stored)) = self.again.front() {
             let (at, offset) = (*at, stored.place.offset);
             let due = state.windows.get(at).is_some_and(|window| window.is_due(offset));
-            if due && is_expired(stored) {
+            if due && is_expired(stored) && !self.consumer.is_of_gateway() {
                 state.windows.get_mut(at).map(|window| window.ack(offset));
                 state.keeping.changes += 1;
             } else if due && !self.hand(state, at, stored, now) {

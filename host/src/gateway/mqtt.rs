@@ -11,7 +11,7 @@
 //!   their connections.
 //! - `publish`: PUBLISH and its acknowledgements. `subscribe`: SUBSCRIBE and UNSUBSCRIBE. `deliver`: messages that go
 //!   out. `flight`: what is said of them. `will`: what is published when a client goes without a word.
-//! - `sys`: `$SYS/…`. `packet`: packets in the words of both versions.
+//! - `sys`: `$SYS/…`. `packet`: packets in the words of both versions. `strict`: what their decoder lets pass.
 
 mod connect;
 mod deliver;
@@ -24,6 +24,7 @@ mod read;
 mod roster;
 mod socket;
 mod stay;
+mod strict;
 mod subscribe;
 mod sys;
 mod talk;

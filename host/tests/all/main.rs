@@ -39,6 +39,7 @@ mod mqtt_matrix;
 mod mqtt_names;
 mod mqtt_sys;
 mod mqtt_sessions;
+mod mqtt_statements;
 mod misbehaviour;
 mod mistakes;
 mod outbox;

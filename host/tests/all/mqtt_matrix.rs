@@ -28,6 +28,7 @@ const LARGE: [usize; 2] = [900 * 1024, 1 << 20];
 type Transports = [&'static [&'static str]; 2];
 
 const STREAMS: Transports = [&["tcp"], &["tls"]];
+const ALL: Transports = [&["tcp", "ws"], &["tls", "wss"]];
 
 /// The addresses of the transports, where something of a client is done before or after the restart.
 type Targets = BTreeMap<&'static str, String>;
@@ -92,17 +93,17 @@ async fn run_program(transports: Transports, program: impl Fn() -> Program) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paho_1_6_passes_the_list() {
-    run_program(STREAMS, || packaged_with("paho1.txt", &foreign().join("matrix.py"))).await;
+    run_program(ALL, || packaged_with("paho1.txt", &foreign().join("matrix.py"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paho_2_passes_the_list() {
-    run_program(STREAMS, || packaged(&foreign().join("matrix.py"))).await;
+    run_program(ALL, || packaged(&foreign().join("matrix.py"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqtt_js_passes_the_list() {
-    run_program(STREAMS, || node_packaged(&foreign().join("matrix.cjs"))).await;
+    run_program(ALL, || node_packaged(&foreign().join("matrix.cjs"))).await;
 }
 
 /// Runs a scenario of each version over each transport, with what it says when it fails.

@@ -210,27 +210,37 @@ fn nothing_is_left_for_later() {
 /// Where a test named `a::b::c` on the page may stand: the file of `a::b`, without its extension.
 const HOMES: [&str; 3] = ["tests/all", "tests", "src"];
 
+/// The last cell of a row names tests that exist.
+fn check_shown(row: &str) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (_, shown) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+    for name in shown.split(", ") {
+        let path = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+        let (file, test) = path.and_then(|path| path.rsplit_once("::")).unwrap_or_else(|| panic!("{row}"));
+        let file = file.replace("::", "/") + ".rs";
+        let texts = HOMES.iter().filter_map(|home| std::fs::read_to_string(here.join(home).join(&file)).ok());
+        assert!(texts.into_iter().any(|text| is_test(&text, test)), "{name} is no test, but shows:\n{row}");
+    }
+}
+
 #[test]
 fn every_guarantee_is_shown_by_a_test_that_exists() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(here.join("../docs/guarantees.md")).unwrap();
     let promises: Vec<_> = page.lines().filter(|line| line.starts_with("| ") && line.contains('.')).collect();
     assert!(promises.len() > 20, "{} promises", promises.len());
-    for promise in promises {
-        let (_, shown) = promise.trim_end_matches(" |").rsplit_once(" | ").unwrap();
-        for name in shown.split(", ") {
-            let path = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
-            let (file, test) =
-                path.and_then(|path| path.rsplit_once("::")).unwrap_or_else(|| panic!("{promise}"));
-            let file = file.replace("::", "/") + ".rs";
-            let texts =
-                HOMES.iter().filter_map(|home| std::fs::read_to_string(here.join(home).join(&file)).ok());
-            assert!(
-                texts.into_iter().any(|text| is_test(&text, test)),
-                "{name} is no test, but shows:\n{promise}"
-            );
-        }
-    }
+    promises.into_iter().for_each(check_shown);
+}
+
+#[test]
+fn every_statement_of_mqtt_is_shown_by_a_test_that_exists() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(here.join("../docs/mqtt.md")).unwrap();
+    let (_, table) = page.split_once("## Statement by statement").unwrap();
+    let is_row = |line: &&str| line.starts_with("| ") && line.contains("::");
+    let rows: Vec<_> = table.lines().filter(is_row).collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    rows.into_iter().for_each(check_shown);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::Version;
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, Packet, Properties, Property, ReceiveMaximum, SessionExpiryInterval,
-    TopicAliasMaximum, v3_1_1, v5_0,
+    AssignedClientIdentifier, MaximumPacketSize, Packet, Properties, Property, ReceiveMaximum,
+    SessionExpiryInterval, TopicAliasMaximum, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::ConnectReasonCode;
 
@@ -41,6 +41,8 @@ pub(super) struct Connect {
     /// How long the session outlives the connection, in seconds.
     expiry_s: u32,
     authentication: bool,
+    /// Acknowledgements are to give no reasons.
+    terse: bool,
 }
 
 impl Connect {
@@ -65,6 +67,7 @@ impl Connect {
             most_in_flight: usize::MAX,
             expiry_s: if packet.clean_session() { 0 } else { u32::MAX },
             authentication: false,
+            terse: false,
         }
     }
 
@@ -80,6 +83,10 @@ impl Connect {
             most_in_flight: most_in_flight(packet),
             expiry_s: expiry(packet.props()).unwrap_or(0),
             authentication: packet.props().iter().any(|p| matches!(p, Property::AuthenticationMethod(_))),
+            terse: packet
+                .props()
+                .iter()
+                .any(|p| matches!(p, Property::RequestProblemInformation(wanted) if wanted.val() == 0)),
         }
     }
 
@@ -191,6 +198,9 @@ async fn enter(
         tracing::debug!(?error, "the answer to CONNECT was not sent");
         ConnectReasonCode::UnspecifiedError
     })?;
+    if connect.terse {
+        link.be_terse();
+    }
     Ok(Talk::new(app, link, visit, (stay, seat), &mut connect))
 }
 
@@ -202,6 +212,7 @@ fn promises(app: &Inner, assigned: Option<&str>, expiry_s: Option<u32>) -> Prope
         expiry_s.and_then(|seconds| SessionExpiryInterval::new(seconds).ok()).map(Property::from),
         id,
         ReceiveMaximum::new(most).ok().map(Property::from),
+        MaximumPacketSize::new(packet::most(app)).ok().map(Property::from),
         TopicAliasMaximum::new(ALIASES).ok().map(Property::from),
     ];
     all.into_iter().flatten().collect()

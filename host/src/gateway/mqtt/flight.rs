@@ -27,6 +27,14 @@ pub(super) fn sent(routed: &Routed) -> Option<Sent> {
 }
 
 impl Talk {
+    /// Whether it was sent before at QoS 2: then it does not expire any more (MQTT-4.3.3-7).
+    pub(super) fn has_begun(&self, routed: &Routed) -> bool {
+        let Some(session) = self.stay.session.as_ref().filter(|_| routed.expires_us.is_some()) else {
+            return false;
+        };
+        sent(routed).is_some_and(|sent| session.packet_of(&sent).is_some())
+    }
+
     /// A message needs nothing more from the client.
     pub(super) fn done(&self, routed: &Routed) {
         if let Some(sent) = sent(routed) {

@@ -10,8 +10,10 @@ pub(super) enum Next {
     Whole(usize),
     /// A part of one.
     Part,
-    /// A packet that is too large, or no packet: not to be waited for.
+    /// A packet that is too large: not to be waited for.
     Wrong,
+    /// No packet: its length has no end.
+    Endless,
 }
 
 /// Looks at bytes of which `most` may be one packet.
@@ -29,7 +31,7 @@ pub(super) fn next(bytes: &[u8], most: usize) -> Next {
             };
         }
     }
-    Next::Wrong
+    Next::Endless
 }
 
 /// The first byte of CONNECT.
@@ -46,7 +48,7 @@ const NEW: Refused = Refused(&[0x20, 3, 0, 0x84, 0]);
 /// What breaks the protocol is not answered.
 const SILENT: Refused = Refused(&[]);
 
-/// Looks at a whole CONNECT as far as it is the same in all versions: name, level, and the reserved flag (MQTT-3.1.2-3).
+/// Looks at a whole CONNECT as far as it is the same in all versions: name, level, and what flags there may be.
 pub(super) fn check(connect: &[u8]) -> Result<(), Refused> {
     let length = connect.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count() + 1;
     let body = connect.get(1 + length..).unwrap_or_default();
@@ -56,11 +58,19 @@ pub(super) fn check(connect: &[u8]) -> Result<(), Refused> {
         _ => return Err(SILENT),
     };
     match (name, rest) {
-        ("MQTT", [4 | 5, flags, ..]) if flags & 1 == 0 => Ok(()),
+        ("MQTT", [level @ (4 | 5), flags, ..]) if may_be(*level, *flags) => Ok(()),
         ("MQTT", [4 | 5, ..]) | (_, []) => Err(SILENT),
         ("MQTT", [6..=u8::MAX, ..]) => Err(NEW),
         _ => Err(OLD),
     }
+}
+
+/// The reserved flag, those of a will that is not there or has QoS 3, and in version 3.1.1 a password without a user.
+fn may_be(level: u8, flags: u8) -> bool {
+    let (will, will_qos) = (flags & 0x3c, flags & 0x18);
+    let no_will = will & 0x04 == 0 && will != 0;
+    let no_user = level == 4 && flags & 0xc0 == 0x40;
+    flags & 1 == 0 && !no_will && will_qos != 0x18 && !no_user
 }
 
 #[cfg(test)]
@@ -77,7 +87,7 @@ mod tests {
             (b"\x30\x03\x00\x01", Next::Part),
             (b"\x30\x03\x00\x01a", Next::Whole(5)),
             (b"\x30\x80\x01", Next::Part),
-            (b"\x30\x80\x80\x80\x80", Next::Wrong),
+            (b"\x30\x80\x80\x80\x80", Next::Endless),
             (b"\x30\xff\xff\xff\x7f", Next::Wrong),
             (b"\x30\x7f", Next::Wrong),
             (b"\x30\x62", Next::Part),

@@ -38,6 +38,8 @@ struct State {
     /// Nothing is written any more behind what waits.
     closing: bool,
     deadline: Option<Instant>,
+    /// The peer wants no reasons in acknowledgements (MQTT-3.1.2-29).
+    terse: bool,
 }
 
 struct Pending {
@@ -67,6 +69,7 @@ impl Link {
             first: 0,
             closing: false,
             deadline: None,
+            terse: false,
         };
         let (out, progress) = (Notify::new(), Notify::new());
         Arc::new(Self { state: Mutex::new(state), out, progress, most_pending })
@@ -99,6 +102,20 @@ impl Link {
         drop(state);
         self.out.notify_one();
         sent
+    }
+
+    /// Sends what may give a reason, without it if the peer wants none or the packet is too large for it.
+    pub(super) fn send_with(&self, reason: &str, make: impl Fn(&str) -> Made) -> Result<(), MqttError> {
+        let mut state = self.state.lock();
+        let sent = state.send_with(reason, make);
+        drop(state);
+        self.out.notify_one();
+        sent
+    }
+
+    /// The peer wants no reasons in acknowledgements.
+    pub(super) fn be_terse(&self) {
+        self.state.lock().terse = true;
     }
 
     /// Sends what needs a packet identifier, which is free. None: none is.
@@ -220,11 +237,9 @@ impl Link {
     /// The end: the peer is told, if its version has words for it.
     pub(super) fn end(&self, code: DisconnectReasonCode, reason: &str) {
         let mut state = self.state.lock();
-        if packet::is_v5(state.core.get_protocol_version())
-            && let Ok(packet) = packet::disconnect(code, reason)
-        {
+        if packet::is_v5(state.core.get_protocol_version()) {
             // Before CONNACK nothing may be said.
-            let _ = state.send(packet);
+            let _ = state.send_end(code, reason);
         }
         state.closing = true;
         drop(state);
@@ -269,6 +284,22 @@ impl State {
         self.absorb(events).fault.map_or(Ok(()), Err)
     }
 
+    fn send_with(&mut self, reason: &str, make: impl Fn(&str) -> Made) -> Result<(), MqttError> {
+        let reason = if self.terse { "" } else { reason };
+        match self.send(make(reason)?) {
+            Err(MqttError::PacketTooLarge) if !reason.is_empty() => self.send(make("")?),
+            sent => sent,
+        }
+    }
+
+    /// DISCONNECT may always give its reason, if there is room.
+    fn send_end(&mut self, code: DisconnectReasonCode, reason: &str) -> Result<(), MqttError> {
+        match self.send(packet::disconnect(code, reason)?) {
+            Err(MqttError::PacketTooLarge) => self.send(packet::disconnect(code, "")?),
+            sent => sent,
+        }
+    }
+
     fn absorb(&mut self, events: Vec<Event>) -> Received {
         let mut received = Received::default();
         for event in events {
@@ -293,16 +324,19 @@ impl State {
     /// could not be taken ends the connection, so that the peer sends it again.
     fn acknowledge(&mut self, id: u16, exactly_once: bool, outcome: &Outcome) {
         let version = self.core.get_protocol_version();
+        let reason = &outcome.reason();
         let said = match super::publish::verdict(outcome) {
-            Ok((_, pubrec)) if exactly_once => packet::pubrec(version, id, pubrec, &outcome.reason()),
-            Ok((puback, _)) => packet::puback(version, id, puback, &outcome.reason()),
-            Err(code) if packet::is_v5(version) => packet::disconnect(code, &outcome.reason()),
+            Ok((_, code)) if exactly_once => {
+                self.send_with(reason, |reason| packet::pubrec(version, id, code, reason))
+            }
+            Ok((code, _)) => self.send_with(reason, |reason| packet::puback(version, id, code, reason)),
+            Err(code) if packet::is_v5(version) => self.send_end(code, reason),
             Err(_) => {
                 self.closing = true;
                 return;
             }
         };
-        if let Err(error) = said.and_then(|packet| self.send(packet)) {
+        if let Err(error) = said {
             tracing::debug!(?error, "an acknowledgement was not sent");
         }
     }

@@ -17,6 +17,11 @@ const REASON: usize = 512;
 /// A packet that could not be made: a defect of ours.
 pub(crate) type Made = Result<Packet, MqttError>;
 
+/// Bytes of an incoming packet.
+pub(super) fn most(app: &super::Inner) -> u32 {
+    u32::try_from(app.limits.message_bytes.saturating_add(super::AROUND)).unwrap_or(u32::MAX)
+}
+
 pub(crate) fn is_v5(version: Version) -> bool {
     version == Version::V5_0
 }

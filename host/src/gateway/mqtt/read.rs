@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 
 use super::frame::{self, Next, OPENING};
 use super::link::Link;
+use super::strict;
 use crate::gateway::unfinished::Unfinished;
 use crate::gateway::ws::ByteReader;
 
@@ -83,6 +84,7 @@ impl<R: Source> Reader<R> {
                 Next::Whole(whole) => break whole,
                 Next::Part => self.fill(link).await?,
                 Next::Wrong => return Err(End::Fault(MqttError::PacketTooLarge)),
+                Next::Endless => return Err(End::Fault(MqttError::MalformedPacket)),
             }
         };
         if let Err(refused) = frame::check(self.bytes.get(..whole).unwrap_or_default()) {
@@ -106,10 +108,12 @@ impl<R: Source> Reader<R> {
                 }
                 Next::Whole(length) => {
                     self.unfinished.end();
+                    rest.first().map_or(Ok(()), |first| strict::check_flags(*first)).map_err(End::Fault)?;
                     length
                 }
                 // What is wrong is for the protocol to say, which needs no more than the beginning.
                 Next::Wrong => rest.len(),
+                Next::Endless => return Err(End::Fault(MqttError::MalformedPacket)),
             };
             let mut cursor = Cursor::new(rest.get(..length).unwrap_or_default());
             let received = link.receive(&mut cursor);

@@ -17,7 +17,7 @@ use crate::message::Outcome;
 use crate::persistent::Subscription;
 
 /// What begins the filter of a shared subscription.
-const SHARE: &str = "$share/";
+pub(super) const SHARE: &str = "$share/";
 
 /// How messages of a subscription are delivered.
 #[derive(Clone, Debug)]
@@ -95,7 +95,8 @@ impl Talk {
                 }
             }
         }
-        self.link.send(packet::suback(self.link.version(), id, &codes, &reasons.join("; ")))?;
+        let version = self.link.version();
+        self.link.send_with(&reasons.join("; "), |reason| packet::suback(version, id, &codes, reason))?;
         for (entry, code) in entries.iter().zip(codes) {
             let granted = (code as u8) <= SubackReasonCode::GrantedQos2 as u8;
             if granted

@@ -22,7 +22,7 @@ use super::stay::Stay;
 use super::subscribe::{self, Subscriptions};
 use super::will::Will;
 use super::write::Writer;
-use super::{Inner, Visitor, packet};
+use super::{Inner, Visitor, packet, strict};
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
 use crate::gateway::stream::{Stream, Upgraded};
@@ -119,6 +119,7 @@ async fn converse<R: Source, W: AsyncWrite + Unpin>(
     let mut writer = Writer::new(write);
     let first = async {
         let connect = reader.connect(&link).await.ok()?;
+        strict::check_connect(&connect)?;
         connect::admit(app, &link, Connect::of(&connect)?, visitor).await
     };
     let talk = tokio::select! {
@@ -215,7 +216,10 @@ impl Talk {
     async fn handle(&self, packet: Packet) -> Result<Option<End>, MqttError> {
         match packet {
             Packet::V3_1_1Publish(packet) => self.take(Incoming::from(&packet)).await?,
-            Packet::V5_0Publish(packet) => self.take(Incoming::from(&packet)).await?,
+            Packet::V5_0Publish(packet) => {
+                strict::check_properties(packet.props())?;
+                self.take(Incoming::from(&packet)).await?;
+            }
             Packet::V3_1_1Puback(packet) => self.landed(packet.packet_id()),
             Packet::V5_0Puback(packet) => self.landed(packet.packet_id()),
             Packet::V3_1_1Pubrec(packet) => self.release(packet.packet_id())?,
@@ -230,9 +234,11 @@ impl Talk {
             Packet::V3_1_1Pubcomp(packet) => self.landed(packet.packet_id()),
             Packet::V5_0Pubcomp(packet) => self.landed(packet.packet_id()),
             Packet::V3_1_1Subscribe(packet) => {
+                strict::check_entries(packet.entries(), false)?;
                 self.subscribe(packet.packet_id(), packet.entries(), None).await?;
             }
             Packet::V5_0Subscribe(packet) => {
+                strict::check_entries(packet.entries(), true)?;
                 let number = subscribe::number(&packet);
                 self.subscribe(packet.packet_id(), packet.entries(), number).await?;
             }
@@ -261,11 +267,7 @@ impl Talk {
     }
 
     async fn take(&self, incoming: Incoming) -> Result<(), MqttError> {
-        // MQTT 4.7.1 and 4.7.3: no name of a topic.
-        let topic = &incoming.publish.topic;
-        if topic.is_empty() || topic.contains(['+', '#']) {
-            return Err(MqttError::TopicNameInvalid);
-        }
+        strict::check_publish(&incoming)?;
         if let Some(id) = incoming.exactly_once() {
             self.received.lock().insert(id);
         }
@@ -330,7 +332,8 @@ impl Talk {
                 })
                 .await;
                 self.link.end(DisconnectReasonCode::ServerShuttingDown, "");
-                self.will.lock().take();
+                // Nobody would publish it later.
+                self.will.lock().iter_mut().for_each(|will| will.delay = Duration::ZERO);
             }
         }
         self.settle().await;

@@ -62,7 +62,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 return true;
             }
             match self.items.pop_front() {
-                Some(Item::Message(routed)) if outbound.expires(&routed) => {
+                Some(Item::Message(routed)) if !talk.has_begun(&routed) && outbound.expires(&routed) => {
                     talk.metrics.expired.inc();
                     talk.done(&routed);
                 }
