@@ -1,19 +1,178 @@
 //! Requests as clients send them, and what they may not do.
 
-mod behind;
+use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_contract::topic::Pattern;
 
-use behind::state;
-
 use super::*;
+use crate::accounts::{Change, Records};
+use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
+use crate::ingress::Requeued;
 use crate::message::{Grant, Principal};
+use crate::plugin::shadow::ShadowReport;
+use crate::plugin::{Deed, Event, HistoryLine, PluginInfo, PluginState, Refused};
 use crate::session::{Item, OutboundLimits, Session, Subscription};
+
+#[derive(Default)]
+struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl Records for Memory {
+    fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.lock().clone().into_iter().collect())
+    }
+
+    fn save(&self, key: &[u8], value: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.0.lock().insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        for (key, value) in changes.iter().cloned() {
+            match value {
+                Some(value) => drop(self.0.lock().insert(key, value)),
+                None => drop(self.0.lock().remove(&key)),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct OnePlugin;
+
+impl PluginView for OnePlugin {
+    fn act(&self, name: &str, deed: Deed) -> Result<String, Refused> {
+        match name {
+            "gone" => Ok(format!("{deed:?}")),
+            "open" => Err(Refused::Impossible("open is not gone".into())),
+            _ => Err(Refused::Unknown { name: name.into(), known: vec!["open".into()] }),
+        }
+    }
+
+    fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Refused> {
+        Ok(vec![HistoryLine::new(Event::Live, name)])
+    }
+
+    fn list(&self) -> Vec<PluginInfo> {
+        vec![PluginInfo {
+            name: "open".into(),
+            file: "stock:open".into(),
+            kind: "auth".into(),
+            version: "0123456789ab".into(),
+            order: 100,
+            topics: vec!["#".into()],
+            state: PluginState::Active,
+            reason: None,
+            notes: Vec::new(),
+            grants: crate::plugin::Grants::default(),
+            loaded_us: None,
+            calls: 3,
+            failures: 0,
+            lag: None,
+            missed: None,
+            shadow: None,
+        }]
+    }
+
+    fn shadow(&self, _: &str) -> Option<ShadowReport> {
+        None
+    }
+}
+
+struct OneRebuild;
+
+impl RebuildView for OneRebuild {
+    fn rebuild(&self, name: &str, _: bool) -> Result<RebuildReport, RebuildRefused> {
+        Err(RebuildRefused::Unknown { name: name.into(), there_are: "latest".into() })
+    }
+
+    fn rebuilds(&self) -> BTreeMap<String, RebuildReport> {
+        let begins = vec![Beginning { log: "default".into(), offset: 7, time_us: Some(1) }];
+        let report = RebuildReport {
+            state: RebuildState::Running,
+            version: "0123456789ab".into(),
+            started_us: 1,
+            ended_us: None,
+            done: 3,
+            of: 9,
+            begins,
+            error: None,
+        };
+        [("open".to_owned(), report)].into()
+    }
+}
+
+struct NoRequeue;
+
+impl crate::ingress::RequeueLetters for NoRequeue {
+    fn requeue(&self, _: crate::dead_letters::Letter) -> BoxFuture<'_, Requeued> {
+        Box::pin(async { Requeued { outcome: "accepted", reason: String::new(), gone: false } })
+    }
+}
+
+struct NoConsumer;
+
+impl ConsumerView for NoConsumer {
+    fn list(&self) -> Vec<crate::durable::ConsumerInfo> {
+        Vec::new()
+    }
+
+    fn reset(&self, id: &str, _: &crate::message::Since) -> Result<(), crate::durable::Refused> {
+        self.delete(id)
+    }
+
+    fn delete(&self, id: &str) -> Result<(), crate::durable::Refused> {
+        Err(crate::durable::Refused::Invalid(format!("there is no {id}")))
+    }
+}
+
+fn state() -> AdminState {
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(&folder.path().join("data"), crate::store::StoreOptions::default());
+    let store = store.unwrap();
+    let metrics = Metrics::new();
+    let most = crate::retained::Most { messages: 9, bytes: 9_000 };
+    let retained = crate::retained::Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+    let (received, _) = crate::received::Received::open(store.clone()).unwrap();
+    let log_metrics = |log: &str| metrics.log(log);
+    let sequencer = Arc::new(Sequencer::new(
+        store.clone(),
+        Arc::default(),
+        retained,
+        received,
+        vec![Vec::new()],
+        log_metrics,
+    ));
+    let dead_letters = crate::dead_letters::DeadLetters::open(
+        store.clone(),
+        Default::default(),
+        metrics.dead_letters.clone(),
+    );
+    AdminState {
+        dead_letters: Arc::new(dead_letters.unwrap()),
+        requeue: Arc::new(NoRequeue),
+        trials: Arc::new(()),
+        sequencer,
+        token: AdminToken::load_or_create(folder.path()).unwrap(),
+        hosts: vec!["weir.internal".into()],
+        accounts: Arc::new(Accounts::open(Box::<Memory>::default()).unwrap()),
+        sessions: Arc::default(),
+        metrics: Arc::default(),
+        traces: Arc::default(),
+        plugins: Arc::new(OnePlugin),
+        rebuilds: Arc::new(OneRebuild),
+        consumers: Arc::new(NoConsumer),
+        tenta: None,
+        ready: Arc::default(),
+        logs: Logs::new(store, &[crate::config::LogRule::default()]),
+    }
+}
 
 /// Sends a request with the token; `extra` headers replace the usual ones.
 async fn send(state: &AdminState, line: &str, extra: &[(&str, &str)], body: &str) -> Response {
@@ -225,22 +384,16 @@ async fn what_runs_is_shown() {
 #[tokio::test]
 async fn a_rebuild_is_shown_and_refused_by_name() {
     let state = state();
-    let body = async |line: &str| {
-        let response = send(&state, line, &[], "").await;
-        let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status.as_u16(), serde_json::from_slice::<Value>(&bytes).unwrap())
-    };
-    let (status, report) = body("GET /v1/plugins/open/rebuild").await;
+    let (status, report) = ask(&state, "GET /v1/plugins/open/rebuild", "").await;
     let wanted = json!({"state": "running", "version": "0123456789ab", "started_us": 1, "done": 3, "of": 9,
         "begins": [{"log": "default", "offset": 7, "time_us": 1}]});
     assert_eq!((status, &report), (200, &wanted));
-    assert_eq!(body("GET /v1/plugins").await.1["plugins"][0]["rebuild"], wanted);
-    assert_eq!(body("GET /v1/plugins/nobody/rebuild").await.0, 404);
-    let (status, refused) = body("POST /v1/plugins/open/rebuild").await;
+    assert_eq!(ask(&state, "GET /v1/plugins", "").await.1["plugins"][0]["rebuild"], wanted);
+    assert_eq!(ask(&state, "GET /v1/plugins/nobody/rebuild", "").await.0, 404);
+    let (status, refused) = ask(&state, "POST /v1/plugins/open/rebuild", "").await;
     assert_eq!(status, 409);
     assert!(refused["reason"].as_str().unwrap().contains("kind auth: only storage plugins"), "{refused}");
-    let (status, refused) = body("POST /v1/plugins/nobody/rebuild").await;
+    let (status, refused) = ask(&state, "POST /v1/plugins/nobody/rebuild", "").await;
     assert_eq!((status, &refused["outcome"]), (404, &json!("not-found")));
     assert!(refused["reason"].as_str().unwrap().contains("there are latest"), "{refused}");
 }

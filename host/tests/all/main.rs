@@ -57,6 +57,7 @@ mod retention;
 mod rooms;
 mod shadow;
 mod secrets;
+mod sensors;
 mod shutdown;
 mod slow_policies;
 mod slow_reader;

@@ -198,7 +198,7 @@ fn lines_of_logs_are_kept_for_eight_weeks() {
     let same =
         json!([line(5.0, "info", "b"), line(5.0, "error", "a"), line(4.0, "warning", &"é".repeat(20_000))]);
     host.store(&[message("logs/s1", &same)]).unwrap();
-    let lines = ask(&mut host, "logs/s1", json!({}));
+    let lines = ask(&mut host, "logs/s1", json!({"now": EIGHT}));
     assert_eq!(lines[0]["message"].as_str().unwrap().chars().count(), 16_384);
     assert_eq!(
         lines[1..],
@@ -212,16 +212,16 @@ fn lines_of_logs_are_kept_for_eight_weeks() {
     let late =
         testing::message_json("logs/s1", &json!([line(4.5, "info", "late")])).received(received(50)).build();
     host.store(&[late]).unwrap();
-    assert_eq!(ask(&mut host, "logs/s1", json!({})).len(), 4);
+    assert_eq!(ask(&mut host, "logs/s1", json!({"now": EIGHT})).len(), 4);
     let now = json!({"now": EIGHT + 57.0 * DAY});
-    assert_eq!(ask(&mut host, "logs/s1", now).len(), 1, "who says what time it is sees no older ones");
+    assert_eq!(ask(&mut host, "logs/s1", now).len(), 1, "older ones are not shown");
     let later =
         testing::message_json("logs/s1", &json!([line(4.0, "info", "later")])).received(received(57)).build();
     host.store(&[later]).unwrap();
-    let left = ask(&mut host, "logs/s1", json!({}));
+    let left = ask(&mut host, "logs/s1", json!({"now": EIGHT}));
     assert_eq!(times(&left), [4.0, 4.5], "the next line takes them away");
     host.now(received(57 + 56));
-    assert!(ask(&mut host, "logs/s1", json!({})).is_empty() && host.state_len() == 0);
+    assert!(ask(&mut host, "logs/s1", json!({"now": EIGHT})).is_empty() && host.state_len() == 0);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_long_line_is_cut_where_an_answer_ends() {
     let line = json!({"severity": "error", "message": "\u{1}".repeat(16_384), "timestamp": 1});
     let lines: Vec<_> = vec![line; 40];
     host.store(&[message("logs/s1", &json!(lines))]).unwrap();
-    let (first, all) = pages(&mut host, "logs/s1", &json!({}), 64);
+    let (first, all) = pages(&mut host, "logs/s1", &json!({"now": EIGHT}), 64);
     assert!(first.len() < 40 && all.len() == 40, "a page holds 1 MiB");
     assert!(all.iter().all(|item| item["message"].as_str().unwrap().len() > 10_000));
     let group = ask(&mut host, "logs/s1", json!({"aggregate": true, "now": EIGHT})).remove(0);
@@ -337,7 +337,10 @@ fn a_message_may_hold_thousands() {
     let lines: Vec<_> =
         (0..20_000).map(|n| json!({"severity": "info", "message": "", "timestamp": n})).collect();
     host.store(&[message("logs/s1", &json!(lines))]).unwrap();
-    assert_eq!(pages(&mut host, "logs/s1", &json!({"direction": "previous"}), 1_000).1.len(), 20_000);
+    assert_eq!(
+        pages(&mut host, "logs/s1", &json!({"direction": "previous", "now": EIGHT}), 1_000).1.len(),
+        20_000
+    );
     let too_many = message("measurements/s1", &json!(many(40_000)));
     let failed = host.store(&[too_many]).unwrap_err();
     assert!(

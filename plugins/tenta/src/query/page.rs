@@ -39,10 +39,7 @@ pub(super) fn answer(question: &Question, table: Table, params: &Params) -> Resu
     if question.cursor.as_ref().is_some_and(|cursor| cursor.len() > ORDER_BYTES) {
         return Err(made_up());
     }
-    let gone = Time::default().after(params.now.map_or_else(Default::default, |_| {
-        let now = super::now(params).before(LOGS_KEPT);
-        std::time::Duration::from_micros(now.micros())
-    }));
+    let gone = super::now(params).before(LOGS_KEPT);
     let mut page = Page { table, gone, limit: question.limit, answer: Answer::default(), bytes: 0 };
     let prefix = table.prefix(&question.topic);
     let time = params.creation_timestamp.map(Timestamp::nearest);
