@@ -15,46 +15,8 @@ pub(super) fn keep(
     accounts: Tenta<'_>,
     document: &Document,
 ) -> Result<TentaImported, ImportError> {
-    let named = |table, index, name: &str| {
-        let accepted = "expected up to 64 of a-z 0-9 and single hyphens in between";
-        let reason = || format!("the name {name:?}: {accepted}");
-        match is_name(name, importer.hermes) {
-            true => Ok(()),
-            false => Err(ImportError::Entry { table, index, reason: reason() }),
-        }
-    };
-    for (index, user) in document.user.iter().enumerate() {
-        named("user", index, &user.name)?;
-        let before = accounts.person(user.identifier);
-        let hash = hash(user, before.as_deref()).map_err(|reason| ImportError::Entry {
-            table: "user",
-            index,
-            reason,
-        })?;
-        let (id, created_us) = (user.identifier, document.micros(user.creation_timestamp));
-        let (tenant, name) = (importer.tenant.clone(), user.name.clone());
-        let kept = accounts.put_person(Person { id, tenant, name, hash, created_us });
-        kept.map_err(|error| ImportError::of("user", index, &error))?;
-    }
-    for (index, network) in document.network.iter().enumerate() {
-        named("network", index, &network.name)?;
-        let (id, created_us) = (network.identifier, document.micros(network.creation_timestamp));
-        let (tenant, name) = (importer.tenant.clone(), network.name.clone());
-        let kept = accounts.put_network(Network { id, tenant, name, created_us });
-        kept.map_err(|error| ImportError::of("network", index, &error))?;
-    }
-    for (index, sensor) in document.sensor.iter().enumerate() {
-        named("sensor", index, &sensor.name)?;
-        let created_us = document.micros(sensor.creation_timestamp);
-        let kept =
-            accounts.put_sensor(sensor.identifier, sensor.network_identifier, &sensor.name, created_us);
-        kept.map_err(|error| ImportError::of("sensor", index, &error))?;
-    }
-    for (index, permission) in document.permission.iter().enumerate() {
-        let created_us = document.micros(permission.creation_timestamp);
-        let kept = accounts.put_member(permission.network_identifier, permission.user_identifier, created_us);
-        kept.map_err(|error| ImportError::of("permission", index, &error))?;
-    }
+    people(importer, accounts, document)?;
+    networks(importer, accounts, document)?;
     tokens(accounts, document)?;
     configurations(accounts, document)?;
     Ok(TentaImported {
@@ -66,6 +28,57 @@ pub(super) fn keep(
         configurations: document.configuration.len(),
         ..TentaImported::default()
     })
+}
+
+impl TentaImport {
+    fn named(&self, table: &'static str, index: usize, name: &str) -> Result<(), ImportError> {
+        if is_name(name, self.hermes) {
+            return Ok(());
+        }
+        let reason = format!("the name {name:?}: expected up to 64 of a-z 0-9 and single hyphens in between");
+        Err(ImportError::Entry { table, index, reason })
+    }
+}
+
+fn people(importer: &TentaImport, accounts: Tenta<'_>, document: &Document) -> Result<(), ImportError> {
+    for (index, user) in document.user.iter().enumerate() {
+        importer.named("user", index, &user.name)?;
+        let before = accounts.person(user.identifier);
+        let hash = hash(user, before.as_deref()).map_err(|reason| ImportError::Entry {
+            table: "user",
+            index,
+            reason,
+        })?;
+        let (id, created_us) = (user.identifier, document.micros(user.creation_timestamp));
+        let (tenant, name) = (importer.tenant.clone(), user.name.clone());
+        let kept = accounts.put_person(Person { id, tenant, name, hash, created_us });
+        kept.map_err(|error| ImportError::of("user", index, &error))?;
+    }
+    Ok(())
+}
+
+/// Networks, with their sensors and members.
+fn networks(importer: &TentaImport, accounts: Tenta<'_>, document: &Document) -> Result<(), ImportError> {
+    for (index, network) in document.network.iter().enumerate() {
+        importer.named("network", index, &network.name)?;
+        let (id, created_us) = (network.identifier, document.micros(network.creation_timestamp));
+        let (tenant, name) = (importer.tenant.clone(), network.name.clone());
+        let kept = accounts.put_network(Network { id, tenant, name, created_us });
+        kept.map_err(|error| ImportError::of("network", index, &error))?;
+    }
+    for (index, sensor) in document.sensor.iter().enumerate() {
+        importer.named("sensor", index, &sensor.name)?;
+        let created_us = document.micros(sensor.creation_timestamp);
+        let kept =
+            accounts.put_sensor(sensor.identifier, sensor.network_identifier, &sensor.name, created_us);
+        kept.map_err(|error| ImportError::of("sensor", index, &error))?;
+    }
+    for (index, permission) in document.permission.iter().enumerate() {
+        let created_us = document.micros(permission.creation_timestamp);
+        let kept = accounts.put_member(permission.network_identifier, permission.user_identifier, created_us);
+        kept.map_err(|error| ImportError::of("permission", index, &error))?;
+    }
+    Ok(())
 }
 
 /// The hash of a user's password. One that is right already is not made again.

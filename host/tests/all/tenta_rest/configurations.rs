@@ -186,6 +186,21 @@ async fn what_cannot_be_published_is_tried_again_also_after_a_restart_and_in_ord
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_published_goes_out_when_the_reason_is_gone() {
+    let router = setup(Tenta::default()).binding("check", CHECK).start().await;
+    let place = place(&router).await;
+    place.configure(json!({"wrong": true})).await;
+    let refused = async || (router.calls("check", "refuse").await > 0).then_some(());
+    eventually("the filter refuses it", refused).await;
+    assert_eq!(place.list("").await[0]["publication_timestamp"], Value::Null);
+    router.folders.remove("check.toml");
+    place.published().await;
+    let (_, found) = retained(&router, &place.sensor).await;
+    assert_eq!(found, json!({"revision": 0, "configuration": {"wrong": true}}));
+    router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_survives_kill_9() {
     let setup = setup(Tenta::default()).binding("check", CHECK);
     setup.write_config("[tenta]\nlisten = \"127.0.0.1:0\"\n");
