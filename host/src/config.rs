@@ -4,6 +4,7 @@
 //! key was meant. [`EXAMPLE`] is the commented file that `weir init` writes; it spells out every default.
 
 mod accounts;
+mod bridge;
 mod compile;
 mod dead_letters;
 mod delivery;
@@ -24,6 +25,7 @@ mod validate;
 mod words;
 
 pub use accounts::AccountLimits;
+pub use bridge::{Bridge, BrokerUrl, MqttBridge};
 pub use compile::Compile;
 pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
@@ -78,6 +80,8 @@ pub struct Config {
     pub rooms: Option<Rooms>,
     /// The listener of tenta's clients; none: there is none.
     pub tenta: Option<Tenta>,
+    /// Brokers of others, whose client the router is.
+    pub bridge: Bridge,
     /// Proxies in front of the listeners.
     pub proxy: Proxy,
     /// Limits of clients.
@@ -208,6 +212,9 @@ impl Config {
         {
             *log = folder.join(&log);
         }
+        if let Some(ca) = config.bridge.mqtt.as_mut().and_then(|bridge| bridge.ca.as_mut()) {
+            *ca = folder.join(&ca);
+        }
         config.tls().for_each(|tls| tls.place(folder));
         let set = config.apply(overrides);
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
@@ -281,6 +288,7 @@ impl Default for Config {
             picloud: None,
             rooms: None,
             tenta: None,
+            bridge: Bridge::default(),
             proxy: Proxy::default(),
             limits: Limits::default(),
             accounts: AccountLimits::default(),

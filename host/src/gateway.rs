@@ -44,6 +44,7 @@ mod ws;
 
 pub use door::{Door, DoorError};
 pub use lease::Peer;
+pub(crate) use visit::Visit;
 
 use axum::Router;
 

@@ -12,6 +12,7 @@
 
 pub mod cli;
 pub mod server;
+pub mod bridge;
 pub mod gateway;
 pub mod admin;
 pub mod ingress;

@@ -5,6 +5,7 @@
 //! outcomes, the deployer's plugins and logs), never from topics or clients, so that nobody outside can
 //! make the number of series grow.
 
+mod bridge;
 mod certificate;
 mod durable;
 mod gateway;
@@ -17,6 +18,7 @@ mod stage;
 mod tally;
 mod text;
 
+pub use bridge::BridgeMetrics;
 pub use certificate::CertificateMetrics;
 pub use durable::DurableMetrics;
 pub use gateway::{Decision, GatewayMetrics};
@@ -73,6 +75,8 @@ pub struct Metrics {
     pub consumers: DurableMetrics,
     /// Retained messages.
     pub retained: RetainedMetrics,
+    /// The bridge to an MQTT broker.
+    pub bridge: BridgeMetrics,
     /// Damage, loss and data set aside, as the store reports them.
     pub store_incidents: Gauge,
 }
@@ -148,6 +152,7 @@ impl Metrics {
         registry.register("log_input_dropped", lost, Family::clone(&dropped));
         let consumers = DurableMetrics::register(&mut registry);
         let retained = RetainedMetrics::register(&mut registry);
+        let bridge = BridgeMetrics::register(&mut registry);
         let shadows = shadow::Shadows::register(&mut registry);
         let known = Mutex::default();
         Self {
@@ -171,6 +176,7 @@ impl Metrics {
             requests,
             consumers,
             retained,
+            bridge,
             store_incidents,
         }
     }

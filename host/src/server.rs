@@ -21,6 +21,7 @@ use rules::{delivery, patterns, recorded};
 
 use crate::accounts::{self, Accounts, AccountsError};
 use crate::admin::{self, AdminState, AdminToken, Logs, TentaImport, TokenError};
+use crate::bridge::{self, Bridge};
 use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
@@ -124,6 +125,7 @@ pub async fn run(
     let background = Background::start(&router, &ready, &closing);
     ready.done("server");
     announce(&config, &doors)?;
+    let bridge = router.bridge(&config, &shutdown)?;
     let services = gateway::services(&router.ingress, &config);
     let services = services.map_err(|error| system("opening a gateway", error))?;
     let mut doors: BTreeMap<_, _> =
@@ -147,6 +149,9 @@ pub async fn run(
     let serve = |(door, service)| listen::serve(door, service, &config.limits, shutdown.clone());
     join_all(served.map(serve)).await;
     unready.abort();
+    if let Some(bridge) = bridge {
+        bridge.ended().await;
+    }
     ingress.end_replays().await;
     drop(ingress);
     let traces = Arc::clone(&router.traces);
@@ -364,6 +369,14 @@ impl Parts {
             ingress,
             threads,
         })
+    }
+
+    /// Begins to be the client of a broker, if that is configured.
+    fn bridge(&self, config: &Config, closing: &CancellationToken) -> Result<Option<Bridge>, ServerError> {
+        let Some(configured) = &config.bridge.mqtt else { return Ok(None) };
+        let space = self.store.storage_space(bridge::SPACE)?;
+        let metrics = self.metrics.bridge.clone();
+        Ok(Some(Bridge::start(configured, &self.ingress, space, metrics, closing.clone())))
     }
 
     /// Lets the queues run dry, then flushes. Blocks.

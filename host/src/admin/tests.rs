@@ -386,12 +386,7 @@ async fn what_runs_is_shown() {
 #[tokio::test]
 async fn a_rebuild_is_shown_and_refused_by_name() {
     let state = state();
-    let body = async |line: &str| {
-        let response = send(&state, line, &[], "").await;
-        let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status.as_u16(), serde_json::from_slice::<Value>(&bytes).unwrap())
-    };
+    let body = async |line: &str| ask(&state, line, "").await;
     let (status, report) = body("GET /v1/plugins/open/rebuild").await;
     let wanted = json!({"state": "running", "version": "0123456789ab", "started_us": 1, "done": 3, "of": 9,
         "begins": [{"log": "default", "offset": 7, "time_us": 1}]});

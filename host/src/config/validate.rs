@@ -1,5 +1,6 @@
 //! What no type can say: limits that must not be zero, addresses that collide, patterns that match nothing.
 
+mod bridge;
 mod listeners;
 
 pub(super) use listeners::certificate;
@@ -71,6 +72,7 @@ pub(super) fn check(config: &Config) -> Result<Config, Problem> {
     times(config)?;
     logs(&config.logs)?;
     webhooks(config)?;
+    config.bridge.mqtt.as_ref().map_or(Ok(()), bridge::check)?;
     trust(config)?;
     for (index, rule) in config.delivery.iter().enumerate() {
         patterns("delivery", index, &rule.topics, "[\"video/#\"]")?;

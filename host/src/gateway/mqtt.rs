@@ -30,6 +30,10 @@ mod will;
 mod write;
 
 pub use socket::router;
+// The words of the protocol, for whoever speaks it from the other side.
+pub(crate) use deliver::properties;
+pub(crate) use packet::{Made, Outgoing, is_v5, puback, publish};
+pub(crate) use publish::Incoming;
 
 use std::sync::Arc;
 

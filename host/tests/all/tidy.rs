@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "cli",
     "server",
+    "bridge",
     "gateway",
     "admin",
     "ingress",

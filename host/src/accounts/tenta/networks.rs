@@ -135,7 +135,7 @@ impl Tenta<'_> {
             let network = directory.network(id);
             let network = network.ok_or_else(|| AccountsError::unknown("network", &id.to_string()))?;
             let sensors = directory.sensors_of(id);
-            let of = |sensor: &Id| NewSensor::of(id, &*directory.sensor(*sensor)?.1).map(Kept::Sensor);
+            let of = |sensor: &Id| NewSensor::of(id, &directory.sensor(*sensor)?.1).map(Kept::Sensor);
             let mut gone: Vec<_> = sensors.iter().filter_map(of).collect();
             gone.extend(directory.members(id).into_iter().map(|person| network.member(person)));
             gone.push(Kept::Network(Network::clone(&network)));

@@ -208,7 +208,7 @@ fn outgoing<'a>(
 }
 
 /// The properties of a message, in the order in which its publisher gave them.
-fn properties(message: &Message, ids: &[u32]) -> Properties {
+pub(crate) fn properties(message: &Message, ids: &[u32]) -> Properties {
     let mut all = Properties::new();
     for (found, value) in packed::publisher_fields(&message.meta) {
         all.extend(property(found, value));

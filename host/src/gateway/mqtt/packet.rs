@@ -15,9 +15,9 @@ use mqtt_protocol_core::mqtt::result_code::{
 const REASON: usize = 512;
 
 /// A packet that could not be made: a defect of ours.
-pub(super) type Made = Result<Packet, MqttError>;
+pub(crate) type Made = Result<Packet, MqttError>;
 
-pub(super) fn is_v5(version: Version) -> bool {
+pub(crate) fn is_v5(version: Version) -> bool {
     version == Version::V5_0
 }
 
@@ -46,7 +46,7 @@ pub(super) fn connack(version: Version, code: ConnectReasonCode, present: bool, 
     Ok(v3_1_1::Connack::builder().session_present(present).return_code(code).build()?.into())
 }
 
-pub(super) fn puback(version: Version, id: u16, code: PubackReasonCode, reason: &str) -> Made {
+pub(crate) fn puback(version: Version, id: u16, code: PubackReasonCode, reason: &str) -> Made {
     if !is_v5(version) {
         return Ok(v3_1_1::Puback::builder().packet_id(id).build()?.into());
     }
@@ -130,18 +130,18 @@ pub(super) fn disconnect(code: DisconnectReasonCode, reason: &str) -> Made {
 }
 
 /// A PUBLISH on its way out.
-pub(super) struct Outgoing<'a> {
-    pub(super) topic: &'a str,
-    pub(super) payload: &'a [u8],
-    pub(super) retain: bool,
-    pub(super) dup: bool,
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
     /// The packet identifier, and whether it is QoS 2; none: QoS 0.
-    pub(super) assured: Option<(NonZeroU16, bool)>,
+    pub(crate) assured: Option<(NonZeroU16, bool)>,
     /// Of version 5.
-    pub(super) props: Properties,
+    pub(crate) props: Properties,
 }
 
-pub(super) fn publish(version: Version, out: Outgoing<'_>) -> Made {
+pub(crate) fn publish(version: Version, out: Outgoing<'_>) -> Made {
     let qos = match out.assured {
         None => Qos::AtMostOnce,
         Some((_, false)) => Qos::AtLeastOnce,

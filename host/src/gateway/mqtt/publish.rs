@@ -14,10 +14,10 @@ use crate::message::{Level, Outcome, Responder};
 use crate::persistent::Persistent;
 
 /// A message as it came.
-pub(super) struct Incoming {
-    pub(super) qos: Qos,
-    pub(super) id: Option<u16>,
-    pub(super) publish: Publish,
+pub(crate) struct Incoming {
+    pub(crate) qos: Qos,
+    pub(crate) id: Option<u16>,
+    pub(crate) publish: Publish,
 }
 
 impl From<&v3_1_1::Publish> for Incoming {
