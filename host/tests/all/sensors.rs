@@ -1,10 +1,11 @@
 //! tenta and hermes: one line takes over from server, broker and database, and sensors that were made by others notice
 //! nothing.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use weir::config::Mqtt;
 
 use crate::clients::program::{foreign, packaged, packaged_with};
-use crate::harness::{Child, Setup, weir};
+use crate::harness::{Child, Setup, eventually, request, weir};
 
 /// The ports of their own servers may be taken here, and the variables know not all of them.
 const PORTS: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
@@ -58,6 +59,59 @@ async fn a_station_of_hermes_finds_all_that_it_had() {
     assert!(router.log().contains("the router keeps the data itself"), "{}", router.log());
     assert!(setup.folders.data().join("self-signed.pem").exists());
     stop(router).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sensors_of_a_broker_elsewhere_are_served_too() {
+    let broker = Setup::open().config(|config| config.mqtt = Some(Mqtt::default())).start().await;
+    let port = broker.gateways["mqtt"].port().to_string();
+    let setup = Setup::new();
+    let plugins = setup.folders.plugins();
+    let file = format!(
+        "plugins = {plugins:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [tenta]\nlisten = \"127.0.0.1:0\"\n[bridge.mqtt]\nin = [\"measurements/+\"]\nout = [\"configurations/+\"]\n"
+    );
+    std::fs::write(setup.folders.root().join("weir.toml"), file).unwrap();
+    let variables =
+        [("HERMES_ENVIRONMENT", "test"), ("HERMES_MQTT_PORT", &port), ("HERMES_MQTT_BASE_TOPIC", "base")];
+    let router = setup.serve(&["--hermes"], &variables).await;
+    for plugin in ["tenta-validate", "tenta"] {
+        router.reach.until_plugin(plugin, |plugin| plugin["state"] == "active").await;
+    }
+    let rest = router.reach.gateways["tenta"];
+    let ask = async |method: &str, path: &str, token: &str, body: Value| {
+        let bearer = format!("Bearer {token}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = request(rest, method, path, &[("authorization", &bearer)], body).await;
+        assert!(answer.status < 300, "{answer:?}");
+        answer.json
+    };
+    let text = |answer: Value, field: &str| answer[field].as_str().unwrap().to_owned();
+    let made = ask("POST", "/users", "", json!({"user_name": "ada", "password": "12345678"})).await;
+    let token = text(made, "access_token");
+    let network = ask("POST", "/networks", &token, json!({"network_name": "alps"})).await;
+    let sensors = format!("/networks/{}/sensors", text(network, "network_identifier"));
+    let sensor =
+        text(ask("POST", &sensors, &token, json!({"sensor_name": "roof"})).await, "sensor_identifier");
+
+    let mut client = broker.client("sensor").await;
+    client.subscribe("base/configurations/+").await;
+    let place = format!("{sensors}/{sensor}");
+    ask("POST", &format!("{place}/configurations"), &token, json!({"version": "1.0.0"})).await;
+    let configuration = client.message().await;
+    assert_eq!(configuration["data"], json!({"revision": 0, "configuration": {"version": "1.0.0"}}));
+    let measured = json!([{"value": {"co2": 400.5}, "timestamp": 1_763_712_000, "revision": 0}]);
+    client.publish_at("logged", &format!("base/measurements/{sensor}"), measured).await;
+    let stored = eventually("what the broker's sensor has measured", async || {
+        let found = ask("GET", &format!("{place}/measurements"), "", Value::Null).await;
+        Some(found).filter(|found| !found.as_array().unwrap().is_empty())
+    });
+    assert_eq!(
+        stored.await,
+        json!([{"value": {"co2": 400.5}, "revision": 0, "creation_timestamp": 1_763_712_000.0}])
+    );
+    stop(router).await;
+    broker.stop().await;
 }
 
 #[test]

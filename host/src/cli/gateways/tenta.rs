@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 
 use super::variable;
 use crate::cli::run;
-use crate::config::{Config, LogRule, Mqtt, Tenta, TentaFlavour};
+use crate::config::{Config, LogRule, Mqtt, MqttBridge, Tenta, TentaFlavour};
 
 /// Port of the broker.
 const MQTT_PORT: u16 = 1883;
@@ -96,31 +96,74 @@ fn listeners(
     variable: impl Fn(&str) -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<()> {
     let names = Names::of(flavour);
-    let first = |names: &[&str]| names.iter().find_map(|name| variable(name).transpose()).transpose();
-    let mqtt = config.mqtt.get_or_insert_with(|| Mqtt { listen: everywhere(MQTT_PORT), ..Mqtt::default() });
-    if let Some(port) = variable(names.mqtt_port)? {
-        let port = port
-            .parse()
-            .with_context(|| format!("{}: found {port:?}, expected a port, 0 to 65535", names.mqtt_port))?;
-        mqtt.listen.set_port(port);
-    }
-    let mqtt_port = mqtt.listen.port();
+    let port =
+        match variable(names.mqtt_port)? {
+            Some(port) => Some(port.parse().with_context(|| {
+                format!("{}: found {port:?}, expected a port, 0 to 65535", names.mqtt_port)
+            })?),
+            None => None,
+        };
+    let mqtt_port = match &mut config.bridge.mqtt {
+        Some(bridge) => {
+            bridge.url.port = port.unwrap_or(bridge.url.port);
+            bridge.url.port
+        }
+        None => {
+            let fresh = || Mqtt { listen: everywhere(MQTT_PORT), ..Mqtt::default() };
+            let mqtt = config.mqtt.get_or_insert_with(fresh);
+            mqtt.listen.set_port(port.unwrap_or(mqtt.listen.port()));
+            mqtt.listen.port()
+        }
+    };
     let fresh = || Tenta { listen: everywhere(names.port), ..Tenta::default() };
     let tenta = config.tenta.get_or_insert_with(fresh);
     (tenta.flavour, tenta.mqtt_port) = (flavour, mqtt_port);
     let texts = [
-        (&mut tenta.environment, first(names.environment)?),
+        (&mut tenta.environment, first(names.environment, &variable)?),
         (&mut tenta.commit_sha, variable(names.commit_sha)?),
         (&mut tenta.branch_name, variable(names.branch_name)?),
         (&mut tenta.mqtt_hostname, variable(names.mqtt_hostname)?),
-        (&mut tenta.base_topic, first(names.base_topic.as_slice())?),
+        (&mut tenta.base_topic, first(names.base_topic.as_slice(), &variable)?),
     ];
     for (text, found) in texts {
         if let Some(found) = found {
             *text = found;
         }
     }
+    match &mut config.bridge.mqtt {
+        Some(bridge) => elsewhere(bridge, tenta, names, variable),
+        None => Ok(()),
+    }
+}
+
+/// The file names a broker: sensors are there.
+fn elsewhere(
+    bridge: &mut MqttBridge,
+    tenta: &Tenta,
+    names: &Names,
+    variable: impl Fn(&str) -> anyhow::Result<Option<String>>,
+) -> anyhow::Result<()> {
+    if let Some(host) = variable(names.mqtt_hostname)? {
+        bridge.url.host = host;
+    }
+    if let Some(user) = first(names.user, &variable)? {
+        bridge.username = Some(user);
+    }
+    if let Some(password) = variable(names.password)? {
+        bridge.password = Some(password.into());
+    }
+    if names.base_topic.is_some() {
+        (bridge.base_topic, bridge.local_prefix) = (tenta.base_topic.clone(), tenta.base());
+    }
     Ok(())
+}
+
+/// The first of these that is set.
+fn first(
+    names: &[&str],
+    variable: impl Fn(&str) -> anyhow::Result<Option<String>>,
+) -> anyhow::Result<Option<String>> {
+    names.iter().find_map(|name| variable(name).transpose()).transpose()
 }
 
 /// Makes what the gateways need beside the configuration: bindings, and the login that sensors come in with.
@@ -131,8 +174,10 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<()> {
         tracing::info!(variables = %format!("{}…", names.unused), "not used: the router keeps the data itself");
     }
     bindings::make(&config.plugins, tenta)?;
-    let user = names.user.iter().find_map(|name| variable(name).transpose()).transpose()?;
-    match (user, variable(names.password)?) {
+    if config.bridge.mqtt.is_some() {
+        return Ok(());
+    }
+    match (first(names.user, variable)?, variable(names.password)?) {
         (Some(user), Some(password)) => login::keep(config, tenta, &user, password),
         (None, None) => {
             let (user, password) = (names.user.join(" or "), names.password);
@@ -160,12 +205,14 @@ const fn everywhere(port: u16) -> SocketAddr {
 mod tests {
     use super::*;
 
+    /// An environment of these variables alone.
+    fn of(set: &[(&str, &str)]) -> impl Fn(&str) -> anyhow::Result<Option<String>> {
+        |name| Ok(set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
     fn with(flavour: TentaFlavour, set: &[(&str, &str)]) -> Result<(Tenta, Mqtt), String> {
         let mut config = Config::default();
-        let variable = |name: &str| {
-            Ok(set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
-        };
-        listeners(&mut config, flavour, variable).map_err(|error| error.to_string())?;
+        listeners(&mut config, flavour, of(set)).map_err(|error| error.to_string())?;
         Ok((config.tenta.unwrap(), config.mqtt.unwrap()))
     }
 
@@ -188,6 +235,26 @@ mod tests {
         assert_eq!((tenta.mqtt_port, mqtt.listen), (8883, everywhere(8883)));
         let error = with(TentaFlavour::Tenta, &[("MQTT_PORT", "x")]).unwrap_err();
         assert!(error.contains("MQTT_PORT: found \"x\", expected a port"), "{error}");
+    }
+
+    #[test]
+    fn a_broker_that_the_file_names_has_the_sensors() {
+        let bridge = MqttBridge { incoming: vec!["logs/+".into()], ..MqttBridge::default() };
+        let mut config = Config::default();
+        config.bridge.mqtt = Some(bridge);
+        let set = [
+            ("HERMES_MQTT_URL", "broker.example"),
+            ("HERMES_MQTT_PORT", "8883"),
+            ("HERMES_MQTT_IDENTIFIER", "hermes_server"),
+            ("HERMES_MQTT_USERNAME", "server"),
+            ("HERMES_MQTT_PASSWORD", "hush"),
+            ("HERMES_MQTT_BASE_TOPIC", "sensortopic"),
+        ];
+        listeners(&mut config, TentaFlavour::Hermes, of(&set)).unwrap();
+        let bridge = config.bridge.mqtt.unwrap();
+        assert_eq!((bridge.url.to_string().as_str(), config.mqtt), ("mqtt://broker.example:8883", None));
+        assert_eq!((bridge.username.as_deref(), &bridge.password), (Some("server"), &Some("hush".into())));
+        assert_eq!((bridge.base(), bridge.prefix()), ("sensortopic/".into(), "sensortopic/".into()));
     }
 
     #[test]

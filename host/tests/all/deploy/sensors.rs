@@ -25,6 +25,28 @@ async fn the_containers_of_tenta_and_hermes_are_made_of_what_is_there() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_a_broker_the_router_is_its_client() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/sensors/broker");
+    let script = packaged(&foreign().join("yaml_as_json.py")).with(folder.join("compose.yml"));
+    let compose: Value = serde_json::from_str(&script.run(&[]).await).unwrap();
+    for service in compose["services"].as_object().unwrap().values() {
+        for volume in service["volumes"].as_array().unwrap() {
+            let from = volume.as_str().unwrap().split(':').next().unwrap();
+            // The operator makes the list of passwords.
+            let is_file = from
+                .strip_prefix("./")
+                .map(|file| file == "mosquitto_password" || folder.join(file).is_file());
+            assert!(is_file.unwrap_or_else(|| compose["volumes"].get(from).is_some()), "{from}");
+        }
+    }
+    let none = weir::config::Overrides::default();
+    let config = weir::config::Config::load(Some(&folder.join("weir.toml")), none).unwrap();
+    assert!(config.tenta.is_some() && config.mqtt.is_none());
+    let bridge = config.bridge.mqtt.unwrap();
+    assert_eq!((bridge.client_id.as_str(), bridge.clean_start), ("server", false));
+}
+
 #[test]
 fn the_examples_of_variables_name_those_that_the_router_reads() {
     let source = include_str!("../../../src/cli/gateways/tenta.rs");
