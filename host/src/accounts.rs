@@ -1,5 +1,6 @@
-//! Accounts that the router keeps: API keys of devices, pages, sensors and services; tenants, which keys and users
-//! belong to; and for the gateway of rooms, users with their API keys, their rooms, and the endpoints of these.
+//! Accounts that the router keeps: API keys and logins (names with passwords) of devices, pages, sensors and services;
+//! tenants, which these and users belong to; for the gateway of rooms, users with their API keys, their rooms, and the
+//! endpoints of these; and for tenta's clients users, networks and sensors, see [`tenta`].
 //!
 //! A key reads `weir_ID_SECRET`. It is shown once, when it is made; kept is the SHA-256 of the secret, which
 //! has 160 random bits, so that neither a slow hash nor a salt would add anything. Whoever presents a key is
@@ -13,17 +14,22 @@ mod error;
 mod key;
 mod keys;
 mod kept;
+mod login;
+mod logins;
 pub mod password;
 mod record;
 mod records;
 mod rooms;
 mod tenants;
+pub mod tenta;
 mod text;
 mod users;
 
 pub use endpoints::{Endpoint, EndpointInfo, NewEndpoint};
 pub use error::AccountsError;
 pub use key::{KeyInfo, KeyState, NewKey};
+pub use login::{LoginInfo, LoginPassword};
+pub use logins::{LOGIN_CHANGED, LOGINS, is_login};
 pub use records::Records;
 pub use rooms::{NewRoom, Room, RoomInfo, RoomName, Unique};
 pub use tenants::{MAIN, Tenant};
@@ -36,8 +42,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::config::AccountLimits;
+use crate::message::now_us;
 use directory::Directory;
 use kept::Kept;
+use logins::Logins;
 use record::Record;
 
 /// Name of the store's table that holds accounts.
@@ -49,7 +57,7 @@ pub const KEYS: &str = "keys";
 /// One account with its rights. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// [`KEYS`]; more may come.
+    /// [`KEYS`], [`LOGINS`] or [`tenta::SENSORS`]; more may come.
     pub realm: &'static str,
     /// Unique in its realm.
     pub id: String,
@@ -89,7 +97,9 @@ pub struct Accounts {
     records: Box<dyn Records>,
     limits: AccountLimits,
     keys: RwLock<HashMap<String, Entry>>,
+    logins: RwLock<Logins>,
     directory: RwLock<Directory>,
+    tenta: tenta::All,
     /// One change at a time: memory and disk must agree on the order.
     changing: Mutex<()>,
     revision: watch::Sender<u64>,
@@ -99,12 +109,22 @@ pub struct Accounts {
 impl Accounts {
     /// Loads all accounts. A record that cannot be read is left alone, and what it stood for does not work.
     pub fn open(records: Box<dyn Records>) -> Result<Self, AccountsError> {
-        let (mut keys, mut directory) = (HashMap::new(), Directory::default());
+        let (mut keys, mut logins, mut directory) = (HashMap::new(), Logins::default(), Directory::default());
         let unread = |name: &[u8], error: &dyn std::fmt::Display| {
             tracing::error!(record = %name.escape_ascii(), %error, "an account cannot be read and is left out");
         };
-        let mut kept = Vec::new();
+        let (mut kept, mut of_tenta) = (Vec::new(), Vec::new());
         for (name, value) in records.load().map_err(AccountsError::Store)? {
+            if Logins::is_name(&name) {
+                if let Err(error) = logins.load(&name, &value) {
+                    unread(&name, &error);
+                }
+                continue;
+            }
+            if tenta::is_record(&name) {
+                of_tenta.push((name, value));
+                continue;
+            }
             if !name.starts_with(b"keys/") && Kept::is_name(&name) {
                 match Kept::decode(&name, &value) {
                     Ok(record) => kept.push((name, record)),
@@ -128,7 +148,9 @@ impl Accounts {
             records,
             limits: AccountLimits::default(),
             keys: RwLock::new(keys),
+            logins: RwLock::new(logins),
             directory: RwLock::new(directory),
+            tenta: tenta::All::load(of_tenta, unread),
             changing: Mutex::default(),
             revision: watch::Sender::new(1),
             departures: watch::Sender::new(1),
@@ -141,12 +163,31 @@ impl Accounts {
         Self { limits, ..self }
     }
 
-    /// Whether a session may rest on this account: the id of a key that works, or `endpoint:ID` of an endpoint
-    /// that there is.
+    /// Whether a session may rest on this account: that of a key or a login that works, or `endpoint:ID` of an
+    /// endpoint that there is.
     pub fn holds(&self, account: &str) -> bool {
         match account.strip_prefix(endpoints::ACCOUNT_PREFIX) {
             Some(id) => self.directory.read().has_endpoint_id(id),
-            None => self.lookup(KEYS, account).is_some(),
+            None => self.proven(account).is_some(),
+        }
+    }
+
+    /// The account of this id that a secret may have proven: a key's or a login's, which tell apart by their ids.
+    pub fn proven(&self, id: &str) -> Option<Arc<Account>> {
+        self.lookup(if is_login(id) { LOGINS } else { KEYS }, id)
+    }
+
+    /// The account of this id; none if there is no such, or it is expired or revoked.
+    pub fn lookup(&self, realm: &str, id: &str) -> Option<Arc<Account>> {
+        match realm {
+            KEYS => {
+                let keys = self.keys.read();
+                let entry = keys.get(id).filter(|entry| entry.is_valid(now_us()));
+                entry.map(|entry| Arc::clone(&entry.account))
+            }
+            LOGINS => self.logins.read().of_id(id, now_us()),
+            tenta::SENSORS => self.tenta().sensor(id.parse().ok()?).map(|(_, account)| account),
+            _ => None,
         }
     }
 

@@ -10,10 +10,13 @@
 //! | `GET /readyz` | 200 when traffic is taken, else 503 and what is waited for |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /v1/keys`, `POST /v1/keys`, `DELETE /v1/keys/ID` | API keys |
+//! | `GET /v1/logins`, `POST /v1/logins`, `DELETE /v1/logins/NAME`, `POST /v1/logins/NAME/password` | names with passwords |
 //! | `GET /v1/tenants`, `POST /v1/tenants`, `DELETE /v1/tenants/NAME` | tenants |
 //! | `GET /v1/users`, `POST /v1/users`, `DELETE /v1/users/TENANT/NAME`, `POST /v1/users/TENANT/NAME/key` | users of rooms |
 //! | `GET /v1/rooms`, `POST /v1/rooms`, `DELETE /v1/rooms/TENANT/OWNER/ROOM`, `PUT /v1/rooms/TENANT/OWNER/ROOM/webhook` | rooms |
 //! | `GET /v1/endpoints`, `POST /v1/endpoints`, `DELETE /v1/endpoints/ID` | endpoints of rooms |
+//! | `POST /v1/tenta/import?offset=SECONDS` | accounts and data of tenta's clients, as one JSON object of tables |
+//! | `GET /v1/tenta/users`, `DELETE /v1/tenta/users/NAME`, `GET /v1/tenta/networks`, `DELETE /v1/tenta/networks/ID` | users and networks of tenta |
 //! | `GET /v1/plugins`, `DELETE /v1/plugins/NAME` | bindings, in pipeline order; lets go of one whose file is gone |
 //! | `POST /v1/plugins/NAME/rebuild`, `GET` | makes a storage plugin's data anew from the log; how far that is |
 //! | `POST /v1/plugins/try` | what a candidate would have made of recorded messages, as lines of JSON |
@@ -40,6 +43,7 @@ mod rebuild;
 mod requeue;
 mod retained;
 mod shadow;
+mod tenta;
 mod token;
 mod trace;
 mod trial;
@@ -47,8 +51,9 @@ mod views;
 
 pub(crate) use accounts::remove_endpoint;
 pub use accounts::{
-    CreatedUser, Deed, EndpointList, EndpointRequest, KeyChoice, NotDone, RoomList, RoomRequest, TenantList,
-    TenantRequest, UserList, UserRequest, WebhookRequest,
+    CreatedLogin, CreatedUser, Deed, DeletedLogin, EndpointList, EndpointRequest, KeyChoice, LoginList,
+    LoginRequest, NotDone, PasswordChoice, RoomList, RoomRequest, TenantList, TenantRequest, UserList,
+    UserRequest, WebhookRequest,
 };
 pub use consumers::{ConsumerView, PlaceIn, ResetRequest, To};
 pub use dead::{DeadInfo, DeadLetter, DeadList};
@@ -59,6 +64,7 @@ pub use logs::{
 };
 pub use requeue::{RequeueAnswer, RequeueRequest, RequeuedInfo};
 pub use retained::{RetainedInfo, RetainedList};
+pub use tenta::{NetworkInfo, NetworkList, PersonInfo, PersonList, TentaImport, TentaImported};
 pub use token::{AdminToken, TokenError};
 pub use trace::TraceLine;
 pub use trial::TryRequest;
@@ -113,6 +119,8 @@ pub struct AdminState {
     pub trials: Arc<dyn TrialView>,
     /// What is retained.
     pub sequencer: Arc<Sequencer>,
+    /// Where imports of tenta go; none: tenta's clients are not served.
+    pub tenta: Option<TentaImport>,
     /// What `/readyz` says.
     pub ready: Arc<Readiness>,
 }
@@ -127,6 +135,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/logins", get(accounts::logins).post(accounts::create_login))
+        .route("/v1/logins/{name}", delete(accounts::delete_login))
+        .route("/v1/logins/{name}/password", post(accounts::change_login))
         .route("/v1/tenants", get(accounts::tenants).post(accounts::create_tenant))
         .route("/v1/tenants/{name}", delete(accounts::delete_tenant))
         .route("/v1/users", get(accounts::users).post(accounts::create_user))
@@ -137,6 +148,11 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/rooms/{tenant}/{owner}/{room}/webhook", put(accounts::webhook))
         .route("/v1/endpoints", get(accounts::endpoints).post(accounts::create_endpoint))
         .route("/v1/endpoints/{id}", delete(accounts::delete_endpoint))
+        .route("/v1/tenta/import", post(tenta::import).layer(DefaultBodyLimit::disable()))
+        .route("/v1/tenta/users", get(tenta::users))
+        .route("/v1/tenta/users/{name}", delete(tenta::delete_user))
+        .route("/v1/tenta/networks", get(tenta::networks))
+        .route("/v1/tenta/networks/{id}", delete(tenta::delete_network))
         .route("/v1/plugins", get(views::plugins))
         .route("/v1/plugins/{name}", delete(deeds::forget))
         .route("/v1/plugins/{name}/rollback", post(deeds::rollback))

@@ -18,6 +18,7 @@ mod init;
 mod key;
 mod link;
 mod log;
+mod login;
 mod plugin;
 mod publish;
 mod request;
@@ -31,6 +32,7 @@ mod subscribe;
 mod subscription;
 mod table;
 mod tenant;
+mod tenta;
 mod trace;
 mod user;
 
@@ -60,6 +62,9 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Verb),
+    /// Make, list, change and delete logins: names with passwords
+    #[command(subcommand)]
+    Login(login::Verb),
     /// Make, list and delete tenants: each keeps to the topics that begin with its name
     #[command(subcommand)]
     Tenant(tenant::Verb),
@@ -95,6 +100,9 @@ enum Verb {
     Dead(dead::Verb),
     /// Watch messages of a running server on their way: every plugin that they meet, and what becomes of them
     Trace(trace::Args),
+    /// Take over accounts and data of a tenta server, and see who there is on a running one
+    #[command(subcommand)]
+    Tenta(tenta::Verb),
     /// Show the open connections of a running server
     #[command(subcommand)]
     Connection(connection::Verb),
@@ -126,6 +134,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Key(verb) => operate(key::run(&verb)),
+        Verb::Login(verb) => operate(login::run(&verb)),
         Verb::Tenant(verb) => operate(tenant::run(&verb)),
         Verb::User(verb) => operate(user::run(&verb)),
         Verb::Room(verb) => operate(room::run(&verb)),
@@ -138,6 +147,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Log(verb) => operate(log::run(&verb)),
         Verb::Retained(verb) => operate(retained::run(&verb)),
         Verb::Dead(verb) => operate(dead::run(&verb)),
+        Verb::Tenta(verb) => operate(tenta::run(&verb)),
         Verb::Trace(args) => operate(trace::run(&args)),
         Verb::Connection(verb) => operate(connection::run(&verb)),
         Verb::Subscription(verb) => operate(subscription::run(&verb)),

@@ -31,7 +31,7 @@ pub use dead_letters::DeadLetters;
 pub use delivery::{DeliveryRule, Overflow};
 pub use endpoint::{Endpoint, EndpointError, Grant, Network};
 pub use error::ConfigError;
-pub use gateway::{Flavour, Ganomics, Mqtt, Paikea, Picloud, Rooms};
+pub use gateway::{Flavour, Ganomics, Mqtt, Paikea, Picloud, Rooms, Tenta, TentaFlavour};
 pub use limits::{Limits, LimitsTable, PluginLimits};
 pub use log::LogRule;
 pub use outbox::{HeaderText, Outbox, Webhook, post_header};
@@ -78,6 +78,8 @@ pub struct Config {
     pub picloud: Option<Picloud>,
     /// The listener of rooms; none: there is none.
     pub rooms: Option<Rooms>,
+    /// The listener of tenta's clients; none: there is none.
+    pub tenta: Option<Tenta>,
     /// Brokers of others, whose client the router is.
     pub bridge: Bridge,
     /// Proxies in front of the listeners.
@@ -288,6 +290,7 @@ impl Default for Config {
             paikea: None,
             picloud: None,
             rooms: None,
+            tenta: None,
             bridge: Bridge::default(),
             proxy: Proxy::default(),
             limits: Limits::default(),

@@ -10,9 +10,9 @@
 //! - [`listen`]: the accept loop under every HTTP listener, the admin one included.
 //! - `door`: what a connection passes first: the PROXY protocol, TLS; and what trusted proxies say of a request.
 //! - [`native`]: the router's own protocol, `docs/protocol.md`.
-//! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`]: for clients of other systems, in their own protocols; `foreign`
+//! - [`ganomics`], [`paikea`], [`picloud`], [`rooms`], [`tenta`]: for clients of other systems, in their own protocols; `foreign`
 //!   is what these share.
-//! - [`mqtt`]: MQTT 3.1.1 and 5.
+//! - [`mqtt`]: MQTT 3.1.1 and 5, also in WebSocket.
 //! - [`body`], [`reply`]: reading a request's body within its limits, answering in JSON.
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
@@ -36,7 +36,9 @@ pub mod rooms;
 mod stall;
 mod stream;
 mod tcp;
+pub mod tenta;
 mod tls;
+mod unfinished;
 mod visit;
 mod ws;
 
@@ -58,7 +60,7 @@ pub enum Service {
     Mqtt(mqtt::App),
 }
 
-/// The services of every gateway that [`Config::gateways`] names. The error is that of a file of theirs.
+/// The services of the native listener and of every gateway that [`Config::gateways`] names. The error is that of a file of theirs.
 pub fn services(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'static str, Service)>> {
     let mut routers = Vec::new();
     if let Some(paikea) = &config.paikea {
@@ -73,10 +75,17 @@ pub fn services(ingress: &Ingress, config: &Config) -> std::io::Result<Vec<(&'st
     if let Some(rooms) = &config.rooms {
         routers.push(("rooms", rooms::router(ingress.clone(), rooms, &config.limits)));
     }
+    if let Some(tenta) = &config.tenta {
+        routers.push(("tenta", tenta::router(ingress.clone(), tenta, config)));
+    }
     let mut services: Vec<_> =
         routers.into_iter().map(|(name, router)| (name, Service::Http(router))).collect();
+    let mut more = Router::new();
     if let Some(mqtt) = &config.mqtt {
-        services.push(("mqtt", Service::Mqtt(mqtt::App::new(ingress.clone(), mqtt, &config.limits))));
+        let app = mqtt::App::new(ingress.clone(), mqtt, &config.limits);
+        more = more.merge(mqtt::router(app.clone()));
+        services.push(("mqtt", Service::Mqtt(app)));
     }
+    services.push(("http", Service::Http(native::router(ingress.clone(), config, more))));
     Ok(services)
 }

@@ -11,6 +11,7 @@ mod history;
 mod login;
 mod persist;
 mod presence;
+mod proof;
 mod query;
 mod rate;
 mod replay;
@@ -262,6 +263,7 @@ impl Ingress {
     /// Forgets what need not be remembered any more. To be called now and then.
     pub fn prune(&self) {
         self.0.rate.prune();
+        self.0.parts.login.prune();
     }
 
     /// Limits that gateways need for their own caps.

@@ -27,6 +27,7 @@ pub mod sequencer;
 pub mod plugin;
 pub mod router;
 pub mod session;
+pub mod received;
 pub mod retained;
 pub mod dead_letters;
 pub mod recorded;

@@ -5,7 +5,7 @@
 //! with them: after a disconnect, a restart or a crash.
 //!
 //! - [`Registry`]: all of them. [`Persistent`]: one.
-//! - `packets`: identifiers of QoS 2. `record`: what is on the disk.
+//! - `packets`: identifiers of QoS 2. `record`: what is on the disk, but for identifiers that came in ([`Received`]).
 
 mod packets;
 mod record;
@@ -22,13 +22,12 @@ use tokio::sync::oneshot;
 
 use crate::durable::Refused;
 use crate::message::now_us;
+use crate::received::{self, Received};
 use crate::store::{OnDurable, StateValue, Store, StoreError, SubmitError};
 use record::Record;
 
 /// The space in the store.
 const SPACE: &str = "$sessions";
-/// Stands in keys before packet identifiers of messages that came in.
-const RECEIVED: &str = "received-";
 /// After a restart nobody can have come back for a while: a session is kept for so long at least.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -73,6 +72,7 @@ struct State {
 struct Disk {
     store: Store,
     space: Arc<str>,
+    received: Arc<Received>,
 }
 
 type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -96,15 +96,12 @@ impl Disk {
 struct Found {
     record: Option<Record>,
     outgoing: BTreeMap<u16, Outgoing>,
-    received: HashSet<u16>,
 }
 
 impl Found {
     fn take(&mut self, key: &str, value: &[u8]) -> serde_json::Result<()> {
         if key.is_empty() {
             self.record = Some(serde_json::from_slice(value)?);
-        } else if let Some(packet) = key.strip_prefix(RECEIVED) {
-            self.received.extend(packet.parse::<u16>());
         } else if let Ok(packet) = key.parse() {
             self.outgoing.insert(packet, serde_json::from_slice(value)?);
         }
@@ -114,9 +111,13 @@ impl Found {
 
 impl Registry {
     /// Those that the store has kept.
-    pub fn load(store: Store) -> Result<Arc<Self>, StoreError> {
+    pub fn load(
+        store: Store,
+        received: Arc<Received>,
+        mut identifiers: received::Found,
+    ) -> Result<Arc<Self>, StoreError> {
         let pairs = store.load_space(SPACE)?;
-        let disk = Arc::new(Disk { store, space: SPACE.into() });
+        let disk = Arc::new(Disk { store, space: SPACE.into(), received });
         let mut found: HashMap<String, Found> = HashMap::new();
         for pair in pairs {
             let key = String::from_utf8_lossy(&pair.key).into_owned();
@@ -127,9 +128,15 @@ impl Registry {
         }
         let mut all = HashMap::new();
         for (id, found) in found {
+            let received = identifiers.remove(&*id).unwrap_or_default();
             // Without its record, it is what is left of a session that was deleted.
-            if let Some(session) = Persistent::restored(&disk, id.into(), found) {
+            if let Some(session) = Persistent::restored(&disk, id.into(), found, received) {
                 all.insert(session.owner.clone(), Arc::new(session));
+            }
+        }
+        for (id, packets) in identifiers {
+            if let Err(error) = disk.received.erase(&id, packets) {
+                tracing::warn!(%id, %error, "what is left of a session that was deleted stays on the disk");
             }
         }
         Ok(Arc::new(Self { disk, all: Mutex::new(all) }))
@@ -196,6 +203,11 @@ impl Registry {
         all.values().filter(expired).cloned().collect()
     }
 
+    /// Bounds what a start after a crash reads of the logs. To be called every second or so.
+    pub fn follow(&self) {
+        self.disk.received.follow();
+    }
+
     /// Whether a session of the tenant has this very subscription.
     pub fn is_subscribed(&self, tenant: &str, filter: &str) -> bool {
         let all = self.all.lock();
@@ -208,8 +220,8 @@ impl Registry {
 }
 
 impl Persistent {
-    fn restored(disk: &Arc<Disk>, id: Arc<str>, found: Found) -> Option<Self> {
-        let Found { record, outgoing, received } = found;
+    fn restored(disk: &Arc<Disk>, id: Arc<str>, found: Found, received: HashSet<u16>) -> Option<Self> {
+        let Found { record, outgoing } = found;
         let record = record?;
         let expires_after = Duration::from_secs(record.expires_after_s);
         let late = now_us().saturating_sub(micros(expires_after.saturating_sub(GRACE)));
@@ -309,8 +321,8 @@ impl Persistent {
         state.gone = true;
         let mut changes = vec![(self.id.as_bytes().to_vec(), None)];
         changes.extend(state.outgoing.keys().map(|packet| (self.packet_key(*packet), None)));
-        changes.extend(state.received.drain().map(|packet| (self.received_key(packet), None)));
-        if let Err(error) = self.disk.submit(changes, None) {
+        let received = self.disk.received.erase(&self.id, state.received.drain());
+        if let Err(error) = received.and_then(|()| self.disk.submit(changes, None)) {
             tracing::warn!(id = %self.id, %error, "the record of a session that has ended stays on the disk");
         }
         state.outgoing.clear();

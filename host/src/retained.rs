@@ -21,13 +21,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use weir_contract::topic::{self, Pattern};
 
 use crate::message::{Message, Outcome, Place, Refusal};
 use crate::metrics::RetainedMetrics;
-use crate::store::{Log, OnDurable, Queue, StateValue, Store, StoreError, SubmitError};
+use crate::store::{Log, OnDurable, Queue, StateValue, Store, StoreError, SubmitError, mark_here, mark_key};
 use table::Table;
 
 /// The space in the store: topic → record, NUL and a log's name → that log's mark.
@@ -304,9 +303,8 @@ pub fn pass_over(queue: &mut Queue, log: &Log) {
 }
 
 fn mark(queue: &mut Queue, space: &Arc<str>, log: &Log) -> u64 {
-    let (epoch, next) = (queue.epoch(log.index()), queue.next_offset(log.index()));
-    let bytes = Bytes::from(record::mark(epoch, next));
-    queue.state(space, record::mark_key(log.name()), Some(StateValue { bytes, expires_us: None }));
+    let (mark, next) = mark_here(queue, log);
+    queue.state(space, mark_key(log.name()), Some(mark));
     next
 }
 

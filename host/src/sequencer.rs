@@ -15,6 +15,7 @@ use weir_contract::topic::Pattern;
 use crate::message::{Accepted, Message, Outcome, Place, Routed, now_us};
 use crate::metrics::LogMetrics;
 use crate::plugin::space::{Change, Pairs, Space, Transaction, lock_all};
+use crate::received::Received;
 use crate::retained::Retained;
 use crate::router::{Readers, Router};
 use crate::store::{OnDurable, Queue, StateValue, Store, SubmitError};
@@ -42,6 +43,7 @@ pub struct Sequencer {
     store: Store,
     router: Arc<Router>,
     retained: Arc<Retained>,
+    received: Arc<Received>,
     lanes: Vec<Lane>,
     unlogged: Mutex<Readers>,
     /// Held to read by every commit that touched state, to write by a pass that must run alone.
@@ -61,6 +63,7 @@ impl Sequencer {
         store: Store,
         router: Arc<Router>,
         retained: Arc<Retained>,
+        received: Arc<Received>,
         topics: Vec<Vec<Pattern>>,
         metrics: impl Fn(&str) -> LogMetrics,
     ) -> Self {
@@ -71,7 +74,7 @@ impl Sequencer {
             metrics: metrics(log.name()),
         };
         let lanes = store.logs().iter().zip(topics).map(lane).collect();
-        Self { store, router, retained, lanes, unlogged: Mutex::default(), alone: RwLock::new(()) }
+        Self { store, router, retained, received, lanes, unlogged: Mutex::default(), alone: RwLock::new(()) }
     }
 
     /// The log that a topic belongs to: the first rule that matches. The router's own topics belong to none.
@@ -182,10 +185,22 @@ impl Sequencer {
                 }
             }
             if let Some(done) = on_durable {
+                // Who does not wait for the log has given no identifier.
+                self.receive(queue, messages, &placed);
                 queue.on_durable(done);
             }
             placed
         })
+    }
+
+    fn receive(&self, queue: &mut Queue, messages: &[Message], placed: &[Option<(usize, Place)>]) {
+        for (message, placed) in messages.iter().zip(placed) {
+            if let Some((at, place)) = placed
+                && let Some(log) = self.store.logs().get(*at)
+            {
+                self.received.submit(queue, message, place, log);
+            }
+        }
     }
 
     fn record(&self, queue: &mut Queue, message: &Message, log: Option<usize>) -> Option<(usize, Place)> {
@@ -245,8 +260,9 @@ mod tests {
         let metrics = crate::metrics::Metrics::new();
         let most = crate::retained::Most { messages: 1, bytes: 1 };
         let retained = Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+        let (received, _) = Received::open(store.clone()).unwrap();
         let sequencer =
-            Sequencer::new(store.clone(), Arc::default(), retained, topics, |log| metrics.log(log));
+            Sequencer::new(store.clone(), Arc::default(), retained, received, topics, |log| metrics.log(log));
         let two = sequencer.accept(vec![message("a"), message("b")], Vec::new(), None);
         assert!(matches!(two, Err(NotCommitted::Refused(Outcome::Overloaded))), "{two:?}");
         let one = sequencer.accept(vec![message("a")], Vec::new(), None).unwrap();

@@ -20,19 +20,20 @@ pub(crate) use rules::store_options;
 use rules::{delivery, patterns, recorded};
 
 use crate::accounts::{self, Accounts, AccountsError};
-use crate::admin::{self, AdminState, AdminToken, Logs, TokenError};
+use crate::admin::{self, AdminState, AdminToken, Logs, TentaImport, TokenError};
 use crate::bridge::{self, Bridge};
 use crate::config::{Config, LogRule, Site};
 use crate::consumer::{self, Consumers};
 use crate::dead_letters::DeadLetters;
 use crate::durable::{Most, Registry};
-use crate::gateway::{self, Door, DoorError, Service, listen, native};
+use crate::gateway::{self, Door, DoorError, Service, listen};
 use crate::ingress::{Ingress, IngressParts, Login, LoginContext};
 use crate::metrics::{Metrics, Readiness};
 use crate::outbox::{Direct, Outbox, WebhookError, Webhooks};
 use crate::persistent;
 use crate::pipeline::trace::Traces;
 use crate::plugin::{LoadError, PluginState, PluginView, Plugins, PluginsOptions};
+use crate::received::Received;
 use crate::recorded::Recorder;
 use crate::retained::{self, Retained};
 use crate::router::Router;
@@ -118,6 +119,7 @@ pub async fn run(
         dead_letters: Arc::clone(&router.dead_letters),
         traces: Arc::clone(&router.traces),
         requeue: Arc::new(router.ingress.clone()),
+        tenta: config.tenta.as_ref().map(|tenta| TentaImport::new(router.ingress.clone(), tenta)),
     };
     let closing = CancellationToken::new();
     let background = Background::start(&router, &ready, &closing);
@@ -125,8 +127,7 @@ pub async fn run(
     announce(&config, &doors)?;
     let bridge = router.bridge(&config, &shutdown)?;
     let services = gateway::services(&router.ingress, &config);
-    let mut services = services.map_err(|error| system("opening a gateway", error))?;
-    services.push(("http", Service::Http(native::router(router.ingress.clone(), &config))));
+    let services = services.map_err(|error| system("opening a gateway", error))?;
     let mut doors: BTreeMap<_, _> =
         doors.into_iter().map(|door| (door.name(), door.counted(&router.metrics))).collect();
     let operators = doors.remove("admin");
@@ -237,7 +238,9 @@ impl Parts {
         // Early: it holds the logs for those who will come back.
         let durable = Registry::load(store.clone(), topics.clone(), most, metrics.consumers.clone())?;
         let accounts = Arc::new(
-            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone()),
+            Accounts::open(Box::new(store.table(accounts::TABLE)?))?
+                .limited(config.accounts.clone())
+                .with_configurations(store.table(accounts::tenta::CONFIGURATIONS)?)?,
         );
         let shards = match config.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -265,9 +268,12 @@ impl Parts {
         let most =
             retained::Most { messages: config.limits.retained_messages, bytes: config.limits.retained_bytes };
         let retained = Retained::load(store.clone(), most, metrics.retained.clone())?;
+        let (received, found) = Received::open(store.clone())?;
+        let persistent = persistent::Registry::load(store.clone(), Arc::clone(&received), found)?;
         let log_metrics = |log: &str| metrics.log(log);
+        let (router_too, store_too) = (Arc::clone(&router), store.clone());
         let sequencer =
-            Arc::new(Sequencer::new(store.clone(), Arc::clone(&router), retained, topics, log_metrics));
+            Arc::new(Sequencer::new(store_too, router_too, retained, received, topics, log_metrics));
         let (most, counted) = (config.dead_letters.clone(), metrics.dead_letters.clone());
         let dead_letters = Arc::new(DeadLetters::open(store.clone(), most, counted)?);
         let outbox = Outbox::new(
@@ -343,7 +349,7 @@ impl Parts {
             recorder: Recorder::new(&store, recorded(&config.logs), &metrics),
             chain: Arc::clone(chain),
             durable: Arc::clone(&durable),
-            persistent: persistent::Registry::load(store.clone())?,
+            persistent,
             traces: Arc::clone(&traces),
             metrics: Arc::clone(&metrics),
             limits: config.limits.clone(),

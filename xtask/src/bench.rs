@@ -1,14 +1,17 @@
 //! Benchmarks of the host.
 
-use std::fs;
+use std::{env, fs};
 
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo, host_target, root};
-use crate::plugins;
+use crate::{debian, plugins};
+
+/// Servers that `--peers` compares with, and the Debian package that brings one.
+const PEERS: [(&str, &str); 2] = [("mosquitto", "mosquitto"), ("nats-server", "nats-server")];
 
 /// `cargo xtask bench NAME`: one file of `host/benches`, with the stock plugins embedded.
-pub(crate) fn bench(name: &str) -> Result<()> {
+pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
     let known = known();
     if !known.iter().any(|one| one == name) {
         let wanted =
@@ -16,10 +19,21 @@ pub(crate) fn bench(name: &str) -> Result<()> {
         let list = if known.is_empty() { "host/benches is empty".to_owned() } else { known.join(", ") };
         bail!("{wanted}; there are: {list}");
     }
+    if arguments.iter().any(|word| word == "--peers") {
+        let missing = PEERS.iter().filter(|(program, _)| !is_here(program));
+        debian::install(&missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
+    }
     plugins::plugins()?;
     let mut bench = cargo(&root());
     bench.args(["bench", "--package", "weir", "--bench", name]).arg("--target-dir").arg(host_target());
+    bench.arg("--").args(arguments);
     command::run(&format!("running the bench {name}"), &mut bench)
+}
+
+/// On the path or, as servers are, in `/usr/sbin`.
+fn is_here(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(["/usr/sbin".into()]).any(|folder| folder.join(program).is_file())
 }
 
 fn known() -> Vec<String> {

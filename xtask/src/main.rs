@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   build                the plugins, then the host and the demo in release
   plugins              the stock plugins into target/plugins, the test guests into target/fixtures
   plugin build PATH    one plugin crate outside this workspace; prints the path of its .wasm
-  bench NAME           one benchmark of host/benches
+  bench NAME [--peers] one benchmark of host/benches; --peers: beside other servers, which are installed
   lint                 formatting and clippy, warnings are errors
 
 environment:
@@ -41,7 +41,7 @@ enum Task {
     Build,
     Plugins,
     PluginBuild { path: String },
-    Bench { name: String },
+    Bench { name: String, arguments: Vec<String> },
     Lint,
     Help,
 }
@@ -78,8 +78,11 @@ fn parse(words: &[&str]) -> Result<Task, String> {
         ["build"] => Ok(Task::Build),
         ["plugins"] => Ok(Task::Plugins),
         ["plugin", "build", path] => Ok(Task::PluginBuild { path: (*path).to_owned() }),
-        ["bench", name] => Ok(Task::Bench { name: (*name).to_owned() }),
-        ["bench"] => Ok(Task::Bench { name: String::new() }),
+        ["bench"] => Ok(Task::Bench { name: String::new(), arguments: Vec::new() }),
+        ["bench", name, arguments @ ..] => {
+            let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+            Ok(Task::Bench { name: (*name).to_owned(), arguments })
+        }
         ["lint"] => Ok(Task::Lint),
         ["help" | "--help" | "-h"] => Ok(Task::Help),
         other => Err(format!("`{}` is not a command", other.join(" "))),
@@ -93,7 +96,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Build => demo::build(),
         Task::Plugins => plugins::plugins(),
         Task::PluginBuild { path } => plugins::build_one(Path::new(&path)),
-        Task::Bench { name } => bench::bench(&name),
+        Task::Bench { name, arguments } => bench::bench(&name, &arguments),
         Task::Lint => lint::lint(),
         Task::Help => {
             println!("{USAGE}");
@@ -111,7 +114,8 @@ mod tests {
         assert_eq!(parse(&["demo", "--seconds", "20"]), Ok(Task::Demo { seconds: Some(20) }));
         assert_eq!(parse(&["test", "--all"]), Ok(Task::Test { all: true }));
         assert_eq!(parse(&["plugin", "build", "x"]), Ok(Task::PluginBuild { path: "x".into() }));
-        assert_eq!(parse(&["bench", "pipeline"]), Ok(Task::Bench { name: "pipeline".into() }));
+        let bench = Task::Bench { name: "fanout".into(), arguments: vec!["--peers".into()] };
+        assert_eq!(parse(&["bench", "fanout", "--peers"]), Ok(bench));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub const TRIAL: u8 = 0x25;
 
 /// Never passed to a plugin: in a log of input, the auth binding that let the publisher in, and its claims.
 pub const SENDER: u8 = 0x30;
+/// Opaque, for the host: the session and the packet identifier under which a message of MQTT came at QoS 2.
+pub const RECEIVED: u8 = 0x31;
 
 /// Text, at most 255 bytes.
 pub const CONTENT_TYPE: u8 = 0x80;

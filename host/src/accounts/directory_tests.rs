@@ -157,7 +157,10 @@ fn a_tenant_goes_only_when_nobody_belongs_to_it() {
     let zoe = user("lab", "zoe");
     accounts.create_user(NewUser { name: zoe.clone(), key: UserKey::Generated }).unwrap();
     let used = error(open(&memory).delete_tenant("lab"));
-    assert_eq!(used, "the tenant lab has 1 keys, 1 users and 0 rooms: take them back first");
+    assert_eq!(
+        used,
+        "the tenant lab has 1 keys, 0 logins, 1 users, 0 rooms and 0 networks: take them back first"
+    );
     accounts.revoke(&key.id).unwrap();
     accounts.delete_user(&zoe).unwrap();
     assert_eq!(error(accounts.delete_tenant(MAIN)), "the tenant main cannot be deleted");
@@ -178,11 +181,13 @@ fn a_tenant_goes_only_when_nobody_belongs_to_it() {
 fn every_number_is_bounded() {
     let limits = AccountLimits {
         tenants: 1,
+        logins: 2,
         users: 2,
         rooms: 3,
         rooms_per_user: 2,
         endpoints: 3,
         endpoints_per_room: 2,
+        ..AccountLimits::default()
     };
     let accounts = open(&Memory::default()).limited(limits);
     let full = |setting: &str, why: String| assert!(why.contains(setting), "{setting}: {why}");

@@ -42,11 +42,19 @@ pub enum AccountsError {
     #[error("the attributes are not acceptable: {0}")]
     Attributes(&'static str),
     /// It would never work.
-    #[error("the key would expire at {0}, which is past")]
+    #[error("it would expire at {0}, which is past")]
     Expired(String),
     /// A password could not be hashed: there is no memory, or no random numbers.
     #[error("the password cannot be hashed: {0}")]
     Hash(String),
+    /// Whoever guesses it is in, or it is too long to be looked at.
+    #[error(
+        "the password has {bytes} bytes; accepted are 8 to 1024, fewer only if that is asked for (`--allow-weak`, or `\"weak\": true`)"
+    )]
+    Password {
+        /// Its length.
+        bytes: usize,
+    },
     /// No key has this id.
     #[error("no key has the id {0:?}; `weir key list` shows the ids")]
     UnknownKey(String),
@@ -69,16 +77,22 @@ pub enum AccountsError {
     #[error("the tenant main cannot be deleted")]
     TenantMain,
     /// Deleting it would leave what belongs to it without anybody.
-    #[error("the tenant {name} has {keys} keys, {users} users and {rooms} rooms: take them back first")]
+    #[error(
+        "the tenant {name} has {keys} keys, {logins} logins, {users} users, {rooms} rooms and {networks} networks: take them back first"
+    )]
     TenantInUse {
         /// The tenant.
         name: String,
         /// Its keys that work.
         keys: usize,
-        /// Its users.
+        /// Its logins that work.
+        logins: usize,
+        /// Its users, of rooms and of tenta.
         users: usize,
         /// Its users' rooms.
         rooms: usize,
+        /// Its networks of sensors.
+        networks: usize,
     },
     /// There is one already.
     #[error("the {what} {name:?} exists already")]
@@ -127,6 +141,16 @@ pub enum AccountsError {
         bytes: usize,
         /// The rule.
         accepted: &'static str,
+    },
+    /// A configuration of a sensor that is too long.
+    #[error(
+        "the configuration has {bytes} bytes; at most {most} are accepted (accounts.configuration_bytes)"
+    )]
+    Configuration {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
     },
     /// As many as there may be.
     #[error("there are {most} {what} already, which is the most ({setting})")]

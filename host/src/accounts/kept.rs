@@ -94,11 +94,11 @@ impl Kept {
     }
 }
 
-fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&Versioned { v: VERSION, record })
 }
 
-fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, KeptError> {
+pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, KeptError> {
     #[derive(Deserialize)]
     struct Version {
         v: u32,

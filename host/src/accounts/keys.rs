@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::record::Record;
-use super::{Account, Accounts, AccountsError, Entry, KEYS, KeyInfo, NewKey, key};
+use super::{Account, Accounts, AccountsError, Entry, KeyInfo, NewKey, key};
 use crate::message::now_us;
 
 impl Accounts {
@@ -22,13 +22,6 @@ impl Accounts {
         entry
             .filter(|entry| bool::from(same) && entry.is_valid(now_us()))
             .map(|entry| Arc::clone(&entry.account))
-    }
-
-    /// The account of this id; none if there is no such, or it is expired or revoked.
-    pub fn lookup(&self, realm: &str, id: &str) -> Option<Arc<Account>> {
-        let keys = self.keys.read();
-        let entry = keys.get(id).filter(|entry| realm == KEYS && entry.is_valid(now_us()));
-        entry.map(|entry| Arc::clone(&entry.account))
     }
 
     /// Makes a key. The text is to be shown once and kept nowhere. Blocks until it is on disk.

@@ -94,8 +94,8 @@ impl Accounts {
         name == MAIN || self.directory.read().tenants.contains_key(name)
     }
 
-    /// Deletes a tenant that no working key and no user belongs to; its name is kept. Whoever calls this ends the sessions that
-    /// it has by other means. Blocks until it is on disk.
+    /// Deletes a tenant that no working key or login, no user and no network belongs to; its name is kept. Whoever calls this
+    /// ends the sessions that it has by other means. Blocks until it is on disk.
     pub fn delete_tenant(&self, name: &str) -> Result<Tenant, AccountsError> {
         if name == MAIN {
             return Err(AccountsError::TenantMain);
@@ -106,9 +106,13 @@ impl Accounts {
         let now = now_us();
         let keys = self.keys.read();
         let keys = keys.values().filter(|e| e.account.tenant == name && e.is_valid(now)).count();
+        let logins = self.logins.read().of_tenant(name, now);
         let (users, rooms) = self.directory.read().belongings(name);
-        if keys + users > 0 {
-            return Err(AccountsError::TenantInUse { name: name.to_owned(), keys, users, rooms });
+        let (people, networks) = self.tenta.directory.read().belongings(name);
+        let users = users + people;
+        if keys + logins + users + networks > 0 {
+            let name = name.to_owned();
+            return Err(AccountsError::TenantInUse { name, keys, logins, users, rooms, networks });
         }
         let tenant = Tenant { deleted_us: Some(now), ..tenant };
         let kept = Kept::Tenant(tenant.clone());

@@ -114,7 +114,7 @@ fn expired_keys_do_not_work() {
     let past = NewKey { expires_us: Some(1), ..sensor() };
     assert_eq!(
         accounts.create_key(past).unwrap_err().to_string(),
-        "the key would expire at 1970-01-01T00:00:00.000001Z, which is past"
+        "it would expire at 1970-01-01T00:00:00.000001Z, which is past"
     );
 }
 

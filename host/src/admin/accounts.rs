@@ -1,7 +1,8 @@
-//! Tenants, users, rooms and endpoints: list, make, delete. What a request does is written once, for the listener
+//! Logins, tenants, users, rooms and endpoints: list, make, delete. What a request does is written once, for the listener
 //! and for the verbs that open the store themselves.
 
 mod endpoints;
+mod logins;
 mod rooms;
 mod tenants;
 mod users;
@@ -9,6 +10,10 @@ mod users;
 pub(crate) use endpoints::remove as remove_endpoint;
 pub use endpoints::{EndpointList, EndpointRequest};
 pub(super) use endpoints::{create as create_endpoint, delete as delete_endpoint, list as endpoints};
+pub use logins::{CreatedLogin, DeletedLogin, LoginList, LoginRequest, PasswordChoice};
+pub(super) use logins::{
+    create as create_login, delete as delete_login, list as logins, password as change_login,
+};
 pub use rooms::{RoomList, RoomRequest, WebhookRequest};
 pub(super) use rooms::{create as create_room, delete as delete_room, list as rooms, webhook};
 pub use tenants::{TenantList, TenantRequest};
@@ -68,7 +73,7 @@ pub(super) fn fault(error: &AccountsError) -> Fault {
     let (status, outcome) = match error {
         AccountsError::UnknownKey(_) | AccountsError::Unknown { .. } => (StatusCode::NOT_FOUND, "not-found"),
         AccountsError::Store(_) => (StatusCode::INSUFFICIENT_STORAGE, "unavailable"),
-        AccountsError::Random(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        AccountsError::Random(_) | AccountsError::Hash(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         AccountsError::Exists { .. }
         | AccountsError::TenantInUse { .. }
         | AccountsError::TenantNameKept { .. }

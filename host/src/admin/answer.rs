@@ -41,7 +41,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 pub(super) async fn not_found(uri: Uri) -> Fault {
     let reason = format!(
-        "there is no {:?}: there are /healthz, /readyz, /metrics, /v1/keys, /v1/tenants, /v1/users, /v1/rooms, /v1/endpoints, /v1/plugins, /v1/consumers, /v1/logs, /v1/retained, /v1/dead, /v1/trace, /v1/connections, /v1/subscriptions",
+        "there is no {:?}: there are /healthz, /readyz, /metrics, /v1/keys, /v1/logins, /v1/tenants, /v1/users, /v1/rooms, /v1/endpoints, /v1/tenta, /v1/plugins, /v1/consumers, /v1/logs, /v1/retained, /v1/dead, /v1/trace, /v1/connections, /v1/subscriptions",
         uri.path()
     );
     Fault::new(StatusCode::NOT_FOUND, "not-found", reason)

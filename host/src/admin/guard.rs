@@ -60,7 +60,8 @@ fn check(state: &AdminState, request: &Request) -> Result<(), Fault> {
 /// Those that read their parameters themselves. What the others ignored, its sender might have relied on.
 fn takes_query(method: &Method, path: &str) -> bool {
     let of_log = path.starts_with("/v1/logs/");
-    of_log || path == "/v1/trace" || path == "/v1/retained" || (path == "/v1/dead" && method == Method::GET)
+    let whole = ["/v1/trace", "/v1/retained", "/v1/tenta/import"].contains(&path);
+    of_log || whole || (path == "/v1/dead" && method == Method::GET)
 }
 
 /// The header's value. Two of them are refused: a proxy in front might have looked at the other one.

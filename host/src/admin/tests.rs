@@ -141,9 +141,16 @@ fn state() -> AdminState {
     let metrics = Metrics::new();
     let most = crate::retained::Most { messages: 9, bytes: 9_000 };
     let retained = crate::retained::Retained::load(store.clone(), most, metrics.retained.clone()).unwrap();
+    let (received, _) = crate::received::Received::open(store.clone()).unwrap();
     let log_metrics = |log: &str| metrics.log(log);
-    let sequencer =
-        Arc::new(Sequencer::new(store.clone(), Arc::default(), retained, vec![Vec::new()], log_metrics));
+    let sequencer = Arc::new(Sequencer::new(
+        store.clone(),
+        Arc::default(),
+        retained,
+        received,
+        vec![Vec::new()],
+        log_metrics,
+    ));
     let dead_letters = crate::dead_letters::DeadLetters::open(
         store.clone(),
         Default::default(),
@@ -163,6 +170,7 @@ fn state() -> AdminState {
         plugins: Arc::new(OnePlugin),
         rebuilds: Arc::new(OneRebuild),
         consumers: Arc::new(NoConsumer),
+        tenta: None,
         ready: Arc::default(),
         logs: Logs::new(store, &[crate::config::LogRule::default()]),
     }
@@ -378,12 +386,7 @@ async fn what_runs_is_shown() {
 #[tokio::test]
 async fn a_rebuild_is_shown_and_refused_by_name() {
     let state = state();
-    let body = async |line: &str| {
-        let response = send(&state, line, &[], "").await;
-        let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status.as_u16(), serde_json::from_slice::<Value>(&bytes).unwrap())
-    };
+    let body = async |line: &str| ask(&state, line, "").await;
     let (status, report) = body("GET /v1/plugins/open/rebuild").await;
     let wanted = json!({"state": "running", "version": "0123456789ab", "started_us": 1, "done": 3, "of": 9,
         "begins": [{"log": "default", "offset": 7, "time_us": 1}]});

@@ -58,14 +58,16 @@ impl Keeper {
         }
     }
 
-    fn open(config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    /// The store, which no server may hold.
+    pub(super) fn open(config: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         if !config.data.is_dir() {
             let folder = config.data.display();
             return Err(format!("the data folder {folder} does not exist: `weir init` makes one, --data or --config names another").into());
         }
         let store = Store::open(&config.data, StoreOptions { logs: Vec::new(), ..StoreOptions::default() })?;
-        let accounts =
-            Accounts::open(Box::new(store.table(accounts::TABLE)?))?.limited(config.accounts.clone());
+        let accounts = Accounts::open(Box::new(store.table(accounts::TABLE)?))?
+            .limited(config.accounts.clone())
+            .with_configurations(store.table(accounts::tenta::CONFIGURATIONS)?)?;
         Ok(Self::Store(Box::new(accounts), store))
     }
 

@@ -2,13 +2,14 @@
 //! defaults and environment variables. Needs no configuration file.
 
 mod ganomics;
+mod tenta;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, anyhow, bail};
 
 use super::settings::Settings;
-use crate::config::{Config, Paikea, Picloud, Tls};
+use crate::config::{Config, Paikea, Picloud, TentaFlavour, Tls};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Gateways {
@@ -25,6 +26,14 @@ pub(super) struct Gateways {
     /// Serve rooms and their endpoints, on 127.0.0.1:8002 as their own server does
     #[arg(long)]
     rooms: bool,
+    /// Serve tenta's sensors (MQTT on port 1883) and REST clients (8421), with the variables MQTT_PORT, MQTT_IDENTIFIER,
+    /// MQTT_PASSWORD, … of its server; bindings are made in the plugins folder if they are not there
+    #[arg(long, conflicts_with = "hermes")]
+    tenta: bool,
+    /// The same for hermes, which is like tenta: REST clients on port 8000, variables HERMES_MQTT_PORT, …, and TLS
+    /// with a certificate of its own if none is configured
+    #[arg(long)]
+    hermes: bool,
 }
 
 impl Gateways {
@@ -46,12 +55,21 @@ impl Gateways {
         if self.rooms {
             config.rooms.get_or_insert_default();
         }
+        if let Some(flavour) = self.sensors() {
+            tenta::turn_on(config, flavour, settings.place.file().is_some())?;
+        }
         settings.make_way(config);
         Ok(config.sound()?)
     }
 
     fn any(&self) -> bool {
-        self.ganomics || self.paikea || self.picloud || self.rooms
+        self.ganomics || self.paikea || self.picloud || self.rooms || self.sensors().is_some()
+    }
+
+    /// Whose sensors are served.
+    fn sensors(&self) -> Option<TentaFlavour> {
+        let tenta = self.tenta.then_some(TentaFlavour::Tenta);
+        tenta.or_else(|| self.hermes.then_some(TentaFlavour::Hermes))
     }
 
     /// Moves weir's own listeners off ports that others have.
@@ -63,7 +81,10 @@ impl Gateways {
 
     /// Makes the bindings without which a gateway has nothing to do.
     pub(super) fn bind(&self, config: &Config) -> anyhow::Result<()> {
-        if self.ganomics { ganomics::bind(&config.plugins) } else { Ok(()) }
+        if self.ganomics {
+            ganomics::bind(&config.plugins)?;
+        }
+        if self.sensors().is_some() { tenta::bind(config) } else { Ok(()) }
     }
 }
 

@@ -58,12 +58,12 @@ pub(super) struct Revoke {
     place: Place,
 }
 
-fn duration(text: &str) -> Result<String, String> {
+pub(super) fn duration(text: &str) -> Result<String, String> {
     let parsed = parse_duration(text).filter(|duration| !duration.is_zero());
     parsed.map(|_| text.to_owned()).ok_or("expected a duration such as 45s, 10m, 12h or 30d".into())
 }
 
-fn attribute(text: &str) -> Result<(String, String), String> {
+pub(super) fn attribute(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     pair.ok_or("expected NAME=VALUE".into())
 }

@@ -5,6 +5,7 @@ use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
@@ -105,7 +106,11 @@ fn folders(config: &Config) -> anyhow::Result<()> {
                 .with_context(|| format!("cannot read the plugins folder {}", plugins.display()));
         }
     }
-    let data = &config.data;
+    data_folder(&config.data)
+}
+
+/// Makes the data folder, for its owner alone.
+pub(super) fn data_folder(data: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -5,12 +5,14 @@ mod mqtt;
 mod paikea;
 mod picloud;
 mod rooms;
+mod tenta;
 
 pub use ganomics::Ganomics;
 pub use mqtt::Mqtt;
 pub use paikea::Paikea;
 pub use picloud::Picloud;
 pub use rooms::{Flavour, Rooms};
+pub use tenta::{Tenta, TentaFlavour};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -22,9 +24,10 @@ impl Config {
         let ganomics = self.ganomics.iter().map(Ganomics::site);
         let picloud = self.picloud.as_ref().map(Picloud::site);
         let rooms = self.rooms.as_ref().map(Rooms::site);
+        let tenta = self.tenta.as_ref().map(Tenta::site);
         let paikea = self.paikea.iter().flat_map(Paikea::sites);
         let mqtt = self.mqtt.as_ref().map(Mqtt::site);
-        ganomics.chain(mqtt).chain(paikea).chain([picloud, rooms].into_iter().flatten()).collect()
+        ganomics.chain(mqtt).chain(paikea).chain([picloud, rooms, tenta].into_iter().flatten()).collect()
     }
 
     /// Files of certificates, of every listener that has any.
@@ -34,7 +37,8 @@ impl Config {
         let paikea = self.paikea.iter_mut().flat_map(|table| [&mut table.device_tls, &mut table.page_tls]);
         let ganomics = self.ganomics.as_mut().and_then(|table| table.tls.as_mut());
         let mqtt = self.mqtt.as_mut().and_then(|table| table.tls.as_mut());
-        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), ganomics, mqtt, picloud, rooms];
+        let tenta = self.tenta.as_mut().and_then(|table| table.tls.as_mut());
+        let own = [self.http.tls.as_mut(), self.admin.tls.as_mut(), ganomics, mqtt, picloud, rooms, tenta];
         own.into_iter().chain(paikea.map(Option::as_mut)).flatten()
     }
 
@@ -48,6 +52,7 @@ impl Config {
             "paikea-page" => paikea.as_mut().map(|paikea| &mut paikea.page),
             "picloud" => picloud.as_mut().map(|picloud| &mut picloud.listen),
             "rooms" => rooms.as_mut().map(|rooms| &mut rooms.listen),
+            "tenta" => self.tenta.as_mut().map(|tenta| &mut tenta.listen),
             _ => None,
         };
         if let Some(listen) = listen {

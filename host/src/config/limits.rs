@@ -38,6 +38,9 @@ pub struct Limits {
     /// Messages per second that one publisher (key and client id) may publish; 0 = no limit.
     #[serde(deserialize_with = "unit::count")]
     pub publishes_per_s: u32,
+    /// Wrong passwords that one address may present at once, and then one a second; 0 = no limit.
+    #[serde(deserialize_with = "unit::count")]
+    pub failed_logins: u32,
     /// Messages and answers that may wait for one slow reader.
     #[serde(deserialize_with = "unit::count")]
     pub queue_messages: usize,
@@ -87,6 +90,7 @@ impl Default for Limits {
             retained_bytes: 64 * MIB,
             connections: 20_000,
             publishes_per_s: 0,
+            failed_logins: 20,
             queue_messages: 8_192,
             queue_bytes: 16 * MIB,
             unfinished_bytes: 64 * MIB,

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5, the server's side, over TCP and TLS. A topic of MQTT is a topic of the router.
+//! MQTT 3.1.1 and 5, the server's side, over TCP, TLS and WebSocket. A topic of MQTT is a topic of the router.
 //!
 //! Packets, packet identifiers and the handshakes of QoS 1 and 2 are those of `mqtt-protocol-core`; what becomes of
 //! messages is the router's affair: a PUBLISH goes through the one door as all messages do, and is acknowledged when
@@ -6,6 +6,7 @@
 //!
 //! - `link`: the protocol's state of one connection, and the bytes that wait to be written.
 //! - `talk`: the life of a connection: CONNECT, then reading (`read`) and writing (`write`) side by side, then the end.
+//! - `frame`: where packets end; what is no CONNECT that is spoken here goes no further. `socket`: WebSocket.
 //! - `connect`: who is let in. `roster`: which connection has which client identifier. `stay`: sessions that outlive
 //!   their connections.
 //! - `publish`: PUBLISH and its acknowledgements. `subscribe`: SUBSCRIBE and UNSUBSCRIBE. `deliver`: messages that go
@@ -15,17 +16,20 @@
 mod connect;
 mod deliver;
 mod flight;
+mod frame;
 mod link;
 mod packet;
 mod publish;
 mod read;
 mod roster;
+mod socket;
 mod stay;
 mod subscribe;
 mod talk;
 mod will;
 mod write;
 
+pub use socket::router;
 // The words of the protocol, for whoever speaks it from the other side.
 pub(crate) use deliver::properties;
 pub(crate) use packet::{Made, Outgoing, is_v5, puback, publish};
@@ -35,6 +39,7 @@ use std::sync::Arc;
 
 use super::lease::Lease;
 use super::listen::{Deadlines, Entered, Speaker};
+use super::unfinished::Unfinished;
 use crate::config::{Limits, Mqtt};
 use crate::ingress::Ingress;
 use roster::Roster;
@@ -67,10 +72,17 @@ impl App {
     }
 }
 
+impl Inner {
+    /// What one more connection holds of packets that have come in part.
+    fn unfinished(&self) -> Unfinished {
+        Unfinished::new(self.ingress.gateway(GATEWAY), &self.limits)
+    }
+}
+
 impl Speaker for App {
     const FULL: &'static [u8] = &[];
 
     async fn speak(self, entered: Entered, lease: Lease, deadlines: Deadlines) {
-        talk::talk(&self.0, entered.stream, &entered.client, &lease, deadlines).await;
+        talk::talk(&self.0, entered.stream, &entered.client, &lease, deadlines.write).await;
     }
 }

@@ -10,6 +10,7 @@
 //! socket ◄─────────────────────── writer ◄──┴─ session.outbound (deliveries, answers, close)
 //! ```
 
+mod bytes;
 mod connection;
 mod control;
 pub(crate) mod frame;
@@ -18,14 +19,14 @@ mod meter;
 mod reader;
 mod run;
 mod silence;
-mod unfinished;
 mod writer;
 
+pub(crate) use bytes::{ByteReader, Pongs, bytes};
 pub(crate) use connection::{Connection, Expected};
-pub(crate) use handshake::{Upgrade, handshake};
+pub(crate) use handshake::{Opened, Upgrade, handshake};
 pub(crate) use run::{Handler, Next, STOPPING, run};
 
 use crate::message::Routed;
 
 /// Writes a message as a complete frame of the gateway's protocol. A close frame ends the connection: nothing follows it.
-pub(crate) type Encode = fn(&Routed) -> bytes::Bytes;
+pub(crate) type Encode = fn(&Routed) -> ::bytes::Bytes;

@@ -45,6 +45,9 @@ fn stamp(session: &Session, publish: &Publish) -> Result<Vec<u8>, Outcome> {
     put_u64(&mut meta, tag::RECEIVED_US, now_us());
     // Packed once per session, without its format byte.
     meta.extend_from_slice(principal.get(1..).unwrap_or_default());
+    if let Some(key) = &publish.received {
+        put(&mut meta, tag::RECEIVED, &key.encode());
+    }
     if let Some(content_type) = &publish.content_type {
         text("content type", content_type, CONTENT_TYPE_BYTES)?;
         put_text(&mut meta, tag::CONTENT_TYPE, content_type);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::message::{Level, Places, Since, Stored};
+use crate::received::Key;
 use crate::session::Session;
 
 /// What a client presents. All of it is a claim, but `gateway` and `address`.
@@ -42,7 +43,9 @@ impl std::fmt::Debug for Credential {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// No auth plugin knew the credential (HTTP 401).
-    #[error("no valid API key: send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`")]
+    #[error(
+        "no valid API key: send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`, a name and a password as `Authorization: Basic`"
+    )]
     Unauthenticated,
     /// An auth plugin said no, or failed (HTTP 403).
     #[error("refused")]
@@ -82,6 +85,8 @@ pub struct Publish {
     pub expires_in_ms: Option<u64>,
     /// A topic on which the publisher waits for replies.
     pub reply_to: Option<String>,
+    /// Under which packet identifier of which session it came, at QoS 2.
+    pub received: Option<Key>,
     /// The level to wait for before answering.
     pub level: Level,
 }

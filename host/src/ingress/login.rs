@@ -10,8 +10,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+use super::proof::Proofs;
 use super::{Credential, Rejected};
-use crate::accounts::{Accounts, MAIN};
+use crate::accounts::{Account, Accounts, MAIN};
 use crate::config::Limits;
 use crate::message::{Grant, Principal, now_us};
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ const ATTRIBUTES: usize = 32;
 /// The authenticator's queue, from the outside.
 pub struct Login {
     asks: Sender<Option<Ask>>,
+    proofs: Proofs,
     limits: Limits,
 }
 
@@ -50,6 +52,7 @@ pub struct LoginContext {
 
 struct Ask {
     credential: Credential,
+    proven: Option<Arc<Account>>,
     session: Arc<str>,
     answer: oneshot::Sender<Result<Principal, Rejected>>,
 }
@@ -57,11 +60,12 @@ struct Ask {
 impl Login {
     /// Starts the thread.
     pub fn start(context: LoginContext, limits: Limits) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let proofs = Proofs::new(Arc::clone(&context.accounts), limits.failed_logins)?;
         let (asks, queue) = channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("login".into())
             .spawn(move || Authenticator { context, stages: Stages::default() }.run(queue))?;
-        Ok((Self { asks, limits }, thread))
+        Ok((Self { asks, proofs, limits }, thread))
     }
 
     /// Ends the thread after what is queued now. Blocks while the queue is full.
@@ -69,7 +73,12 @@ impl Login {
         drop(self.asks.blocking_send(None));
     }
 
-    /// Asks the auth plugins who this is.
+    /// Forgets what need not be remembered any more.
+    pub(super) fn prune(&self) {
+        self.proofs.prune();
+    }
+
+    /// Sees what the secret proves, and asks the auth plugins who this is.
     pub(super) async fn open(
         &self,
         credential: Credential,
@@ -79,7 +88,9 @@ impl Login {
         let client_id = credential.client_id.clone();
         let session: Arc<str> = ulid::Ulid::generate().to_string().into();
         let (answer, answered) = oneshot::channel();
-        let ask = Ask { credential, session: Arc::clone(&session), answer };
+        let proven = tokio::time::timeout(PATIENCE, self.proofs.of(&credential));
+        let proven = proven.await.map_err(|_| Rejected::Busy)??;
+        let ask = Ask { credential, proven, session: Arc::clone(&session), answer };
         self.asks.try_send(Some(ask)).map_err(|error| match error {
             tokio::sync::mpsc::error::TrySendError::Full(_) => Rejected::Busy,
             tokio::sync::mpsc::error::TrySendError::Closed(_) => Rejected::ShuttingDown,
@@ -107,15 +118,20 @@ impl Authenticator {
             let chain = self.context.chain.load_full();
             self.stages.adopt_auth(&chain, &self.context.metrics);
             let _clock = engine.running();
-            let answer = self.authenticate(ask.credential, &ask.session);
+            let answer = self.authenticate(ask.credential, ask.proven, &ask.session);
             drop(ask.answer.send(answer));
         }
     }
 
     /// First answer that is no abstention wins; a failure is a no.
-    fn authenticate(&mut self, credential: Credential, session: &str) -> Result<Principal, Rejected> {
+    fn authenticate(
+        &mut self,
+        credential: Credential,
+        proven: Option<Arc<Account>>,
+        session: &str,
+    ) -> Result<Principal, Rejected> {
         let gateway = credential.gateway;
-        let asked = self.credential(credential);
+        let asked = shown(credential, proven.as_deref());
         let mut granted = Err(Rejected::Unauthenticated);
         let clock = Cell::new(Instant::now());
         for stage in &mut self.stages.auth {
@@ -152,23 +168,6 @@ impl Authenticator {
         self.principal(grant, plugin, gateway, session)
     }
 
-    /// What the plugin is shown. The secret itself stays here: what it proves is shown instead.
-    fn credential(&self, credential: Credential) -> CredentialIn {
-        let proven = credential.secret.as_ref().and_then(|(_, secret)| self.context.accounts.verify(secret));
-        let attributes = credential.attributes.into_iter().take(ATTRIBUTES);
-        CredentialIn {
-            gateway: credential.gateway.to_owned(),
-            address: credential.address,
-            tls_name: None,
-            user: credential.user,
-            client_id: credential.client_id,
-            secret_from: credential.secret.map(|(from, _)| from.to_owned()),
-            secret: None,
-            proven: proven.iter().map(|account| (&**account).into()).collect(),
-            attributes: attributes.map(|(name, value)| Attribute { name, value }).collect(),
-        }
-    }
-
     /// Guest-controlled: the grant is checked, and never outlives the account that it rests on.
     fn principal(
         &self,
@@ -177,7 +176,7 @@ impl Authenticator {
         gateway: &'static str,
         session: &str,
     ) -> Result<Principal, Rejected> {
-        let account = grant.account.as_deref().map(|id| self.context.accounts.lookup("keys", id));
+        let account = grant.account.as_deref().map(|id| self.context.accounts.proven(id));
         let expires_us = match account {
             Some(None) => {
                 tracing::warn!(%plugin, "auth plugin granted on an account that does not exist: denied");
@@ -213,12 +212,28 @@ impl Authenticator {
     /// Why the grant cannot be of this tenant; none if it can. What belongs to a tenant never gets out of it.
     fn wrong_tenant(&self, grant: &GrantOut) -> Option<&'static str> {
         let accounts = &self.context.accounts;
-        let account = grant.account.as_deref().and_then(|id| accounts.lookup("keys", id));
+        let account = grant.account.as_deref().and_then(|id| accounts.proven(id));
         if !accounts.has_tenant(&grant.tenant) {
             return Some("it does not exist");
         }
         let other = account.is_some_and(|account| account.tenant != MAIN && account.tenant != grant.tenant);
         other.then_some("the account belongs to another")
+    }
+}
+
+/// What the plugin is shown. The secret itself stays here: what it proves is shown instead.
+fn shown(credential: Credential, proven: Option<&Account>) -> CredentialIn {
+    let attributes = credential.attributes.into_iter().take(ATTRIBUTES);
+    CredentialIn {
+        gateway: credential.gateway.to_owned(),
+        address: credential.address,
+        tls_name: None,
+        user: credential.user,
+        client_id: credential.client_id,
+        secret_from: credential.secret.map(|(from, _)| from.to_owned()),
+        secret: None,
+        proven: proven.into_iter().map(Into::into).collect(),
+        attributes: attributes.map(|(name, value)| Attribute { name, value }).collect(),
     }
 }
 

@@ -102,6 +102,7 @@ impl Ingress {
 
     /// Ends sessions whose clients have stayed away for too long. To be called every second or so.
     pub fn sweep_persistent(&self) {
+        self.persistent().follow();
         for session in self.persistent().expired() {
             tracing::info!(client = %session.owner().client, "a session that nobody came back to is deleted");
             self.end_persistent(&session);

@@ -13,6 +13,7 @@ use crate::dead_letters::Letter;
 use crate::message::{Level, Message, Outcome, Principal, Responder, Sender, now_us};
 use crate::outbox::Post;
 use crate::plugin::AuthSlot;
+use crate::received;
 use crate::session::{OutboundLimits, Session};
 use crate::shard::{Command, Reply, Requeue};
 
@@ -123,7 +124,7 @@ impl Ingress {
             Err(refused) => return refused,
         };
         let requeue = Arc::new(Requeue::default());
-        let outcome = self.run_again(principal, letter.message.clone(), &requeue).await;
+        let outcome = self.run_again(principal, received::strip(letter.message.clone()), &requeue).await;
         let gone = match &outcome {
             // Routed, but lost to its log: once more is better than never.
             Outcome::Accepted { level: Level::Routed, messages, .. } => {

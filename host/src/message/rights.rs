@@ -14,6 +14,7 @@ const GATEWAY: &str = "gateway:";
 pub struct Rights {
     publish: Vec<Pattern>,
     subscribe: Vec<Pattern>,
+    query: Vec<Pattern>,
 }
 
 /// As it stands in the claims.
@@ -21,13 +22,20 @@ pub struct Rights {
 struct Written {
     publish: Vec<String>,
     subscribe: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    query: Vec<String>,
 }
 
 impl Rights {
     /// Patterns of topics to publish to, and of topics to subscribe to and to read the past of. The error is a
     /// pattern that is none.
     pub fn new(publish: &[&str], subscribe: &[&str]) -> Result<Self, TopicError> {
-        Ok(Self { publish: parse(publish)?, subscribe: parse(subscribe)? })
+        Ok(Self { publish: parse(publish)?, subscribe: parse(subscribe)?, query: Vec::new() })
+    }
+
+    /// Patterns of topics that storage plugins may be asked about; nothing else.
+    pub fn to_query(patterns: &[&str]) -> Result<Self, TopicError> {
+        Ok(Self { query: parse(patterns)?, ..Self::default() })
     }
 
     /// What stands in place of an auth binding's name.
@@ -38,7 +46,8 @@ impl Rights {
     /// The claims that say so.
     pub fn claims(&self) -> Vec<u8> {
         let texts = |all: &[Pattern]| all.iter().map(|pattern| pattern.as_str().to_owned()).collect();
-        let written = Written { publish: texts(&self.publish), subscribe: texts(&self.subscribe) };
+        let (publish, subscribe) = (texts(&self.publish), texts(&self.subscribe));
+        let written = Written { publish, subscribe, query: texts(&self.query) };
         serde_json::to_vec(&written).unwrap_or_default()
     }
 
@@ -47,7 +56,8 @@ impl Rights {
         binding.strip_prefix(GATEWAY)?;
         let written = serde_json::from_slice::<Written>(claims).ok();
         let read = |all: Written| {
-            Some(Self { publish: parse(&all.publish).ok()?, subscribe: parse(&all.subscribe).ok()? })
+            let (publish, subscribe) = (parse(&all.publish).ok()?, parse(&all.subscribe).ok()?);
+            Some(Self { publish, subscribe, query: parse(&all.query).ok()? })
         };
         Some(Arc::new(written.and_then(read).unwrap_or_default()))
     }
@@ -57,6 +67,7 @@ impl Rights {
         let patterns = match action {
             "publish" => &self.publish,
             "subscribe" | "history" | "presence" => &self.subscribe,
+            "query" => &self.query,
             _ => return false,
         };
         patterns.iter().any(|pattern| pattern.covers(topic))
@@ -87,6 +98,10 @@ mod tests {
         ] {
             assert_eq!(back.allow(action, topic), allowed, "{action} {topic}");
         }
+        let asking = Rights::to_query(&["logs/+"]).unwrap();
+        let back = Rights::of(&Rights::binding("tenta"), &asking.claims()).unwrap();
+        assert!(back.allow("query", "logs/a") && !back.allow("history", "logs/a"));
+        assert!(!back.allow("query", "logs/a/b") && !back.allow("publish", "logs/a"));
         assert!(Rights::of("api-key", &rights.claims()).is_none());
         assert!(!Rights::of("gateway:x", b"?").unwrap().allow("publish", "events/a"));
     }

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::{Outgoing, Persistent, RECEIVED};
+use super::{Outgoing, Persistent};
 use crate::durable::Refused;
+use crate::received::Key;
 use crate::store::OnDurable;
 
 impl Persistent {
@@ -12,13 +13,27 @@ impl Persistent {
         self.state.lock().received.clone()
     }
 
-    /// A message of QoS 2 came in under this identifier, and was taken. `done` as for [`put`](Self::put).
+    /// The identifier, as a message carries it into the log.
+    pub fn key(&self, packet: u16) -> Key {
+        Key { session: self.id.clone(), packet }
+    }
+
+    /// A message of QoS 2 came in with this [`key`](Self::key), and is in the log with it.
+    pub fn received_with(&self, packet: u16) {
+        let mut state = self.state.lock();
+        if !state.gone {
+            state.received.insert(packet);
+        }
+    }
+
+    /// A message of QoS 2 came in under this identifier, and was taken; no log has it. `done` as for
+    /// [`put`](Self::put).
     pub fn receive(&self, packet: u16, done: OnDurable) -> Result<(), Refused> {
         let mut state = self.state.lock();
         if state.gone {
             return Err(Refused::Invalid("the session has ended".into()));
         }
-        self.disk.submit(vec![(self.received_key(packet), Some(Vec::new()))], Some(done))?;
+        self.disk.received.receive(&self.key(packet), done)?;
         state.received.insert(packet);
         Ok(())
     }
@@ -30,7 +45,7 @@ impl Persistent {
         if !state.received.contains(&packet) {
             return Ok(false);
         }
-        self.disk.submit(vec![(self.received_key(packet), None)], Some(done))?;
+        self.disk.received.release(&self.key(packet), done)?;
         state.received.remove(&packet);
         Ok(true)
     }
@@ -67,10 +82,6 @@ impl Persistent {
         {
             tracing::warn!(id = %self.id, packet, %error, "a packet identifier stays on the disk");
         }
-    }
-
-    pub(super) fn received_key(&self, packet: u16) -> Vec<u8> {
-        format!("{}/{RECEIVED}{packet}", self.id).into_bytes()
     }
 
     pub(super) fn packet_key(&self, packet: u16) -> Vec<u8> {

@@ -1,9 +1,8 @@
 //! What is kept of a session on the disk, as JSON.
 //!
 //! ```text
-//! ID           → the session and its subscriptions
-//! ID/PACKET    → a message of QoS 2 under way
-//! ID/received-PACKET → nothing: a message of QoS 2 came in, and is not released
+//! ID        → the session and its subscriptions
+//! ID/PACKET → a message of QoS 2 under way
 //! ```
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,8 @@ use crate::store::StoreOptions;
 
 fn open(dir: &Path) -> (Store, Arc<Registry>) {
     let store = Store::open(dir, StoreOptions::default()).unwrap();
-    let registry = Registry::load(store.clone()).unwrap();
+    let (received, found) = Received::open(store.clone()).unwrap();
+    let registry = Registry::load(store.clone(), received, found).unwrap();
     (store, registry)
 }
 

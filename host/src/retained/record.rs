@@ -1,12 +1,11 @@
 //! What is written of a retained message and of a mark.
 //!
 //! ```text
-//! topic               → format 1 u8, epoch u64, offset u64, length of the log's name u16, the name, length of the
-//!                       metadata u16, the metadata, the payload; without a log the name is empty
-//! NUL, the log's name → epoch u64, next offset u64
+//! topic → format 1 u8, epoch u64, offset u64, length of the log's name u16, the name, length of the
+//!         metadata u16, the metadata, the payload; without a log the name is empty
 //! ```
 //!
-//! All numbers are little-endian. No topic has a NUL, so the keys cannot meet. When a message expires is the
+//! All numbers are little-endian. Beside them stand the logs' marks (`store/mark.rs`): no topic has a NUL, so the keys cannot meet. When a message expires is the
 //! pair's own expiry.
 
 use std::sync::Arc;
@@ -56,7 +55,7 @@ pub(super) fn read(topic: &str, record: Vec<u8>) -> Option<(Message, Option<Plac
     if *format != FORMAT || weir_contract::topic::check(topic).is_err() {
         return None;
     }
-    let (epoch, offset) = read_mark(place)?;
+    let (epoch, offset) = read_pair(place)?;
     let place = (!log.is_empty()).then(|| Place { log: log.into(), epoch, offset });
     let (meta, payload) = (record.slice_ref(meta), record.slice_ref(payload));
     Some((Message { topic: Arc::from(topic), meta, payload }, place))
@@ -67,25 +66,9 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_le_bytes(*length).into())
 }
 
-/// The key of a log's mark.
-pub(super) fn mark_key(log: &str) -> Vec<u8> {
-    [b"\0", log.as_bytes()].concat()
-}
-
-/// The log whose mark has this key; none: it is a topic.
-pub(super) fn marked_log(key: &[u8]) -> Option<&[u8]> {
-    key.strip_prefix(b"\0")
-}
-
-/// A mark: the first offset that is not known here, and the life of the log in which it was to be given.
-pub(super) fn mark(epoch: u64, next: u64) -> Vec<u8> {
-    pair(epoch, next).to_vec()
-}
-
-/// What [`mark`] wrote.
-pub(super) fn read_mark(bytes: &[u8]) -> Option<(u64, u64)> {
-    let (epoch, rest) = bytes.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*epoch), u64::from_le_bytes(rest.try_into().ok()?)))
+fn read_pair(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (epoch, offset) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*epoch), u64::from_le_bytes(offset.try_into().ok()?)))
 }
 
 fn pair(epoch: u64, offset: u64) -> [u8; 16] {
@@ -121,13 +104,5 @@ mod tests {
                 assert!(read("a", record[..length].to_vec()).is_none(), "{length}");
             }
         }
-    }
-
-    #[test]
-    fn a_mark_is_no_topic() {
-        assert_eq!(marked_log(&mark_key("default")), Some(&b"default"[..]));
-        assert_eq!(marked_log(b"default"), None);
-        assert_eq!(read_mark(&mark(1, 2)), Some((1, 2)));
-        assert_eq!(read_mark(b"short"), None);
     }
 }

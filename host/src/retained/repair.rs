@@ -7,7 +7,7 @@ use super::record;
 use super::table::{Kept, Table};
 use super::{SPACE, is_kept};
 use crate::message::{Place, Stored, now_us};
-use crate::store::{Log, Store, StoreError};
+use crate::store::{Log, Store, StoreError, behind_mark, marked_log};
 
 /// Messages and bytes of a log that are read at once.
 const PAGE: (usize, usize) = (4_096, 4 << 20);
@@ -26,8 +26,8 @@ pub(super) struct Found {
 pub(super) fn read(store: &Store, table: &mut Table) -> Result<Found, StoreError> {
     let mut marks = BTreeMap::new();
     for pair in store.load_space(SPACE)? {
-        if let Some(log) = record::marked_log(&pair.key) {
-            marks.insert(log.to_vec(), record::read_mark(&pair.value));
+        if let Some(log) = marked_log(&pair.key) {
+            marks.insert(log.to_vec(), pair.value);
             continue;
         }
         let topic = std::str::from_utf8(&pair.key).ok();
@@ -41,7 +41,7 @@ pub(super) fn read(store: &Store, table: &mut Table) -> Result<Found, StoreError
     }
     let mut found = Found::default();
     for log in store.logs().iter().filter(|log| !log.is_input()) {
-        let mark = marks.get(log.name().as_bytes()).copied().flatten();
+        let mark = marks.get(log.name().as_bytes()).map(Vec::as_slice);
         tail(log, mark, table, &mut found)?;
     }
     Ok(found)
@@ -56,10 +56,8 @@ fn known<'a>(store: &Store, place: &'a Place) -> Option<(usize, &'a Place)> {
 }
 
 /// Reads a log from its mark to its end.
-fn tail(log: &Log, mark: Option<(u64, u64)>, table: &mut Table, found: &mut Found) -> Result<(), StoreError> {
-    // Records of another log of this name, lost since, say nothing of this one.
-    let life = mark.and_then(|(epoch, next)| Some((log.life(epoch)?, next)));
-    let mut next = life.map_or(0, |(life, next)| next.min(life.end)).max(log.oldest());
+fn tail(log: &Log, mark: Option<&[u8]>, table: &mut Table, found: &mut Found) -> Result<(), StoreError> {
+    let mut next = mark.and_then(|mark| behind_mark(log, mark)).unwrap_or_else(|| log.oldest());
     let before = found.topics.len();
     found.marks.insert(Arc::clone(log.name()), next);
     loop {

@@ -1,5 +1,6 @@
 //! Against what a naive reader of all topics would find, and what is left after the process was killed.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use weir_contract::packed::{put, put_u64, tag};
 

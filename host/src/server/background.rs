@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use crate::accounts::{LOGIN_CHANGED, is_login};
 use crate::durable::{KEEP_EVERY, Registry};
 use crate::ingress::Ingress;
 use crate::message::now_us;
 use crate::metrics::Readiness;
 use crate::plugin::AuthSlot;
 use crate::sequencer::Sequencer;
+use crate::session::Session;
 
 /// How often expired sessions are ended, the rates of quiet publishers forgotten, and readiness looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -76,13 +78,16 @@ fn chain_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
     }
 }
 
-/// A key was revoked or changed: its sessions end, the others' subscriptions are asked for again.
+/// A key was revoked, or a login changed: its sessions end, the others' subscriptions are asked for again.
 fn account_changes(parts: &Parts) -> impl Future<Output = ()> + use<> {
     let mut changes = parts.accounts.changes();
     let ingress = parts.ingress.clone();
     async move {
         while changes.changed().await.is_ok() {
             changes.borrow_and_update();
+            let of_login = |session: &Session| session.principal.account.as_deref().is_some_and(is_login);
+            let fallen = |session: &Session| !ingress.stands(&session.principal) && of_login(session);
+            ingress.sessions().close_where(fallen, 1008, LOGIN_CHANGED);
             end_fallen(&ingress, "key revoked");
             ingress.recheck().await;
         }
@@ -110,8 +115,7 @@ async fn expiries(ingress: Ingress) {
     loop {
         tokio::time::sleep(LOOK).await;
         let now = now_us();
-        let expired =
-            |session: &crate::session::Session| session.principal.expires_us.is_some_and(|at| at <= now);
+        let expired = |session: &Session| session.principal.expires_us.is_some_and(|at| at <= now);
         ingress.sessions().close_where(expired, 1008, "key expired");
         ingress.prune();
     }

@@ -67,6 +67,24 @@ impl Table {
         self.database.sync()
     }
 
+    /// Pairs with `from` <= key < `to`, ascending, or descending when `reverse`; the first `most` of them.
+    pub fn range(&self, from: &[u8], to: &[u8], reverse: bool, most: usize) -> Result<Rows, StoreError> {
+        if from >= to {
+            return Ok(Rows::new());
+        }
+        let pair = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            entry.map(|(key, value)| (key.to_vec(), value.to_vec()))
+        };
+        self.database.tree(&self.tree, |tree| {
+            let range = tree.range(from..to);
+            if reverse {
+                range.rev().take(most).map(pair).collect()
+            } else {
+                range.take(most).map(pair).collect()
+            }
+        })
+    }
+
     /// All pairs, in order of their keys.
     pub fn iter(&self) -> Result<Rows, StoreError> {
         self.database.tree(&self.tree, |tree| {

@@ -268,7 +268,7 @@ async fn the_command_line_makes_the_same_with_and_without_a_server() {
     said(&folders, &["user", "key", "user-2"]);
     let refused = run(&folders, &["tenant", "delete", "lab"]);
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && why.contains("has 1 keys, 1 users"), "{why}");
+    assert!(!refused.status.success() && why.contains("has 1 keys, 0 logins, 1 users"), "{why}");
     assert_eq!(listed(&folders, "room").as_array().unwrap().len(), 2);
     let table = said(&folders, &["user", "list"]);
     assert!(table.contains("none needed") && table.contains("chosen"), "{table}");

@@ -207,17 +207,12 @@ async fn nothing_that_the_broker_has_is_lost_while_both_are_killed() {
         }
         child = setup.spawn().await;
     }
-    let mut client = child.reach.client("ada").await;
-    let mut there = Vec::new();
-    // A client's request at a time: it cannot be awaited.
-    for _ in 0.. {
-        there = client.history("in/#").await;
+    let all_there = async || {
+        let there = child.reach.client("ada").await.history("in/#").await;
         let different: BTreeSet<_> = there.iter().map(|message| message["data"].as_u64()).collect();
-        if different.len() == most {
-            break;
-        }
-        at_least(&child.reach, "weir_bridge_connected", 1.0).await;
-    }
+        (different.len() == most).then_some(there)
+    };
+    let there = eventually("all that the broker had", all_there).await;
     // How often something comes again is the broker's affair: mosquitto 2.0 repeats what was acknowledged in the moment
     // before a connection broke.
     let first: Vec<_> = there.iter().filter_map(|message: &Value| message["data"].as_u64()).collect();

@@ -1,5 +1,7 @@
 //! The files of `deploy/`, with the programs that they are for: nginx in front of a router, and what systemd is told.
 
+mod sensors;
+
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;

@@ -6,6 +6,7 @@ mod client;
 mod events;
 pub mod hostile;
 pub mod http;
+pub mod mqtt;
 pub mod secure;
 mod socket;
 

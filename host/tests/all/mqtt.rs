@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir::config::Mqtt;
+use weir::config::{Mqtt, Tls};
 
 use crate::clients::program::{foreign, packaged};
+use crate::harness::secure::fixture;
 use crate::harness::{Router, Setup};
 
 fn serving(setup: Setup) -> Setup {
@@ -20,12 +21,39 @@ fn address(router: &Router) -> String {
     router.reach.gateways["mqtt"].to_string()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paho_finds_all_that_it_knows_in_both_versions() {
-    let router = serving(Setup::open()).start().await;
-    let said = packaged(&foreign().join("mqtt.py")).run(&[("HOST", address(&router))]).await;
+/// Runs all checks of paho: in WebSocket or not, over TLS or not.
+async fn paho(websocket: bool, tls: bool) {
+    let files = || tls.then(|| Tls { cert: fixture("server.pem"), key: fixture("server.key") });
+    let sealed = serving(Setup::open()).config(|config| {
+        config.http.tls = files();
+        config.mqtt.as_mut().unwrap().tls = files();
+    });
+    let router = sealed.start().await;
+    let (host, transport) = match websocket {
+        true => (router.http.to_string(), "websockets"),
+        false => (address(&router), "tcp"),
+    };
+    let mut environment = vec![("HOST", host), ("TRANSPORT", transport.to_owned())];
+    environment.extend(tls.then(|| ("CA", fixture("ca.pem").display().to_string())));
+    let said = packaged(&foreign().join("mqtt.py")).run(&environment).await;
     assert!(said.contains("paho is content"), "{said}");
     router.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_finds_all_that_it_knows_in_both_versions() {
+    paho(false, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_finds_the_same_over_websocket() {
+    paho(true, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_finds_the_same_over_tls_and_websocket_over_tls() {
+    paho(false, true).await;
+    paho(true, true).await;
 }
 
 /// `mosquitto_sub` or `mosquitto_pub`, at this router.

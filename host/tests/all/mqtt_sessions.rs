@@ -2,118 +2,12 @@
 //! acknowledges only what it is told to.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use weir::config::Mqtt;
+use weir::store::{StateValue, Store, StoreOptions};
 
-use crate::harness::{PATIENCE, Setup};
-
-/// A packet: the first byte, and what stands behind its length.
-type Packet = (u8, Vec<u8>);
-
-struct Raw {
-    stream: TcpStream,
-    /// Whether the session was there.
-    present: bool,
-}
-
-/// What came in a PUBLISH.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Came {
-    dup: bool,
-    qos: u8,
-    id: u16,
-    payload: String,
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
-}
-
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    assert!(body.len() < 128, "one byte says how long it is");
-    [&[first, u8::try_from(body.len()).unwrap()][..], body].concat()
-}
-
-impl Raw {
-    async fn connect(address: SocketAddr, client: &str, clean: bool) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let flags = if clean { 2 } else { 0 };
-        let body = [&text("MQTT")[..], &[4, flags, 0, 0], &text(client)].concat();
-        stream.write_all(&packet(0x10, &body)).await.unwrap();
-        let mut client = Self { stream, present: false };
-        let (first, body) = client.next().await;
-        assert_eq!((first, body[1]), (0x20, 0), "{body:?}");
-        client.present = body[0] == 1;
-        client
-    }
-
-    async fn next(&mut self) -> Packet {
-        let read = async {
-            let first = self.stream.read_u8().await.unwrap();
-            let (mut length, mut shift) = (0_usize, 0);
-            loop {
-                let byte = self.stream.read_u8().await.unwrap();
-                length |= usize::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte & 0x80 == 0 {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            self.stream.read_exact(&mut body).await.unwrap();
-            (first, body)
-        };
-        tokio::time::timeout(PATIENCE, read).await.expect("a packet")
-    }
-
-    async fn say(&mut self, first: u8, id: u16) {
-        self.stream.write_all(&packet(first, &id.to_be_bytes())).await.unwrap();
-    }
-
-    /// The next packet is this one, of this identifier.
-    async fn hears(&mut self, first: u8, id: u16) {
-        assert_eq!(self.next().await, (first, id.to_be_bytes().to_vec()));
-    }
-
-    async fn subscribe(&mut self, filter: &str, qos: u8) {
-        let body = [&[0, 1][..], &text(filter), &[qos]].concat();
-        self.stream.write_all(&packet(0x82, &body)).await.unwrap();
-        assert_eq!(self.next().await, (0x90, vec![0, 1, qos]));
-    }
-
-    async fn send(&mut self, topic: &str, qos: u8, id: u16, dup: bool, payload: &str) {
-        let body = [&text(topic)[..], &id.to_be_bytes(), payload.as_bytes()].concat();
-        let first = 0x30 | qos << 1 | u8::from(dup) << 3;
-        self.stream.write_all(&packet(first, &body)).await.unwrap();
-    }
-
-    /// Publishes, to the end.
-    async fn publish(&mut self, topic: &str, qos: u8, id: u16, payload: &str) {
-        self.send(topic, qos, id, false, payload).await;
-        if qos == 1 {
-            return self.hears(0x40, id).await;
-        }
-        self.hears(0x50, id).await;
-        self.say(0x62, id).await;
-        self.hears(0x70, id).await;
-    }
-
-    async fn message(&mut self) -> Came {
-        let (first, body) = self.next().await;
-        assert_eq!(first & 0xf0, 0x30, "a PUBLISH: {first:x} {body:?}");
-        let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        let rest = &body[2 + topic..];
-        let (dup, qos) = (first & 8 != 0, (first >> 1) & 3);
-        let (id, payload) = match qos {
-            0 => (0, rest),
-            _ => (u16::from_be_bytes([rest[0], rest[1]]), &rest[2..]),
-        };
-        Came { dup, qos, id, payload: String::from_utf8(payload.to_vec()).unwrap() }
-    }
-}
+use crate::harness::mqtt::{Came, Raw, load};
+use crate::harness::{Folders, Setup};
 
 fn came(dup: bool, qos: u8, id: u16, payload: &str) -> Came {
     Came { dup, qos, id, payload: payload.into() }
@@ -196,8 +90,7 @@ async fn what_a_session_has_sent_and_not_released_is_not_taken_twice_after_kill_
     assert!(writer.present);
     writer.send("sent", 2, 7, true, "once").await;
     writer.hears(0x50, 7).await;
-    writer.say(0x62, 7).await;
-    writer.hears(0x70, 7).await;
+    writer.release(7).await;
     writer.publish("sent", 2, 8, "new").await;
     writer.publish("sent", 2, 7, "another").await;
     let mut reader = Raw::connect(address, "reader", false).await;
@@ -207,6 +100,71 @@ async fn what_a_session_has_sent_and_not_released_is_not_taken_twice_after_kill_
         reader.say(0x40, came.id).await;
     }
     child.kill();
+}
+
+/// What the router's records say of identifiers that came in, while it does not run.
+fn identifiers(folders: &Folders) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let store = Store::open(&folders.data(), StoreOptions::default()).unwrap();
+    store.load_space("$received").unwrap().into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+/// Makes the records what they were before: as a crash leaves them that comes when the log is on the disk and they are
+/// not.
+fn forget_identifiers(folders: &Folders, before: Vec<(Vec<u8>, Vec<u8>)>) {
+    let store = Store::open(&folders.data(), StoreOptions::default()).unwrap();
+    store.drop_space("$received").unwrap();
+    let (space, (done, wait)) = ("$received".into(), std::sync::mpsc::sync_channel(1));
+    store
+        .writer()
+        .submit(|queue| {
+            for (key, value) in before {
+                queue.state(&space, key, Some(StateValue { bytes: value.into(), expires_us: None }));
+            }
+            queue.on_durable(Box::new(move |result| drop(done.send(result))));
+        })
+        .unwrap();
+    wait.recv().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_identifier_that_only_the_log_knows_is_found_there() {
+    let setup = Setup::open();
+    setup.write_config("[mqtt]\nlisten = \"127.0.0.1:0\"\n");
+    let child = setup.spawn().await;
+    let mut reader = Raw::connect(child.reach.gateways["mqtt"], "reader", false).await;
+    reader.subscribe("sent", 1).await;
+    let mut writer = Raw::connect(child.reach.gateways["mqtt"], "writer", false).await;
+    writer.publish("sent", 2, 7, "before").await;
+    child.kill();
+    let before = identifiers(&setup.folders);
+    let child = setup.spawn().await;
+    let mut writer = Raw::connect(child.reach.gateways["mqtt"], "writer", false).await;
+    writer.send("sent", 2, 7, false, "once").await;
+    writer.hears(0x50, 7).await;
+    child.kill();
+    let after = identifiers(&setup.folders);
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    forget_identifiers(&setup.folders, before);
+    let child = setup.spawn().await;
+    let mut writer = Raw::connect(child.reach.gateways["mqtt"], "writer", false).await;
+    assert!(writer.present);
+    writer.send("sent", 2, 7, true, "once").await;
+    writer.hears(0x50, 7).await;
+    writer.release(7).await;
+    writer.publish("sent", 2, 7, "new").await;
+    let mut reader = Raw::connect(child.reach.gateways["mqtt"], "reader", false).await;
+    for payload in ["before", "once", "new"] {
+        let came = reader.message().await;
+        assert_eq!(came.payload, payload);
+        reader.say(0x40, came.id).await;
+    }
+    child.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_under_load_loses_nothing_acknowledged_and_doubles_nothing_of_qos_2() {
+    // Each time after another number of acknowledgements.
+    load::storm(4, |round| 60 + 53 * u64::from(round)).await;
 }
 
 /// Rounds of `kill -9`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The modules in the order in which a message meets them: each may use those below it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "cli",
     "server",
     "bridge",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 26] = [
     "plugin",
     "router",
     "session",
+    "received",
     "retained",
     "dead_letters",
     "recorded",

@@ -18,6 +18,7 @@ use all::harness;
 
 mod disk_full;
 mod kill;
+mod mqtt;
 mod retention;
 
 /// So many rounds, at least one; none unless the campaign was asked for.

@@ -1,7 +1,8 @@
-//! `stock:api-key`, an auth plugin for the router's own API keys (`weir key create …`).
+//! `stock:api-key`, an auth plugin for the router's own API keys (`weir key create …`) and logins (`weir login
+//! create …`: names with passwords, for MQTT and HTTP Basic).
 //!
-//! The router compares the key that a client presents with the hashes it keeps, before this plugin is asked.
-//! A client with a proven key becomes the principal that the key's account names, with the account's scopes,
+//! The router compares the key or the password that a client presents with the hashes it keeps, before this plugin is
+//! asked. A client with a proven one becomes the principal that its account names, with the account's scopes,
 //! in which `{principal}` and `{tenant}` are filled in. A client without one is none of this plugin's
 //! business: the next auth plugin is asked.
 //!
@@ -14,7 +15,8 @@
 //! A key of the origin `service` may also have messages explained (`explain=true`) to which it may publish: it
 //! then learns what every plugin says of them. Other keys may not.
 //!
-//! When a key is revoked or expires, the router ends the sessions that rest on it.
+//! When a key is revoked or expires, or a login is deleted or gets another password, the router ends the sessions that
+//! rest on it.
 
 use weir_plugin::contract::topic;
 use weir_plugin::{
@@ -22,8 +24,8 @@ use weir_plugin::{
     Scopes, Session, Time,
 };
 
-/// The realm of the router's API keys.
-const REALM: &str = "keys";
+/// The realms of the router's API keys and logins.
+const REALMS: [&str; 2] = ["keys", "logins"];
 
 /// The keys of `[config]`.
 #[derive(Debug, serde::Deserialize)]
@@ -76,7 +78,9 @@ impl Plugin for ApiKey {
 
 impl Auth for ApiKey {
     fn authenticate(&self, credential: &Credential) -> Result<Decision> {
-        let Some(account) = credential.proven_in(REALM) else { return Ok(Decision::Abstain) };
+        let Some(account) = REALMS.into_iter().find_map(|realm| credential.proven_in(realm)) else {
+            return Ok(Decision::Abstain);
+        };
         if !self.config.allow_query && credential.secret_from.as_deref() == Some("query") {
             return Ok(Decision::Deny("keys in the query string are not accepted (allow_query)".to_owned()));
         }
@@ -121,7 +125,7 @@ mod tests {
     use weir_plugin::testing::Host;
 
     fn account() -> Account {
-        let mut account = Account::new(REALM, "k1", "main");
+        let mut account = Account::new("keys", "k1", "main");
         account.name = "dev/7".to_owned();
         account.publish = vec!["{tenant}/{principal}/#".to_owned()];
         account.subscribe = vec!["news/+".to_owned()];
@@ -162,6 +166,17 @@ mod tests {
             (granted(sensor.clone()).origin, granted(sensor).name),
             ("sensor".to_owned(), "k1".to_owned())
         );
+    }
+
+    #[test]
+    fn a_login_becomes_its_principal() {
+        let login = Account { realm: "logins".to_owned(), origin: "sensor".to_owned(), ..account() };
+        let Ok(Decision::Allow(grant)) = ask(json!({}), login, "password") else {
+            panic!("a login is let in")
+        };
+        assert_eq!((grant.name.as_str(), grant.origin.as_str()), ("dev%2F7", "sensor"));
+        let user = Account { realm: "users".to_owned(), ..account() };
+        assert_eq!(ask(json!({}), user, "password"), Ok(Decision::Abstain), "users of rooms are no logins");
     }
 
     #[test]

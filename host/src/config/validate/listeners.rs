@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
+use weir_contract::topic;
+
 use super::Problem;
 use crate::config::{Config, Site, TlsError};
 
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     addresses(config)?;
     names(config)?;
+    tenta(config)?;
     for site in config.sites() {
         let [table, _] = site.key;
         if site.proxy_protocol && config.proxy.trusted.is_empty() {
@@ -42,6 +45,15 @@ fn addresses(config: &Config) -> Result<(), Problem> {
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() != 0 && a.port() == b.port() && same_host
+}
+
+/// A base topic must leave room for what stands behind it.
+fn tenta(config: &Config) -> Result<(), Problem> {
+    let Some(tenta) = &config.tenta else { return Ok(()) };
+    let whole = format!("{}configurations/{}", tenta.base(), "0".repeat(36));
+    topic::check(&whole).map_err(|error| {
+        Problem::new(&["tenta", "base_topic"], format!("found {:?}: {error}", tenta.base_topic))
+    })
 }
 
 fn names(config: &Config) -> Result<(), Problem> {

@@ -84,7 +84,10 @@ impl Talk {
                 let exactly_once = qos == Qos::ExactlyOnce;
                 let answer = self.link.expect(id, exactly_once);
                 match &self.stay.session {
-                    Some(session) if exactly_once => remembered(Arc::clone(session), id, answer),
+                    Some(session) if exactly_once => {
+                        publish.received = Some(session.key(id));
+                        remembered(Arc::clone(session), id, answer)
+                    }
                     _ => answer,
                 }
             }
@@ -94,10 +97,14 @@ impl Talk {
     }
 }
 
-/// PUBREC is sent when the session remembers the identifier on the disk: what comes under it again is no new message.
+/// PUBREC is sent when the identifier is on the disk: what comes under it again is no new message.
 fn remembered(session: Arc<Persistent>, id: u16, answer: Responder) -> Responder {
     Responder::new(move |outcome| {
         if !matches!(verdict(&outcome), Ok((_, PubrecReasonCode::Success))) {
+            return answer.answer(outcome);
+        }
+        if is_logged(&outcome) {
+            session.received_with(id);
             return answer.answer(outcome);
         }
         // Whoever is called: the writer, or nobody because it takes nothing.
@@ -116,12 +123,21 @@ fn remembered(session: Arc<Persistent>, id: u16, answer: Responder) -> Responder
     })
 }
 
+/// Whether a log has something of the message, and with that its identifier.
+fn is_logged(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Accepted { messages, .. } if messages.iter().any(|one| one.place.is_some()))
+}
+
 /// What an outcome is in PUBACK and PUBREC. `Err`: the message could not be taken, now or here; it is not acknowledged,
 /// so that the client sends it again, and the connection ends with this.
 pub(super) fn verdict(
     outcome: &Outcome,
 ) -> Result<(PubackReasonCode, PubrecReasonCode), DisconnectReasonCode> {
     Ok(match outcome {
+        // What broke was seen too late to refuse the message: it is in no log.
+        Outcome::Accepted { level: Level::Routed, .. } if is_logged(outcome) => {
+            return Err(DisconnectReasonCode::ServerBusy);
+        }
         Outcome::Accepted { .. } | Outcome::Filtered { .. } => {
             (PubackReasonCode::Success, PubrecReasonCode::Success)
         }

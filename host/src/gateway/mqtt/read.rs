@@ -1,15 +1,25 @@
-//! The reading half: one packet after the other, within the client's keep-alive.
+//! The reading half: one packet after the other, within the client's keep-alive. What has come of a packet waits here until
+//! the rest has, within the bounds for all that have come in part.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
 
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::packet::Packet;
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
+use tokio::net::tcp;
 use tokio::time::timeout_at;
 
+use super::frame::{self, Next, OPENING};
 use super::link::Link;
+use crate::gateway::unfinished::Unfinished;
+use crate::gateway::ws::ByteReader;
 
-/// Bytes of one read.
+/// Bytes of one read; a packet of no more is not counted as unfinished.
 const READ: usize = 4 * 1024;
+/// Bytes of one read in the middle of a packet.
+const READ_ON: usize = 64 * 1024;
 
 /// How reading ends.
 #[derive(Debug)]
@@ -20,20 +30,66 @@ pub(super) enum End {
     Gone,
     /// It has said nothing for longer than it had promised.
     Late,
+    /// The rest of a packet did not come in time, or too much has come in part.
+    Unfinished(DisconnectReasonCode, String),
     /// It broke the protocol.
     Fault(MqttError),
+}
+
+/// Where bytes come from.
+pub(super) trait Source: AsyncRead + Unpin {
+    /// From now on packets of so many bytes may come.
+    fn allow(&mut self, _most: usize) {}
+}
+
+impl Source for tcp::ReadHalf<'_> {}
+impl<T: AsyncRead + Unpin> Source for ReadHalf<T> {}
+impl<R: AsyncRead + Unpin> Source for ByteReader<R> {
+    fn allow(&mut self, most: usize) {
+        Self::allow(self, most);
+    }
 }
 
 pub(super) struct Reader<R> {
     io: R,
     bytes: Vec<u8>,
     at: usize,
-    packets: std::collections::VecDeque<Packet>,
+    packets: VecDeque<Packet>,
+    /// Bytes of one packet.
+    most: usize,
+    unfinished: Unfinished,
 }
 
-impl<R: AsyncRead + Unpin> Reader<R> {
-    pub(super) fn new(io: R) -> Self {
-        Self { io, bytes: Vec::new(), at: 0, packets: Default::default() }
+impl<R: Source> Reader<R> {
+    /// Takes no packets larger than a CONNECT before [`allow`](Self::allow).
+    pub(super) fn new(io: R, unfinished: Unfinished) -> Self {
+        Self { io, bytes: Vec::new(), at: 0, packets: VecDeque::new(), most: OPENING, unfinished }
+    }
+
+    /// From now on packets may have so many bytes.
+    pub(super) fn allow(&mut self, most: usize) {
+        self.most = most;
+        self.io.allow(most);
+    }
+
+    /// The first packet, which must be a CONNECT of a version that is spoken here: else that is answered, if there are
+    /// words for it.
+    pub(super) async fn connect(&mut self, link: &Link) -> Result<Packet, End> {
+        let whole = loop {
+            if self.bytes.first().is_some_and(|first| *first != frame::CONNECT) {
+                return Err(End::Fault(MqttError::ProtocolError));
+            }
+            match frame::next(&self.bytes, self.most) {
+                Next::Whole(whole) => break whole,
+                Next::Part => self.fill(link).await?,
+                Next::Wrong => return Err(End::Fault(MqttError::PacketTooLarge)),
+            }
+        };
+        if let Err(refused) = frame::check(self.bytes.get(..whole).unwrap_or_default()) {
+            link.push(refused.0);
+            return Err(End::Fault(MqttError::UnsupportedProtocolVersion));
+        }
+        self.next(link).await
     }
 
     /// The next packet.
@@ -42,33 +98,78 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(packet) = self.packets.pop_front() {
                 return Ok(packet);
             }
-            if let Some(rest) = self.bytes.get(self.at..).filter(|rest| !rest.is_empty()) {
-                let mut cursor = Cursor::new(rest);
-                let received = link.receive(&mut cursor);
-                self.at += usize::try_from(cursor.position()).unwrap_or(usize::MAX);
-                self.packets.extend(received.packets);
-                match received.fault {
-                    Some(error) => return Err(End::Fault(error)),
-                    None => continue,
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let length = match frame::next(rest, self.most) {
+                Next::Part => {
+                    self.fill(link).await?;
+                    continue;
                 }
+                Next::Whole(length) => {
+                    self.unfinished.end();
+                    length
+                }
+                // What is wrong is for the protocol to say, which needs no more than the beginning.
+                Next::Wrong => rest.len(),
+            };
+            let mut cursor = Cursor::new(rest.get(..length).unwrap_or_default());
+            let received = link.receive(&mut cursor);
+            self.at += length;
+            self.packets.extend(received.packets);
+            if let Some(error) = received.fault {
+                return Err(End::Fault(error));
             }
-            self.fill(link).await?;
         }
     }
 
+    /// Reads more, behind what has come of a packet.
     async fn fill(&mut self, link: &Link) -> Result<(), End> {
+        self.bytes.drain(..self.at);
         self.at = 0;
-        self.bytes.clear();
-        self.bytes.reserve(READ);
-        let read = self.io.read_buf(&mut self.bytes);
+        let held = self.bytes.len();
+        if held == 0 {
+            self.unfinished.end();
+            self.bytes.shrink_to(READ);
+        } else if held > READ && !self.unfinished.grow(held as u64) {
+            return Err(self.refused());
+        }
+        self.bytes.reserve(if held > READ { READ_ON } else { READ });
+        let Self { io, bytes, unfinished, .. } = self;
+        let late = poll_fn(|cx| match held > 0 && unfinished.late(cx) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        });
+        let read = async {
+            tokio::select! {
+                biased;
+                read = io.read_buf(bytes) => Some(read),
+                () = late => None,
+            }
+        };
         let read = match link.deadline() {
             Some(deadline) => timeout_at(deadline.into(), read).await.map_err(|_| End::Late)?,
             None => read.await,
         };
         match read {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => Err(End::Gone),
+            Some(Ok(1..)) => Ok(()),
+            Some(_) => Err(End::Gone),
+            None => {
+                let (_, reason) = self.unfinished.lateness();
+                self.forget();
+                Err(End::Unfinished(DisconnectReasonCode::AdministrativeAction, reason))
+            }
         }
+    }
+
+    fn refused(&mut self) -> End {
+        let reason = self.unfinished.refusal().map(|(_, reason)| reason).unwrap_or_default();
+        self.forget();
+        End::Unfinished(DisconnectReasonCode::QuotaExceeded, reason)
+    }
+
+    /// What has come in part is let go before the peer is told.
+    fn forget(&mut self) {
+        self.bytes = Vec::new();
+        self.unfinished.end();
     }
 
     /// Reads until the peer has ended, so that what was sent to it is not lost with the connection.

@@ -7,14 +7,15 @@ use std::time::Duration;
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError, PubrecReasonCode};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use super::connect::{self, Connect};
 use super::flight::Sent;
+use super::frame::OPENING;
 use super::link::Link;
 use super::publish::Incoming;
-use super::read::{End, Reader};
+use super::read::{End, Reader, Source};
 use super::roster::Seat;
 use super::stay::Stay;
 use super::subscribe::{self, Subscriptions};
@@ -23,10 +24,10 @@ use super::write::Writer;
 use super::{Inner, packet};
 use crate::gateway::forwarded::Client;
 use crate::gateway::lease::Lease;
-use crate::gateway::listen::Deadlines;
 use crate::gateway::stall::Stall;
 use crate::gateway::stream::{Stream, Upgraded};
 use crate::gateway::visit::Visit;
+use crate::gateway::ws::{self, Pongs};
 use crate::message::Responder;
 use crate::metrics::GatewayMetrics;
 
@@ -69,41 +70,63 @@ pub(super) async fn talk(
     stream: Stream,
     client: &Client,
     lease: &Lease,
-    deadlines: Deadlines,
+    most_stall: Duration,
 ) {
     match stream.into_upgraded() {
         Some(Upgraded::Plain(mut stream)) => {
             let (read, write) = stream.split();
-            converse(app, (read, Stall::new(write, deadlines.write)), client, lease, deadlines).await;
+            converse(app, (read, Stall::new(write, most_stall)), None, client, lease).await;
         }
         Some(Upgraded::Sealed(stream)) => {
-            let halves = tokio::io::split(stream);
-            Box::pin(converse(app, halves, client, lease, deadlines)).await;
+            let (read, write) = tokio::io::split(stream);
+            Box::pin(converse(app, (read, write), None, client, lease)).await;
         }
         None => {}
     }
 }
 
-async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+/// The same in the messages of a WebSocket.
+pub(super) async fn talk_in_messages(app: &Arc<Inner>, opened: ws::Opened, client: &Client, lease: &Lease) {
+    let begin = |early| (early, OPENING, app.unfinished());
+    match opened.stream {
+        Upgraded::Plain(mut stream) => {
+            let (read, write) = stream.split();
+            let (early, most, unfinished) = begin(opened.early);
+            let halves = (read, Stall::new(write, app.limits.write));
+            let (read, write, pongs) = ws::bytes(halves, early, most, unfinished);
+            converse(app, (read, write), Some(&pongs), client, lease).await;
+        }
+        Upgraded::Sealed(stream) => {
+            let (early, most, unfinished) = begin(opened.early);
+            let (read, write, pongs) = ws::bytes(tokio::io::split(stream), early, most, unfinished);
+            Box::pin(converse(app, (read, write), Some(&pongs), client, lease)).await;
+        }
+    }
+}
+
+/// `pongs`: what else the connection has to say, and says when it is flushed.
+async fn converse<R: Source, W: AsyncWrite + Unpin>(
     app: &Arc<Inner>,
     (read, write): (R, W),
+    pongs: Option<&Pongs>,
     client: &Client,
     lease: &Lease,
-    deadlines: Deadlines,
 ) {
-    let most = u32::try_from(app.limits.message_bytes.saturating_add(super::AROUND)).unwrap_or(u32::MAX);
-    let link = Link::new(most, usize::from(app.config.receive_maximum.get()));
-    let mut reader = Reader::new(read);
+    let most = app.limits.message_bytes.saturating_add(super::AROUND);
+    let most_pending = usize::from(app.config.receive_maximum.get());
+    let link = Link::new(u32::try_from(most).unwrap_or(u32::MAX), most_pending);
+    let mut reader = Reader::new(read, app.unfinished());
     let mut writer = Writer::new(write);
     let first = async {
-        let packet = reader.next(&link).await.ok()?;
-        connect::admit(app, &link, Connect::of(&packet)?, client).await
+        let connect = reader.connect(&link).await.ok()?;
+        connect::admit(app, &link, Connect::of(&connect)?, client).await
     };
     let talk = tokio::select! {
-        first = timeout(deadlines.headers, first) => first.ok().flatten(),
+        first = timeout(app.limits.headers, first) => first.ok().flatten(),
         () = lease.shutdown() => None,
     };
     if let Some(talk) = &talk {
+        reader.allow(most);
         talk.resume().await;
         let ended = tokio::select! {
             biased;
@@ -112,6 +135,7 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             () = talk.visit.session().outbound.closed() => Ended::Cut,
             () = lease.shutdown() => Ended::Stopping,
             () = talk.seat.wanted() => Ended::TakenOver,
+            () = wake_for(pongs, &link) => Ended::Writing,
         };
         talk.part(&mut writer, ended).await;
     }
@@ -123,6 +147,15 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     };
     // A peer that does not go by itself is left behind.
     let _ = timeout(LINGER, goodbye).await;
+}
+
+/// Has pongs written, for ever.
+async fn wake_for(pongs: Option<&Pongs>, link: &Link) {
+    let Some(pongs) = pongs else { return std::future::pending().await };
+    loop {
+        pongs.due().await;
+        link.wake();
+    }
 }
 
 impl Talk {
@@ -157,7 +190,7 @@ impl Talk {
         vacancy && self.in_flight.lock().len() < self.most_in_flight
     }
 
-    async fn listen<R: AsyncRead + Unpin>(&self, reader: &mut Reader<R>) -> End {
+    async fn listen<R: Source>(&self, reader: &mut Reader<R>) -> End {
         loop {
             let packet = match reader.next(&self.link).await {
                 Ok(packet) => packet,
@@ -265,6 +298,7 @@ impl Talk {
     async fn part<W: AsyncWrite + Unpin>(&self, writer: &mut Writer<W>, ended: Ended) {
         match ended {
             Ended::Reading(End::Late) => self.link.end(DisconnectReasonCode::KeepAliveTimeout, ""),
+            Ended::Reading(End::Unfinished(code, reason)) => self.link.end(code, &reason),
             Ended::Reading(End::Fault(error)) => {
                 tracing::debug!(?error, session = %self.visit.session().id, "an MQTT client broke the protocol");
                 self.link.end(super::read::fault(error), "");
@@ -298,8 +332,9 @@ impl Talk {
     /// Leaves the session as it shall be found, and publishes the client's will or puts it off.
     async fn settle(&self) {
         if self.stay.session.is_some() {
-            // Whether a message was taken must be known, or it is doubled when it comes again.
-            let _ = timeout(LINGER, self.link.settled()).await;
+            // Whether a message was taken must be known, or it is doubled when it comes again. Each one is decided, also
+            // when the router stops.
+            self.link.settled().await;
         } else {
             let shared: Vec<_> = {
                 let all = self.subscriptions.lock();

@@ -19,11 +19,13 @@ pub(super) struct Writer<W> {
     at: usize,
     /// Taken from the session's queue, and waiting for room in flight.
     items: VecDeque<Item>,
+    /// Why the session was closed.
+    reason: Option<String>,
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn new(io: W) -> Self {
-        Self { io, bytes: Vec::new(), at: 0, items: VecDeque::new() }
+        Self { io, bytes: Vec::new(), at: 0, items: VecDeque::new(), reason: None }
     }
 
     /// Writes what waits for the client until nothing comes after it.
@@ -69,8 +71,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                         talk.metrics.messages_out.inc();
                     }
                 }
-                // The protocol has no words for them; the close is seen by whoever waits for it.
-                Some(Item::Control(_) | Item::Gap(_) | Item::Close(..)) | None => {}
+                // It is seen by whoever waits for it, who asks for the reason.
+                Some(Item::Close(_, reason)) => self.reason = Some(reason),
+                // The protocol has no words for them.
+                Some(Item::Control(_) | Item::Gap(_)) | None => {}
             }
         }
         false
@@ -109,6 +113,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             Item::Close(_, reason) => Some(reason),
             _ => None,
         });
-        reason.unwrap_or_default()
+        self.reason.take().or(reason).unwrap_or_default()
     }
 }

@@ -3,6 +3,8 @@
 use axum::extract::Query;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, USER_AGENT};
 use axum::http::{HeaderMap, HeaderName, Uri};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 
 use super::GATEWAY;
@@ -46,7 +48,7 @@ pub(super) fn credential(
     if client_id.is_some_and(|id| id.len() > CLIENT_ID) {
         return Err(Fault::new("`client_id` must be at most 128 bytes".into()));
     }
-    let secret = secret(headers, parameter("api_key"))?;
+    let (user, secret) = secret(headers, parameter("api_key"))?;
     let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let attributes = [
         ("path", Some(uri.path())),
@@ -60,35 +62,50 @@ pub(super) fn credential(
     Ok(Credential {
         gateway: GATEWAY,
         address: peer.map(|peer| peer.0.to_string()).unwrap_or_default(),
-        user: None,
+        user,
         client_id: client_id.map(str::to_owned),
-        secret: secret.map(|(from, secret)| (from, secret.to_vec())),
+        secret,
         attributes: attributes.collect(),
     })
 }
 
-/// The key, from the first place that has one.
-fn secret<'a>(
-    headers: &'a HeaderMap,
-    parameter: Option<&'a str>,
-) -> Result<Option<(&'static str, &'a [u8])>, Fault> {
-    let found = if let Some(key) = headers.get(API_KEY) {
-        Some(("header", key.as_bytes()))
+/// A name, and a secret with where it was found.
+type Secret = (Option<String>, Option<(&'static str, Vec<u8>)>);
+
+/// The key or the password, from the first place that has one.
+fn secret(headers: &HeaderMap, parameter: Option<&str>) -> Result<Secret, Fault> {
+    let (user, found) = if let Some(key) = headers.get(API_KEY) {
+        (None, Some(("header", key.as_bytes().to_vec())))
     } else if let Some(value) = headers.get(AUTHORIZATION) {
-        Some(("bearer", bearer(value.as_bytes())?))
+        let (user, from, secret) = authorization(value.as_bytes())?;
+        (user, Some((from, secret)))
     } else {
-        parameter.map(|key| ("query", key.as_bytes()))
+        (None, parameter.map(|key| ("query", key.as_bytes().to_vec())))
     };
     match found {
         Some((_, key)) if key.len() > SECRET => Err(Fault::new("a key has at most 8192 bytes".into())),
-        found => Ok(found.filter(|(_, key)| !key.is_empty())),
+        found => Ok((user, found.filter(|(_, key)| !key.is_empty()))),
     }
 }
 
-fn bearer(value: &[u8]) -> Result<&[u8], Fault> {
-    match value.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => Ok(token.trim_ascii()),
-        _ => Err(Fault::new("`Authorization` must be `Bearer KEY`".into())),
+fn authorization(value: &[u8]) -> Result<(Option<String>, &'static str, Vec<u8>), Fault> {
+    let wrong = || {
+        let reason = "`Authorization` must be `Bearer KEY`, or `Basic` with `NAME:PASSWORD` in base64";
+        Fault::new(reason.into())
+    };
+    if let Some((scheme, token)) = value.split_at_checked(7)
+        && scheme.eq_ignore_ascii_case(b"bearer ")
+    {
+        return Ok((None, "bearer", token.trim_ascii().to_vec()));
+    }
+    match value.split_at_checked(6) {
+        Some((scheme, both)) if scheme.eq_ignore_ascii_case(b"basic ") => {
+            let both = STANDARD.decode(both.trim_ascii()).map_err(|_| wrong())?;
+            let mut parts = both.splitn(2, |byte| *byte == b':');
+            let user = parts.next().and_then(|user| std::str::from_utf8(user).ok()).ok_or_else(wrong)?;
+            Ok((Some(user.to_owned()), "password", parts.next().ok_or_else(wrong)?.to_vec()))
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -120,6 +137,17 @@ mod tests {
             of("/", &[("authorization", "bEaReR  k ")]).unwrap().secret,
             Some(("bearer", b"k".to_vec()))
         );
+    }
+
+    #[test]
+    fn a_name_and_a_password_come_as_http_has_them() {
+        let basic = of("/", &[("authorization", "basic YWRhOnBhc3M6d29yZA==")]).unwrap();
+        assert_eq!(basic.user.as_deref(), Some("ada"));
+        assert_eq!(basic.secret, Some(("password", b"pass:word".to_vec())));
+        // No colon, and a name that is no text.
+        for wrong in ["Basic YWRh", "Basic /zph", "Digest x"] {
+            assert!(of("/", &[("authorization", wrong)]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

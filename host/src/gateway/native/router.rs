@@ -21,8 +21,9 @@ pub(super) struct App {
     pub(super) limits: Arc<Limits>,
 }
 
-/// The native protocol's paths, to be served by [`crate::gateway::listen::serve`].
-pub fn router(ingress: Ingress, config: &Config) -> Router {
+/// The native protocol's paths, to be served by [`crate::gateway::listen::serve`], with `more` of other protocols, for which
+/// the same pages may call.
+pub fn router(ingress: Ingress, config: &Config, more: Router) -> Router {
     let app = App { ingress, limits: Arc::new(config.limits.clone()) };
     let origins: Arc<[String]> = config.http.origins.clone().into();
     Router::new()
@@ -36,12 +37,13 @@ pub fn router(ingress: Ingress, config: &Config) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
         .with_state(app)
+        .merge(more)
         .layer(from_fn_with_state(origins, origin::check))
 }
 
 async fn nowhere() -> Response {
-    let reason = "no such path: there are /v1/ws, /v1/subscribe, /v1/publish, /v1/request, /v1/presence, /v1/history and \
-                  /v1/query/PLUGIN";
+    let reason = "no such path: there are /v1/ws, /v1/subscribe, /v1/publish, /v1/request, /v1/presence, /v1/history, \
+                  /v1/query/PLUGIN, and /mqtt where MQTT is served";
     reply::fault(StatusCode::NOT_FOUND, "not-found", reason)
 }
 

@@ -8,6 +8,7 @@ const HEADER: usize = 10;
 const REASON: usize = 123;
 
 const FINAL_TEXT: u8 = 0x81;
+const FINAL_BINARY: u8 = 0x82;
 const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PING: u8 = 0x89;
 
@@ -23,6 +24,14 @@ pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes 
         *slot = *byte;
     }
     Bytes::from(frame).slice(start..)
+}
+
+/// Adds a binary frame.
+pub(super) fn binary(payload: &[u8], out: &mut Vec<u8>) {
+    let (header, used) = header(FINAL_BINARY, payload.len());
+    out.reserve(used + payload.len());
+    out.extend(header.iter().take(used));
+    out.extend_from_slice(payload);
 }
 
 /// A ping without a payload.

@@ -23,8 +23,9 @@ pub(crate) struct Upgrade {
 
 /// A socket after the handshake.
 pub(crate) struct Opened {
-    pub(super) stream: Upgraded,
-    pub(super) early: Vec<u8>,
+    pub(in crate::gateway) stream: Upgraded,
+    /// Bytes that came with the handshake.
+    pub(in crate::gateway) early: Vec<u8>,
 }
 
 /// Checks the handshake. The error is the answer to be given.

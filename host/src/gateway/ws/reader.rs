@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolE
 
 use super::control::Control;
 use super::meter::Meter;
-use super::unfinished::Unfinished;
+use crate::gateway::unfinished::Unfinished;
 
 /// Bytes read at once. Most connections are idle most of the time, and each keeps this much.
 const READ_BUFFER: usize = 4 * 1024;
@@ -79,12 +79,24 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self { io, context, meter, unfinished, swollen, heard: false }
     }
 
+    /// From now on so many bytes may be in one message.
+    pub(super) fn allow(&mut self, most: usize) {
+        self.context.set_config(|config| {
+            config.max_message_size = Some(most);
+            config.max_frame_size = Some(most);
+        });
+    }
+
     /// The next message. Pongs go to `control`.
     pub(super) async fn next(&mut self, control: &Control) -> Result<Incoming, End> {
         poll_fn(|cx| self.poll_next(cx, control)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, control: &Control) -> Poll<Result<Incoming, End>> {
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        control: &Control,
+    ) -> Poll<Result<Incoming, End>> {
         loop {
             let Self { io, context, meter, unfinished, swollen, heard } = self;
             let mut bridge = Bridge { io, meter, unfinished, swollen, heard, cx, control };

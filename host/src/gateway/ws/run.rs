@@ -11,13 +11,13 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::reader::{End, Incoming, Reader};
 use super::silence::Silence;
-use super::unfinished::Unfinished;
 use super::writer::Writer;
 use super::{Connection, Encode};
 use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
 use crate::gateway::stream::Upgraded;
+use crate::gateway::unfinished::Unfinished;
 
 /// How long the peer may take to answer our close, and to close the socket; and how long answers that are due to it
 /// may take when it is the one that closes.

@@ -1,10 +1,11 @@
 //! Programs that are no part of this repository: Node, Python and Chromium.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::harness::LOOK;
@@ -43,28 +44,39 @@ pub fn python(file: &str) -> Program {
     program
 }
 
-/// A Python script, with the packages of `tests/fixtures/foreign/requirements.txt`, of which there is one copy for all
-/// tests.
+/// A Python script, with the packages of `tests/fixtures/foreign/requirements.txt`.
 pub fn packaged(script: &Path) -> Program {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let python = MADE.get_or_init(|| {
-        let wanted = foreign().join("requirements.txt");
-        let text = std::fs::read_to_string(&wanted).expect("the list of packages");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-        let (python, made) = (folder.join("bin/python"), folder.join("made-of"));
-        if std::fs::read_to_string(&made).is_ok_and(|of| of == text) {
-            return python;
-        }
-        let mut environment = Program::new(&["python3"], "python3").command;
-        finish(environment.args(["-m", "venv", "--clear"]).arg(&folder));
-        finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&wanted));
-        // Behind all else: what was broken off is made anew.
-        std::fs::write(made, text).expect("a note of what it is made of");
-        python
-    });
+    packaged_with("requirements.txt", script)
+}
+
+/// A Python script, with the packages that a file of `tests/fixtures/foreign` lists, of which there is one copy for all
+/// tests.
+pub fn packaged_with(list: &str, script: &Path) -> Program {
+    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let python = made.entry(list.to_owned()).or_insert_with(|| environment(list)).clone();
+    drop(made);
     let mut program = Program::of(python.into());
     program.command.arg(script);
     program
+}
+
+/// The Python of an environment with the packages of a list.
+fn environment(list: &str) -> PathBuf {
+    let wanted = foreign().join(list);
+    let text = std::fs::read_to_string(&wanted).expect("the list of packages");
+    let name = list.replace("requirements.txt", "python").replace(".txt", "");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (python, made) = (folder.join("bin/python"), folder.join("made-of"));
+    if std::fs::read_to_string(&made).is_ok_and(|of| of == text) {
+        return python;
+    }
+    let mut environment = Program::new(&["python3"], "python3").command;
+    finish(environment.args(["-m", "venv", "--clear"]).arg(&folder));
+    finish(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&wanted));
+    // Behind all else: what was broken off is made anew.
+    std::fs::write(made, text).expect("a note of what it is made of");
+    python
 }
 
 /// A script for Node that may `require` the packages of `tests/fixtures/foreign/package-lock.json`, of which there is one

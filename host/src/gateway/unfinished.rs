@@ -1,6 +1,6 @@
-//! Messages that have come in part: what they hold in memory, over all connections, and how long they may take.
+//! Messages and packets that have come in part: what they hold in memory, over all connections, and how long they may take.
 //!
-//! A frame that fits into the read buffer is never counted, and one that is there at once starts no clock.
+//! One that fits into the read buffer is never counted, and one that is there at once starts no clock.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::metrics::GatewayMetrics;
 
 /// What one connection holds of a message whose end is still to come.
-pub(super) struct Unfinished {
+pub(in crate::gateway) struct Unfinished {
     metrics: Arc<GatewayMetrics>,
     /// Bytes that are counted for this connection.
     held: u64,
@@ -27,13 +27,13 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn new(metrics: Arc<GatewayMetrics>, limits: &Limits) -> Self {
+    pub(in crate::gateway) fn new(metrics: Arc<GatewayMetrics>, limits: &Limits) -> Self {
         let most = u64::try_from(limits.unfinished_bytes).unwrap_or(u64::MAX);
         Self { metrics, held: 0, most, timer: None, limit: limits.message, refused: false }
     }
 
     /// Counts the connection for so many bytes, if it was for fewer. False: all connections together hold too much.
-    pub(super) fn grow(&mut self, held: u64) -> bool {
+    pub(in crate::gateway) fn grow(&mut self, held: u64) -> bool {
         let more = held.saturating_sub(self.held);
         if more == 0 {
             return true;
@@ -45,28 +45,28 @@ impl Unfinished {
     }
 
     /// Whether the rest has not come in time. Else the task is woken when it is late.
-    pub(super) fn late(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(in crate::gateway) fn late(&mut self, cx: &mut Context<'_>) -> bool {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(cx).is_ready()
     }
 
     /// The message is there.
-    pub(super) fn end(&mut self) {
+    pub(in crate::gateway) fn end(&mut self) {
         self.timer = None;
         self.release();
     }
 
-    /// Close code and reason for who was refused.
-    pub(super) fn refusal(&self) -> Option<(u16, String)> {
+    /// Close code of a WebSocket, and reason, for who was refused.
+    pub(in crate::gateway) fn refusal(&self) -> Option<(u16, String)> {
         self.refused.then(|| {
             self.metrics.unfinished_over.inc();
             (1013, "too many messages have come in part: try again later".to_owned())
         })
     }
 
-    /// Close code and reason for who is late.
-    pub(super) fn lateness(&self) -> (u16, String) {
+    /// The same for who is late.
+    pub(in crate::gateway) fn lateness(&self) -> (u16, String) {
         self.metrics.unfinished_late.inc();
         (1008, format!("the rest of a message did not come within {:?}", self.limit))
     }
