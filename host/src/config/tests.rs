@@ -296,7 +296,7 @@ fn mistakes_in_a_bridge_are_placed() {
             "weir.toml:3: bridge.mqtt.url: found \"broker:1883\", expected \"mqtt://",
         ),
         ("in = [\"a/#\"]\nurl = \"mqtt://a:hush@b\"", "weir.toml:3: bridge.mqtt.url: a URL without user"),
-        ("in = [\"a/#\"]\nqos = 1", "weir.toml:3: bridge.mqtt.qos:"),
+        ("in = [\"a/#\"]\nqos = 1", "weir.toml:3: unknown key `qos` in [bridge.mqtt]; accepted: url, ca"),
         ("client_id = \"x\"", "weir.toml:1: bridge.mqtt: nothing would come in or go out"),
         ("in = [\"a/#\"]\nversion = 3", "weir.toml:3: bridge.mqtt.version: found 3, expected 5, or 4"),
         ("in = [\"a/#\"]\nclient_id = \"\"", "weir.toml:3: bridge.mqtt.client_id: found \"\""),
