@@ -38,7 +38,7 @@ pub use outbox::{HeaderText, Outbox, Webhook, post_header};
 pub use secret::Secret;
 pub use site::{BasePath, ForwardedHeader, Proxy, Site};
 pub use source::Source;
-pub use tls::{Tls, TlsError};
+pub use tls::{ClientAuth, Tls, TlsError};
 pub use trust::{SignedKind, Trust, TrustedKey};
 pub use unit::parse_duration;
 
@@ -226,7 +226,7 @@ impl Config {
         let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
         let source = text.as_ref().and_then(|(path, text)| Source::parse(path, text).ok());
         for site in self.sites() {
-            if let Some(Err(error)) = site.tls.as_ref().map(Tls::load) {
+            if let Some(Err(error)) = site.tls.as_ref().map(|tls| tls.load().and_then(|_| tls.verifier())) {
                 return Err(validate::certificate(&site, &error).placed_or_not(source.as_ref()));
             }
         }

@@ -17,6 +17,7 @@
 //! - `ws`: WebSocket connections with our own write half, for every gateway that speaks WebSocket.
 
 pub mod body;
+mod client_name;
 mod door;
 mod foreign;
 mod forwarded;

@@ -3,6 +3,7 @@
 //! their order.
 
 mod admission;
+mod announce;
 mod command;
 mod consume;
 mod enter;

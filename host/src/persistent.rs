@@ -203,6 +203,14 @@ impl Registry {
         all.values().filter(expired).cloned().collect()
     }
 
+    /// How many have no connection, and how many subscriptions these have.
+    pub fn away(&self) -> (usize, usize) {
+        let all = self.all.lock();
+        let states = all.values().map(|session| session.state.lock());
+        let away = states.filter(|state| state.ended_us.is_some()).map(|state| state.subscriptions.len());
+        away.fold((0, 0), |(sessions, subscriptions), more| (sessions + 1, subscriptions + more))
+    }
+
     /// Bounds what a start after a crash reads of the logs. To be called every second or so.
     pub fn follow(&self) {
         self.disk.received.follow();

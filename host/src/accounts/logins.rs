@@ -89,6 +89,13 @@ impl Accounts {
         known.map(|(account, _)| account).filter(|account| right && is_valid(account, now_us()))
     }
 
+    /// The account of this name, for who has proven otherwise to be it.
+    pub fn login(&self, name: &str) -> Option<Arc<Account>> {
+        let logins = self.logins.read();
+        let account = logins.by_name.get(name).map(|login| &login.account);
+        account.filter(|account| is_valid(account, now_us())).map(Arc::clone)
+    }
+
     /// Makes a login, of what a key may be; its name is unique among all tenants. The text is its password, to be shown
     /// once and kept nowhere. Blocks until it is on disk.
     pub fn create_login(

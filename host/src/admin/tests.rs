@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -13,6 +14,7 @@ use weir_contract::topic::Pattern;
 use super::*;
 use crate::accounts::{Change, Records};
 use crate::consumer::{Beginning, RebuildRefused, RebuildReport, RebuildState};
+use crate::ingress::Requeued;
 use crate::message::{Grant, Principal};
 use crate::plugin::shadow::ShadowReport;
 use crate::plugin::{Deed, Event, HistoryLine, PluginInfo, PluginState, Refused};
@@ -109,12 +111,8 @@ impl RebuildView for OneRebuild {
 struct NoRequeue;
 
 impl crate::ingress::RequeueLetters for NoRequeue {
-    fn requeue(
-        &self,
-        _: crate::dead_letters::Letter,
-    ) -> futures_util::future::BoxFuture<'_, crate::ingress::Requeued> {
-        let (outcome, reason) = ("accepted", String::new());
-        Box::pin(async move { crate::ingress::Requeued { outcome, reason, gone: false } })
+    fn requeue(&self, _: crate::dead_letters::Letter) -> BoxFuture<'_, Requeued> {
+        Box::pin(async { Requeued { outcome: "accepted", reason: String::new(), gone: false } })
     }
 }
 
@@ -386,17 +384,16 @@ async fn what_runs_is_shown() {
 #[tokio::test]
 async fn a_rebuild_is_shown_and_refused_by_name() {
     let state = state();
-    let body = async |line: &str| ask(&state, line, "").await;
-    let (status, report) = body("GET /v1/plugins/open/rebuild").await;
+    let (status, report) = ask(&state, "GET /v1/plugins/open/rebuild", "").await;
     let wanted = json!({"state": "running", "version": "0123456789ab", "started_us": 1, "done": 3, "of": 9,
         "begins": [{"log": "default", "offset": 7, "time_us": 1}]});
     assert_eq!((status, &report), (200, &wanted));
-    assert_eq!(body("GET /v1/plugins").await.1["plugins"][0]["rebuild"], wanted);
-    assert_eq!(body("GET /v1/plugins/nobody/rebuild").await.0, 404);
-    let (status, refused) = body("POST /v1/plugins/open/rebuild").await;
+    assert_eq!(ask(&state, "GET /v1/plugins", "").await.1["plugins"][0]["rebuild"], wanted);
+    assert_eq!(ask(&state, "GET /v1/plugins/nobody/rebuild", "").await.0, 404);
+    let (status, refused) = ask(&state, "POST /v1/plugins/open/rebuild", "").await;
     assert_eq!(status, 409);
     assert!(refused["reason"].as_str().unwrap().contains("kind auth: only storage plugins"), "{refused}");
-    let (status, refused) = body("POST /v1/plugins/nobody/rebuild").await;
+    let (status, refused) = ask(&state, "POST /v1/plugins/nobody/rebuild", "").await;
     assert_eq!((status, &refused["outcome"]), (404, &json!("not-found")));
     assert!(refused["reason"].as_str().unwrap().contains("there are latest"), "{refused}");
 }

@@ -30,7 +30,7 @@ fn explain(error: TokenError) -> anyhow::Error {
 
 /// Who keeps the keys now.
 pub(super) enum Keeper {
-    Server(AdminClient),
+    Server(Box<AdminClient>),
     Store(Box<Accounts>, Store),
 }
 
@@ -46,7 +46,7 @@ impl Keeper {
             Err(error) => return Err(error.into()),
         };
         match client.get::<serde_json::Value>("/v1/keys").await {
-            Ok(_) => Ok(Self::Server(client)),
+            Ok(_) => Ok(Self::Server(Box::new(client))),
             // Nobody is there, or somebody else: then the store tells whether a server holds it.
             Err(absent @ (AdminError::Absent(_) | AdminError::Token(_) | AdminError::Foreign(_))) => {
                 Self::open(&config).map_err(|error| match error.downcast_ref::<StoreError>() {

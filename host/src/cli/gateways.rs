@@ -109,7 +109,7 @@ fn picloud(
         let (Some(cert), Some(key)) = (variable("CERT_FILE")?, variable("KEY_FILE")?) else {
             bail!("USE_TLS is set: CERT_FILE and KEY_FILE must name the certificate and its key");
         };
-        picloud.tls = Some(Tls { cert: cert.into(), key: key.into() });
+        picloud.tls = Some(Tls::new(cert, key));
     }
     picloud.info_socket |= variable("ENABLE_INFO_SOCKET")?.is_some();
     Ok(())
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(plain, Picloud::default());
         assert_eq!(plain.listen.to_string(), "0.0.0.0:9000");
         let sealed = with(&[("USE_TLS", "1"), ("CERT_FILE", "c"), ("KEY_FILE", "k")]).unwrap();
-        assert_eq!(sealed.tls, Some(Tls { cert: "c".into(), key: "k".into() }));
+        assert_eq!(sealed.tls, Some(Tls::new("c", "k")));
         assert!(
             with(&[("USE_TLS", "1"), ("CERT_FILE", "c")]).unwrap_err().contains("must name the certificate")
         );

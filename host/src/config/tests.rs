@@ -49,9 +49,9 @@ fn files_of_certificates_are_beside_the_file() {
     );
     let config = config.unwrap();
     let folder = config.data.parent().unwrap();
-    assert_eq!(config.http.tls, Some(Tls { cert: folder.join("a.pem"), key: "/b.key".into() }));
-    assert_eq!(config.picloud.unwrap().tls, Some(Tls { cert: folder.join("c"), key: folder.join("d") }));
-    assert_eq!(config.paikea.unwrap().page_tls, Some(Tls { cert: folder.join("e"), key: folder.join("f") }));
+    assert_eq!(config.http.tls, Some(Tls::new(folder.join("a.pem"), "/b.key")));
+    assert_eq!(config.picloud.unwrap().tls, Some(Tls::new(folder.join("c"), folder.join("d"))));
+    assert_eq!(config.paikea.unwrap().page_tls, Some(Tls::new(folder.join("e"), folder.join("f"))));
 }
 
 #[test]

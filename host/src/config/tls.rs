@@ -2,23 +2,45 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use serde::Deserialize;
 
 use super::file;
 
 /// Where certificate and key are. Both are read again when they change.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// The certificate in PEM, followed by those of the authorities in between.
     pub cert: PathBuf,
     /// Its private key in PEM, without a password.
     pub key: PathBuf,
+    /// Certificates in PEM of the authorities that certify clients; none: clients are asked for no certificate. Read when
+    /// the router starts.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must have one.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients must show a certificate, where an authority for them is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// They must.
+    #[default]
+    Required,
+    /// They may. One that is not valid is refused all the same.
+    Optional,
 }
 
 /// Why a listener cannot speak TLS.
@@ -40,6 +62,14 @@ pub enum TlsError {
         /// What is wrong with it.
         what: String,
     },
+    /// The file of the authorities for clients.
+    #[error("{}: {what}", file.display())]
+    ClientCa {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 impl TlsError {
@@ -48,15 +78,43 @@ impl TlsError {
         match self {
             Self::Cert { .. } => "cert",
             Self::Key { .. } => "key",
+            Self::ClientCa { .. } => "client_ca",
         }
     }
 }
 
 impl Tls {
+    /// A certificate and its key, for clients that need none.
+    pub fn new(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { cert: cert.into(), key: key.into(), ..Self::default() }
+    }
+
     /// Relative files are relative to this folder.
     pub(super) fn place(&mut self, folder: &Path) {
         self.cert = folder.join(&self.cert);
         self.key = folder.join(&self.key);
+        self.client_ca = self.client_ca.as_ref().map(|file| folder.join(file));
+    }
+
+    /// Verifies the certificates of clients. None: they are asked for none. Blocks.
+    pub fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let Some(file) = &self.client_ca else { return Ok(None) };
+        let wrong = |what: String| TlsError::ClientCa { file: file.clone(), what };
+        let text = file::read(file).map_err(|error| wrong(unreadable(&error)))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+            let certificate = certificate.map_err(|_| wrong("it is not PEM".into()))?;
+            roots.add(certificate).map_err(|error| wrong(format!("no authority: {error}")))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("there is no certificate in it".into()));
+        }
+        let provider = Arc::new(default_provider());
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        if self.client_auth == ClientAuth::Optional {
+            builder = builder.allow_unauthenticated();
+        }
+        builder.build().map(Some).map_err(|error| wrong(error.to_string()))
     }
 
     /// Reads both files, which must belong together. Blocks.

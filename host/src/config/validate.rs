@@ -193,6 +193,11 @@ fn times(config: &Config) -> Result<(), Problem> {
             return Err(Problem::new(&[table, key], format!("found {value:?}, expected at most {most:?}")));
         }
     }
+    let sys = config.mqtt.iter().map(|mqtt| mqtt.sys_interval).find(|every| !every.is_zero());
+    if sys.is_some_and(|every| every < Duration::from_secs(1)) {
+        let message = format!("found {:?}, expected 0s (never) or at least 1s", sys.unwrap_or_default());
+        return Err(Problem::new(&["mqtt", "sys_interval"], message));
+    }
     let (first, longest) = (config.outbox.first_pause, config.outbox.longest_pause);
     if first > longest {
         let message = format!("found {first:?}, expected at most longest_pause ({longest:?})");

@@ -98,6 +98,11 @@ impl Rules {
         self.0.tls.is_none()
     }
 
+    /// Whether requests of this peer may come from others.
+    pub(super) fn is_proxy(&self, peer: &Client) -> bool {
+        forwarded::is_trusted(&self.0.proxy, peer.address)
+    }
+
     /// What HTTP is spoken on, and with whom. None: the connection ends here.
     pub(super) async fn enter(
         &self,

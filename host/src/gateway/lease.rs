@@ -22,6 +22,11 @@ pub(crate) struct Port(pub(crate) u16);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Secure(pub(crate) bool);
 
+/// Request extension: the name in the client's certificate, which was verified; there only where it has one, and where no
+/// trusted proxy stands between.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsName(pub(crate) Arc<str>);
+
 /// Request extension: the listener's own path, which the request's has lost; there only where it has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Base(pub(crate) BasePath);

@@ -25,7 +25,7 @@ use super::Service as Spoken;
 use super::door::{Door, Rules};
 use super::forwarded::Client;
 use super::keepalive::keep_alive;
-use super::lease::{Ending, Lease};
+use super::lease::{Ending, Lease, TlsName};
 use super::stream::Stream;
 use crate::config::Limits;
 
@@ -67,7 +67,13 @@ pub(super) struct Entered {
 pub async fn serve(door: Door, service: Spoken, limits: &Limits, shutdown: CancellationToken) {
     match service {
         Spoken::Http(router) => accept_all(door, Http(router), limits, shutdown).await,
-        Spoken::Mqtt(app) => accept_all(door, app, limits, shutdown).await,
+        Spoken::Mqtt(app) => {
+            let reporting = app.clone();
+            tokio::select! {
+                () = accept_all(door, app, limits, shutdown) => {}
+                () = reporting.report() => {}
+            }
+        }
     }
 }
 
@@ -183,11 +189,14 @@ impl Speaker for Http {
 
 async fn converse(router: Router, entered: Entered, lease: Lease, deadlines: Deadlines) {
     let Entered { stream, client, rules } = entered;
-    let (held, watch) = (lease.clone(), stream.watch());
+    let (held, watch, name) = (lease.clone(), stream.watch(), stream.tls_name().map(TlsName));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(held.clone());
         request.extensions_mut().insert(watch.clone());
+        if let Some(name) = name.as_ref().filter(|_| !rules.is_proxy(&client)) {
+            request.extensions_mut().insert(name.clone());
+        }
         match rules.admit(client, &mut request) {
             Ok(()) => Either::Left(router.clone().call(request)),
             Err(refusal) => Either::Right(ready(Ok(refusal))),

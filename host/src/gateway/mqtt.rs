@@ -11,7 +11,7 @@
 //!   their connections.
 //! - `publish`: PUBLISH and its acknowledgements. `subscribe`: SUBSCRIBE and UNSUBSCRIBE. `deliver`: messages that go
 //!   out. `flight`: what is said of them. `will`: what is published when a client goes without a word.
-//! - `packet`: packets in the words of both versions.
+//! - `sys`: `$SYS/…`. `packet`: packets in the words of both versions.
 
 mod connect;
 mod deliver;
@@ -25,6 +25,7 @@ mod roster;
 mod socket;
 mod stay;
 mod subscribe;
+mod sys;
 mod talk;
 mod will;
 mod write;
@@ -37,12 +38,14 @@ pub(crate) use publish::Incoming;
 
 use std::sync::Arc;
 
+use super::forwarded::Client;
 use super::lease::Lease;
 use super::listen::{Deadlines, Entered, Speaker};
 use super::unfinished::Unfinished;
 use crate::config::{Limits, Mqtt};
 use crate::ingress::Ingress;
 use roster::Roster;
+use sys::Sys;
 use will::Wills;
 
 /// The gateway's name.
@@ -61,15 +64,28 @@ struct Inner {
     limits: Limits,
     roster: Roster,
     wills: Wills,
+    sys: Sys,
 }
 
 impl App {
     /// To be served by [`super::listen::serve`].
     pub fn new(ingress: Ingress, config: &Mqtt, limits: &Limits) -> Self {
         let (config, limits) = (config.clone(), limits.clone());
-        let (roster, wills) = (Roster::default(), Wills::default());
-        Self(Arc::new(Inner { ingress, config, limits, roster, wills }))
+        let (roster, wills, sys) = (Roster::default(), Wills::default(), Sys::default());
+        Self(Arc::new(Inner { ingress, config, limits, roster, wills, sys }))
     }
+
+    /// Tells clients that have subscribed to `$SYS/…` how the router fares, for ever.
+    pub(super) async fn report(&self) {
+        self.0.report().await;
+    }
+}
+
+/// Who has connected, as far as the connection says.
+struct Visitor {
+    client: Client,
+    /// In the certificate that it has shown.
+    tls_name: Option<Arc<str>>,
 }
 
 impl Inner {
@@ -83,6 +99,7 @@ impl Speaker for App {
     const FULL: &'static [u8] = &[];
 
     async fn speak(self, entered: Entered, lease: Lease, deadlines: Deadlines) {
-        talk::talk(&self.0, entered.stream, &entered.client, &lease, deadlines.write).await;
+        let visitor = Visitor { client: entered.client, tls_name: entered.stream.tls_name() };
+        talk::talk(&self.0, entered.stream, &visitor, &lease, deadlines.write).await;
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::client_name;
 use super::stall::Stall;
 use super::tcp::{Tcp, Watch};
 
@@ -34,6 +36,13 @@ impl Stream {
             Self::Plain(stream) => stream.get().watch(),
             Self::Sealed(stream) => stream.get_ref().0.get().watch_closing(),
         }
+    }
+
+    /// The name in the certificate that the peer has shown, and that was verified.
+    pub(super) fn tls_name(&self) -> Option<Arc<str>> {
+        let Self::Sealed(stream) = self else { return None };
+        let shown = stream.get_ref().1.peer_certificates()?.first()?;
+        client_name::of(shown).map(Arc::from)
     }
 
     /// For a protocol with a write half of its own. None: it is being watched at this moment.

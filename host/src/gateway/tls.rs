@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(super) struct Certificates {
     name: &'static str,
     files: Tls,
+    /// None: clients are asked for no certificate.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     current: ArcSwap<CertifiedKey>,
     /// The files as they were when they were read last.
     first: Stamps,
@@ -39,7 +42,7 @@ impl Certificates {
     pub(super) fn load(name: &'static str, files: &Tls) -> Result<Arc<Self>, TlsError> {
         let first = stamps(files);
         let current = ArcSwap::from_pointee(files.load()?);
-        Ok(Arc::new(Self { name, files: files.clone(), current, first }))
+        Ok(Arc::new(Self { name, files: files.clone(), clients: files.verifier()?, current, first }))
     }
 
     /// TLS 1.2 and 1.3 with HTTP/1.1 inside.
@@ -47,7 +50,11 @@ impl Certificates {
         let versions = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
         let shown = Arc::new(Shown(Arc::clone(self)));
-        let mut config = versions.with_no_client_auth().with_cert_resolver(shown);
+        let asked = match &self.clients {
+            None => versions.with_no_client_auth(),
+            Some(clients) => versions.with_client_cert_verifier(Arc::clone(clients)),
+        };
+        let mut config = asked.with_cert_resolver(shown);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

@@ -9,13 +9,15 @@ use crate::message::{Level, Places, Since, Stored};
 use crate::received::Key;
 use crate::session::Session;
 
-/// What a client presents. All of it is a claim, but `gateway` and `address`.
+/// What a client presents. All of it is a claim, but `gateway`, `address` and `tls_name`.
 #[derive(Clone, Default)]
 pub struct Credential {
     /// The gateway's name: `http` for the native one.
     pub gateway: &'static str,
     /// Peer address without port, after trusted proxies.
     pub address: String,
+    /// Name in the certificate that the client has shown, and that was verified.
+    pub tls_name: Option<String>,
     /// User name, if given.
     pub user: Option<String>,
     /// The client's own name for itself, if given.

@@ -227,7 +227,7 @@ fn shown(credential: Credential, proven: Option<&Account>) -> CredentialIn {
     CredentialIn {
         gateway: credential.gateway.to_owned(),
         address: credential.address,
-        tls_name: None,
+        tls_name: credential.tls_name,
         user: credential.user,
         client_id: credential.client_id,
         secret_from: credential.secret.map(|(from, _)| from.to_owned()),

@@ -39,10 +39,12 @@ impl Proofs {
         Ok(Self { inner: Arc::new(Inner { accounts, known, failures }), turns, places })
     }
 
-    /// The account that the secret proves.
+    /// The account that the secret proves; without one, the login that a verified certificate is named for.
     pub(super) async fn of(&self, credential: &Credential) -> Result<Option<Arc<Account>>, Rejected> {
-        let Some((from, secret)) = &credential.secret else { return Ok(None) };
         let accounts = &self.inner.accounts;
+        let Some((from, secret)) = &credential.secret else {
+            return Ok(credential.tls_name.as_deref().and_then(|name| accounts.login(name)));
+        };
         if let Some(account) = accounts.verify(secret) {
             return Ok(Some(account));
         }

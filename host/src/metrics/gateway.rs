@@ -66,6 +66,11 @@ impl GatewayMetrics {
         self.outcomes.add(place(outcome), took);
     }
 
+    /// How many publishes there were, whatever became of them.
+    pub fn published(&self) -> u64 {
+        self.outcomes.snapshot().count
+    }
+
     /// Counts one authentication.
     pub fn authenticated(&self, decision: Decision) {
         if let Some(counter) = self.decisions.get(decision as usize) {

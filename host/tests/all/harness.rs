@@ -4,6 +4,7 @@
 mod child;
 mod client;
 mod events;
+pub mod garble;
 pub mod hostile;
 pub mod http;
 pub mod mqtt;

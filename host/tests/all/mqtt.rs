@@ -23,7 +23,7 @@ fn address(router: &Router) -> String {
 
 /// Runs all checks of paho: in WebSocket or not, over TLS or not.
 async fn paho(websocket: bool, tls: bool) {
-    let files = || tls.then(|| Tls { cert: fixture("server.pem"), key: fixture("server.key") });
+    let files = || tls.then(|| Tls::new(fixture("server.pem"), fixture("server.key")));
     let sealed = serving(Setup::open()).config(|config| {
         config.http.tls = files();
         config.mqtt.as_mut().unwrap().tls = files();

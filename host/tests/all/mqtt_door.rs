@@ -148,7 +148,7 @@ async fn packets_that_have_come_in_part_hold_no_more_together_than_they_may() {
         stream.write_all(&[b'x'; 30 * KIB]).await.unwrap();
         opening.push(stream);
     }
-    until_held(&router, 225 * KIB, 240 * KIB).await;
+    until_held(&router, 225 * KIB, 245 * KIB).await;
     let mut second = connected(&router, b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01c").await;
     drop(second.write_all(&whole[..150 * KIB]).await);
     let goodbye = rest(second).await;

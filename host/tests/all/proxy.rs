@@ -133,7 +133,7 @@ async fn without_a_sound_header_of_a_trusted_proxy_there_is_no_connection() {
 async fn the_proxy_protocol_comes_before_tls() {
     let setup = trusting(&["127.0.0.1"]).config(|config| {
         config.http.proxy_protocol = true;
-        config.http.tls = Some(Tls { cert: fixture("server.pem"), key: fixture("server.key") });
+        config.http.tls = Some(Tls::new(fixture("server.pem"), fixture("server.key")));
     });
     let router = setup.start().await;
     for header in [&b"PROXY TCP4 198.51.100.9 127.0.0.1 4711 8080\r\n"[..], &version_2()] {

@@ -19,7 +19,7 @@ use crate::harness::{Client, Router, Setup, eventually, request_over, weir, with
 const NEVER: Duration = Duration::from_secs(3_600);
 
 fn files(of: &str) -> Tls {
-    Tls { cert: fixture(&format!("{of}.pem")), key: fixture(&format!("{of}.key")) }
+    Tls::new(fixture(&format!("{of}.pem")), fixture(&format!("{of}.key")))
 }
 
 /// Everybody gets in, over TLS.

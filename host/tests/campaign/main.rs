@@ -17,6 +17,7 @@ mod all {
 use all::harness;
 
 mod disk_full;
+mod garble;
 mod kill;
 mod mqtt;
 mod retention;

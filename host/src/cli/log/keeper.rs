@@ -15,7 +15,7 @@ use crate::server;
 use crate::store::{Store, StoreError};
 
 pub(super) enum Keeper {
-    Server(AdminClient),
+    Server(Box<AdminClient>),
     Store(Logs, Store),
 }
 
@@ -31,7 +31,7 @@ impl Keeper {
             Err(error) => return Err(error.into()),
         };
         match client.get::<serde_json::Value>("/v1/logs").await {
-            Ok(_) => Ok(Self::Server(client)),
+            Ok(_) => Ok(Self::Server(Box::new(client))),
             // Nobody is there, or somebody else: then the store tells whether a server holds it.
             Err(absent @ (AdminError::Absent(_) | AdminError::Token(_) | AdminError::Foreign(_))) => {
                 open(&config).map_err(|error| match error.downcast_ref::<StoreError>() {

@@ -31,6 +31,9 @@ pub struct Mqtt {
     /// Sessions that are kept beyond their connections, in all; one more is refused.
     #[serde(deserialize_with = "unit::count")]
     pub sessions: usize,
+    /// How often `$SYS/broker/…` is published; 0 = never, else 1 s or more.
+    #[serde(deserialize_with = "unit::duration")]
+    pub sys_interval: Duration,
 }
 
 impl Default for Mqtt {
@@ -43,6 +46,7 @@ impl Default for Mqtt {
             max_in_flight: IN_FLIGHT,
             session_expiry_max: Duration::from_secs(7 * 24 * 3_600),
             sessions: 10_000,
+            sys_interval: Duration::from_secs(10),
         }
     }
 }

@@ -14,9 +14,8 @@ use super::link::Link;
 use super::stay::{self, Stay};
 use super::talk::Talk;
 use super::will::Will;
-use super::{GATEWAY, Inner, packet};
+use super::{GATEWAY, Inner, Visitor, packet};
 use crate::gateway::foreign::silent;
-use crate::gateway::forwarded::Client;
 use crate::gateway::visit::Visit;
 use crate::ingress::{Credential, Rejected};
 
@@ -133,17 +132,17 @@ pub(super) async fn admit(
     app: &Arc<Inner>,
     link: &Arc<Link>,
     connect: Connect,
-    client: &Client,
+    visitor: &Visitor,
 ) -> Option<Talk> {
     let version = connect.version;
     let talk = match connect.check() {
-        Ok(()) => enter(app, link, connect, client).await,
+        Ok(()) => enter(app, link, connect, visitor).await,
         Err(code) => Err(code),
     };
     match talk {
         Ok(talk) => Some(talk),
         Err(code) => {
-            tracing::debug!(peer = %client.address, ?code, "an MQTT client was refused");
+            tracing::debug!(peer = %visitor.client.address, ?code, "an MQTT client was refused");
             let _ = link.send(packet::connack(version, code, false, Vec::new()));
             None
         }
@@ -154,7 +153,7 @@ async fn enter(
     app: &Arc<Inner>,
     link: &Arc<Link>,
     mut connect: Connect,
-    client: &Client,
+    visitor: &Visitor,
 ) -> Result<Talk, ConnectReasonCode> {
     let assigned = connect.client_id.is_empty().then(|| ulid::Ulid::generate().to_string());
     let client_id = assigned.clone().unwrap_or(std::mem::take(&mut connect.client_id));
@@ -162,10 +161,11 @@ async fn enter(
         connect.password.take().filter(|password| !password.is_empty()).map(|secret| ("password", secret));
     let given = connect.user.is_some() || secret.is_some();
     let number = if packet::is_v5(connect.version) { "5" } else { "3.1.1" };
-    let scheme = if client.secure { "mqtts" } else { "mqtt" };
+    let scheme = if visitor.client.secure { "mqtts" } else { "mqtt" };
     let credential = Credential {
         gateway: GATEWAY,
-        address: client.address.to_string(),
+        address: visitor.client.address.to_string(),
+        tls_name: visitor.tls_name.as_deref().map(str::to_owned),
         user: connect.user.take(),
         client_id: Some(client_id.clone()),
         secret,

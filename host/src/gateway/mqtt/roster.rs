@@ -31,6 +31,11 @@ pub(super) struct Seat {
 }
 
 impl Roster {
+    /// How many clients are connected.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Takes the place of this client, once whoever had it has gone.
     pub(super) async fn take(&self, principal: &Principal, client: &str) -> Seat {
         let name = (Arc::clone(&principal.tenant), Arc::clone(&principal.name), Arc::from(client));

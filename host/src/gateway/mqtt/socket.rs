@@ -1,6 +1,7 @@
 //! MQTT over WebSocket (MQTT 5, section 6): `/mqtt` of the HTTP listener, with the subprotocol `mqtt`.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -9,9 +10,9 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use super::{App, talk};
+use super::{App, Visitor, talk};
 use crate::gateway::forwarded::Client;
-use crate::gateway::lease::{Lease, Peer, Port, Secure};
+use crate::gateway::lease::{Lease, Peer, Port, Secure, TlsName};
 use crate::gateway::{reply, ws};
 
 /// Its path, of which the HTTP listener's own router is made complete.
@@ -20,7 +21,7 @@ pub fn router(app: App) -> Router {
 }
 
 async fn open(State(app): State<App>, Extension(lease): Extension<Lease>, mut request: Request) -> Response {
-    let client = client(&request);
+    let visitor = visitor(&request);
     let upgrade = match ws::handshake(&mut request) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal,
@@ -34,19 +35,20 @@ async fn open(State(app): State<App>, Extension(lease): Extension<Lease>, mut re
     let rest = lease.clone();
     lease.spawn(async move {
         if let Some(opened) = upgrade.opened().await {
-            talk::talk_in_messages(&app.0, opened, &client, &rest).await;
+            talk::talk_in_messages(&app.0, opened, &visitor, &rest).await;
         }
     });
     response
 }
 
-fn client(request: &Request) -> Client {
+fn visitor(request: &Request) -> Visitor {
     let of = request.extensions();
-    Client {
+    let client = Client {
         address: of.get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address),
         port: of.get().map_or(0, |Port(port)| *port),
         secure: of.get().is_some_and(|Secure(secure)| *secure),
-    }
+    };
+    Visitor { client, tls_name: of.get().map(|TlsName(name)| Arc::clone(name)) }
 }
 
 /// The one that is chosen of those that the client offers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, RetainHandling, SubEntry, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{MqttError, SubackReasonCode, UnsubackReasonCode};
@@ -94,7 +95,17 @@ impl Talk {
                 }
             }
         }
-        self.link.send(packet::suback(self.link.version(), id, &codes, &reasons.join("; ")))
+        self.link.send(packet::suback(self.link.version(), id, &codes, &reasons.join("; ")))?;
+        for (entry, code) in entries.iter().zip(codes) {
+            let granted = (code as u8) <= SubackReasonCode::GrantedQos2 as u8;
+            if granted
+                && entry.sub_opts().rh() != RetainHandling::DoNotSendRetained
+                && let Ok(pattern) = Pattern::parse(entry.topic_filter())
+            {
+                self.show_sys(&pattern);
+            }
+        }
+        Ok(())
     }
 
     async fn subscribe_one(
@@ -163,6 +174,9 @@ impl Talk {
         retained: bool,
     ) -> Result<Begun, Outcome> {
         let before = self.subscriptions.lock().insert(Arc::clone(filter), wanted.clone());
+        let count = &self.app.sys.subscriptions;
+        let new = i64::from(before.is_none());
+        count.fetch_add(new, Ordering::Relaxed);
         let joined = self.begin(&wanted, retained).await;
         if joined.is_err() {
             let mut all = self.subscriptions.lock();
@@ -170,6 +184,7 @@ impl Talk {
                 Some(before) => all.insert(Arc::clone(filter), before),
                 None => all.remove(filter),
             };
+            count.fetch_sub(new, Ordering::Relaxed);
         }
         joined
     }
@@ -217,6 +232,7 @@ impl Talk {
         let Some(ended) = self.subscriptions.lock().remove(filter) else {
             return UnsubackReasonCode::NoSubscriptionExisted;
         };
+        self.app.sys.subscriptions.fetch_sub(1, Ordering::Relaxed);
         if !ended.shared {
             self.visit.ingress().unsubscribe(self.visit.session(), filter);
         }

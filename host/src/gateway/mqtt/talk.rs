@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet};
@@ -21,8 +22,7 @@ use super::stay::Stay;
 use super::subscribe::{self, Subscriptions};
 use super::will::Will;
 use super::write::Writer;
-use super::{Inner, packet};
-use crate::gateway::forwarded::Client;
+use super::{Inner, Visitor, packet};
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
 use crate::gateway::stream::{Stream, Upgraded};
@@ -49,7 +49,7 @@ pub(super) struct Talk {
     /// Identifiers of QoS 2 messages that came in and are not released.
     received: Mutex<HashSet<u16>>,
     will: Mutex<Option<Will>>,
-    app: Arc<Inner>,
+    pub(super) app: Arc<Inner>,
     // Behind the visit, so that nobody reads for the session any more when it is kept or ended.
     pub(super) stay: Stay,
     // Last, so that whoever wants the place finds nothing of this session left.
@@ -68,25 +68,25 @@ enum Ended {
 pub(super) async fn talk(
     app: &Arc<Inner>,
     stream: Stream,
-    client: &Client,
+    visitor: &Visitor,
     lease: &Lease,
     most_stall: Duration,
 ) {
     match stream.into_upgraded() {
         Some(Upgraded::Plain(mut stream)) => {
             let (read, write) = stream.split();
-            converse(app, (read, Stall::new(write, most_stall)), None, client, lease).await;
+            converse(app, (read, Stall::new(write, most_stall)), None, visitor, lease).await;
         }
         Some(Upgraded::Sealed(stream)) => {
             let (read, write) = tokio::io::split(stream);
-            Box::pin(converse(app, (read, write), None, client, lease)).await;
+            Box::pin(converse(app, (read, write), None, visitor, lease)).await;
         }
         None => {}
     }
 }
 
 /// The same in the messages of a WebSocket.
-pub(super) async fn talk_in_messages(app: &Arc<Inner>, opened: ws::Opened, client: &Client, lease: &Lease) {
+pub(super) async fn talk_in_messages(app: &Arc<Inner>, opened: ws::Opened, visitor: &Visitor, lease: &Lease) {
     let begin = |early| (early, OPENING, app.unfinished());
     match opened.stream {
         Upgraded::Plain(mut stream) => {
@@ -94,12 +94,12 @@ pub(super) async fn talk_in_messages(app: &Arc<Inner>, opened: ws::Opened, clien
             let (early, most, unfinished) = begin(opened.early);
             let halves = (read, Stall::new(write, app.limits.write));
             let (read, write, pongs) = ws::bytes(halves, early, most, unfinished);
-            converse(app, (read, write), Some(&pongs), client, lease).await;
+            converse(app, (read, write), Some(&pongs), visitor, lease).await;
         }
         Upgraded::Sealed(stream) => {
             let (early, most, unfinished) = begin(opened.early);
             let (read, write, pongs) = ws::bytes(tokio::io::split(stream), early, most, unfinished);
-            Box::pin(converse(app, (read, write), Some(&pongs), client, lease)).await;
+            Box::pin(converse(app, (read, write), Some(&pongs), visitor, lease)).await;
         }
     }
 }
@@ -109,7 +109,7 @@ async fn converse<R: Source, W: AsyncWrite + Unpin>(
     app: &Arc<Inner>,
     (read, write): (R, W),
     pongs: Option<&Pongs>,
-    client: &Client,
+    visitor: &Visitor,
     lease: &Lease,
 ) {
     let most = app.limits.message_bytes.saturating_add(super::AROUND);
@@ -119,7 +119,7 @@ async fn converse<R: Source, W: AsyncWrite + Unpin>(
     let mut writer = Writer::new(write);
     let first = async {
         let connect = reader.connect(&link).await.ok()?;
-        connect::admit(app, &link, Connect::of(&connect)?, client).await
+        connect::admit(app, &link, Connect::of(&connect)?, visitor).await
     };
     let talk = tokio::select! {
         first = timeout(app.limits.headers, first) => first.ok().flatten(),
@@ -155,6 +155,13 @@ async fn wake_for(pongs: Option<&Pongs>, link: &Link) {
     loop {
         pongs.due().await;
         link.wake();
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let count = i64::try_from(self.subscriptions.lock().len()).unwrap_or(0);
+        self.app.sys.subscriptions.fetch_sub(count, Ordering::Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::GATEWAY;
 use super::request::Fault;
 use crate::gateway::Peer;
-use crate::gateway::lease::Secure;
+use crate::gateway::lease::{Secure, TlsName};
 use crate::ingress::Credential;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -40,7 +40,7 @@ pub(super) fn credential(
     uri: &Uri,
     headers: &HeaderMap,
     parameters: &[(String, String)],
-    (peer, secure): (Option<&Peer>, Option<&Secure>),
+    (peer, secure, tls): (Option<&Peer>, Option<&Secure>, Option<&TlsName>),
 ) -> Result<Credential, Fault> {
     let parameter =
         |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
@@ -62,6 +62,7 @@ pub(super) fn credential(
     Ok(Credential {
         gateway: GATEWAY,
         address: peer.map(|peer| peer.0.to_string()).unwrap_or_default(),
+        tls_name: tls.map(|TlsName(name)| name.as_ref().to_owned()),
         user,
         client_id: client_id.map(str::to_owned),
         secret,
@@ -123,7 +124,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        credential(&uri, &map, &parameters(&uri).unwrap(), (None, None))
+        credential(&uri, &map, &parameters(&uri).unwrap(), (None, None, None))
     }
 
     #[test]
@@ -174,7 +175,7 @@ mod tests {
     fn the_scheme_is_an_attribute() {
         let scheme = |secure: Option<&Secure>| {
             let credential =
-                credential(&Uri::from_static("/"), &HeaderMap::new(), &[], (None, secure)).unwrap();
+                credential(&Uri::from_static("/"), &HeaderMap::new(), &[], (None, secure, None)).unwrap();
             credential.attributes.into_iter().find(|(name, _)| name == "scheme").map(|(_, scheme)| scheme)
         };
         assert_eq!(scheme(Some(&Secure(true))).as_deref(), Some("https"));

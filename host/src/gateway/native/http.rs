@@ -28,7 +28,7 @@ use super::answer;
 use super::credential::{credential, parameters};
 use super::request::Fault;
 use super::router::App;
-use crate::gateway::lease::Secure;
+use crate::gateway::lease::{Secure, TlsName};
 use crate::gateway::visit::Visit;
 use crate::gateway::{Peer, reply};
 use crate::ingress::{Credential, Rejected};
@@ -57,7 +57,8 @@ pub(super) fn enter(
 
 fn said(request: &Request) -> Result<(Credential, Parameters), Fault> {
     let parameters = parameters(request.uri())?;
-    let from = (request.extensions().get::<Peer>(), request.extensions().get::<Secure>());
+    let of = request.extensions();
+    let from = (of.get::<Peer>(), of.get::<Secure>(), of.get::<TlsName>());
     Ok((credential(request.uri(), request.headers(), &parameters, from)?, parameters))
 }
 

@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, SupportedProtocolVersion,
     version,
@@ -31,7 +31,7 @@ pub fn certificate(name: &str) -> CertificateDer<'static> {
 
 /// A listener's files in the folders of a server, to be replaced while it runs.
 pub fn place(folders: &Folders, of: &str) -> Tls {
-    let tls = Tls { cert: folders.root().join("cert.pem"), key: folders.root().join("key.pem") };
+    let tls = Tls::new(folders.root().join("cert.pem"), folders.root().join("key.pem"));
     replace(&tls, of);
     tls
 }
@@ -52,6 +52,23 @@ pub async fn trusting(address: SocketAddr) -> TlsStream<TcpStream> {
     let config = builder(&[&version::TLS13, &version::TLS12]).with_root_certificates(roots);
     let stream = TcpStream::connect(address).await.expect("a connection");
     connect(stream, config.with_no_client_auth()).await.expect("a handshake")
+}
+
+/// The same with a certificate of its own, if it has one. The server may refuse it only after the handshake.
+pub async fn named(address: SocketAddr, of: Option<&str>) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate("ca.pem")).expect("an authority");
+    let config = builder(&[&version::TLS13, &version::TLS12]).with_root_certificates(roots);
+    let config = match of {
+        None => config.with_no_client_auth(),
+        Some(of) => {
+            let chain = CertificateDer::pem_file_iter(fixture(&format!("{of}.pem"))).expect("a chain");
+            let chain = chain.collect::<Result<_, _>>().expect("a chain");
+            let key = PrivateKeyDer::from_pem_file(fixture(&format!("{of}.key"))).expect("a key");
+            config.with_client_auth_cert(chain, key).expect("both belong together")
+        }
+    };
+    connect(TcpStream::connect(address).await?, config).await
 }
 
 /// A client that accepts every certificate, with these versions and protocols.

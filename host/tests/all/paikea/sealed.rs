@@ -33,7 +33,7 @@ async fn hear(socket: &mut Sealed) -> Message {
 async fn devices_and_pages_speak_tls_each_on_their_own_listener() {
     let setup = Setup::new();
     let log = setup.folders.root().join("log");
-    let tls = || Some(Tls { cert: fixture("server.pem"), key: fixture("server.key") });
+    let tls = || Some(Tls::new(fixture("server.pem"), fixture("server.key")));
     let paikea = Paikea { device_tls: tls(), page_tls: tls(), log: log.clone(), ..Paikea::default() };
     let router = setup.config(|config| config.paikea = Some(paikea)).start().await;
     let mut device = open(devices(&router), "/iam1?x=1").await;

@@ -16,7 +16,7 @@ const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// The certificate in the data folder, made at the first start.
 pub(super) fn certificate(data: &Path, host: &str) -> anyhow::Result<Tls> {
-    let tls = Tls { cert: data.join("self-signed.pem"), key: data.join("self-signed.key") };
+    let tls = Tls::new(data.join("self-signed.pem"), data.join("self-signed.key"));
     if tls.cert.exists() && tls.key.exists() {
         return Ok(tls);
     }
