@@ -220,7 +220,7 @@ impl Config {
         validate::check(&config).map_err(|problem| problem.placed(&source, &set))
     }
 
-    /// Reads the certificates that the listeners will show, and says which setting of the file is wrong. `path` is
+    /// Reads the certificates that the listeners will show, and those that a bridge trusts, and says which setting of the file is wrong. `path` is
     /// the file that the configuration was loaded from. Blocks.
     pub fn check_certificates(&self, path: Option<&Path>) -> Result<(), ConfigError> {
         let text = path.map(|path| (path, file::read(path).unwrap_or_default()));
@@ -229,6 +229,9 @@ impl Config {
             if let Some(Err(error)) = site.tls.as_ref().map(|tls| tls.load().and_then(|_| tls.verifier())) {
                 return Err(validate::certificate(&site, &error).placed_or_not(source.as_ref()));
             }
+        }
+        if let Some(Err(error)) = self.bridge.mqtt.as_ref().map(MqttBridge::authorities) {
+            return Err(validate::authorities(error).placed_or_not(source.as_ref()));
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use crate::{debian, plugins};
 
 /// Programs that tests start, by any of their names, and the Debian package that brings one. Whoever writes such a
 /// test adds its program here.
-const PROGRAMS: [(&[&str], &str); 6] = [
+const PROGRAMS: [(&[&str], &str); 7] = [
     (&["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"], "chromium"),
+    (&["mosquitto"], "mosquitto"),
     (&["mosquitto_pub"], "mosquitto-clients"),
     (&["nginx"], "nginx-light"),
     (&["node", "nodejs"], "nodejs"),

@@ -256,3 +256,49 @@ impl Life {
         self.told.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Place;
+
+    fn routed(bytes: usize, offset: Option<u64>) -> Arc<Routed> {
+        let message =
+            Message { topic: "a".into(), meta: [1].as_slice().into(), payload: vec![0; bytes].into() };
+        let place = offset.map(|offset| Place { log: "l".into(), epoch: 1, offset });
+        let mark = match place {
+            Some(_) => Mark::Consumer { name: "c".into(), shared: false, delivery: 1 },
+            None => Mark::Live,
+        };
+        Arc::new(Routed::marked(message, place, mark))
+    }
+
+    #[test]
+    fn what_no_log_keeps_waits_only_for_a_broker_that_is_there_and_within_bounds() {
+        let mut state = State::default();
+        assert!(!state.push(routed(1, None)) && state.push(routed(1, Some(0))));
+        state.connected = true;
+        for _ in 0..FLEETING {
+            assert!(state.push(routed(1, None)));
+        }
+        assert!(!state.push(routed(1, None)) && state.push(routed(1, Some(1))));
+        while state.pop().is_some() {}
+        assert!(
+            state.push(routed(FLEETING_BYTES / 2, None)) && !state.push(routed(FLEETING_BYTES / 2, None))
+        );
+        let popped = state.pop().unwrap();
+        state.put_back(popped);
+        assert!(!state.push(routed(FLEETING_BYTES / 2, None)));
+        assert!(state.pop().is_some() && state.push(routed(FLEETING_BYTES / 2, None)));
+    }
+
+    #[test]
+    fn a_message_is_known_by_its_place() {
+        let mut state = State::default();
+        state.push(routed(1, Some(7)));
+        state.in_flight.push_back((3, routed(1, Some(8))));
+        assert!(state.has(&routed(1, Some(7))) && state.has(&routed(1, Some(8))));
+        assert!(!state.has(&routed(1, Some(9))) && !state.has(&routed(1, None)));
+        assert!(state.land(4).is_none() && state.land(3).is_some() && state.land(3).is_none());
+    }
+}

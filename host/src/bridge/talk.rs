@@ -193,10 +193,9 @@ fn send(link: &Link, make: impl FnOnce(u16) -> Made) -> Result<(), String> {
 /// QoS 1; with version 5, none of our own messages, retained ones as such, and once only.
 fn subscribe(version: mqtt_protocol_core::mqtt::Version, id: u16, filters: &[String]) -> Made {
     let options = SubOpts::new().set_qos(Qos::AtLeastOnce);
-    let five = options.clone().set_nl(true).set_rap(true).set_rh(RetainHandling::SendRetainedIfNotExists);
+    let five = options.set_nl(true).set_rap(true).set_rh(RetainHandling::SendRetainedIfNotExists);
     let options = if is_v5(version) { five } else { options };
-    let entries: Result<Vec<_>, _> =
-        filters.iter().map(|filter| SubEntry::new(&**filter, options.clone())).collect();
+    let entries: Result<Vec<_>, _> = filters.iter().map(|filter| SubEntry::new(&**filter, options)).collect();
     Ok(match is_v5(version) {
         true => v5_0::Subscribe::builder().packet_id(id).entries(entries?).build()?.into(),
         false => v3_1_1::Subscribe::builder().packet_id(id).entries(entries?).build()?.into(),

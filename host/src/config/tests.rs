@@ -287,3 +287,64 @@ fn signatures_by_nobody_and_compilers_without_limits_are_refused() {
     );
     assert!(refused("[compile]\ndeadline = \"2h\"\n").contains("expected at most 3600s"));
 }
+
+#[test]
+fn mistakes_in_a_bridge_are_placed() {
+    for (lines, said) in [
+        (
+            "in = [\"a/#\"]\nurl = \"broker:1883\"",
+            "weir.toml:3: bridge.mqtt.url: found \"broker:1883\", expected \"mqtt://",
+        ),
+        ("in = [\"a/#\"]\nurl = \"mqtt://a:hush@b\"", "weir.toml:3: bridge.mqtt.url: a URL without user"),
+        ("in = [\"a/#\"]\nqos = 1", "weir.toml:3: unknown key `qos` in [bridge.mqtt]; accepted: url, ca"),
+        ("client_id = \"x\"", "weir.toml:1: bridge.mqtt: nothing would come in or go out"),
+        ("in = [\"a/#\"]\nversion = 3", "weir.toml:3: bridge.mqtt.version: found 3, expected 5, or 4"),
+        ("in = [\"a/#\"]\nclient_id = \"\"", "weir.toml:3: bridge.mqtt.client_id: found \"\""),
+        (
+            "in = [\"a/#\"]\npassword = \"hush\"",
+            "weir.toml:3: bridge.mqtt.password: a password needs a `username`",
+        ),
+        (
+            "in = [\"a/#\"]\nca = \"ca.pem\"",
+            "weir.toml:3: bridge.mqtt.ca: authorities are asked only of a broker with TLS",
+        ),
+        (
+            "in = [\"a/#\"]\nkeep_alive = \"1ms\"",
+            "weir.toml:3: bridge.mqtt.keep_alive: found 1ms, expected 1s to 65535s",
+        ),
+        ("in = [\"a/#\"]\nsession_expiry = \"31d\"", "weir.toml:3: bridge.mqtt.session_expiry: found"),
+        (
+            "in = [\"a/#\"]\nfirst_pause = \"1h\"",
+            "weir.toml:3: bridge.mqtt.first_pause: found 3600s, expected 1ms to longest_pause (256s)",
+        ),
+        ("in = [\"a/#\"]\nmax_in_flight = 10001", "weir.toml:3: bridge.mqtt.max_in_flight: found 10001"),
+        (
+            "in = [\"a/#\"]\nreceive_maximum = 0",
+            "weir.toml:3: bridge.mqtt.receive_maximum: found 0, expected a whole number, 1 to 65535",
+        ),
+        (
+            "in = [\"a/#\"]\nbase_topic = \"a/+\"",
+            "weir.toml:3: bridge.mqtt.base_topic: \"a/+\" cannot begin a topic",
+        ),
+        (
+            "in = [\"a/#\"]\nlocal_prefix = \"$SYS\"",
+            "weir.toml:3: bridge.mqtt.local_prefix: \"$SYS\": topics beginning with $",
+        ),
+        ("in = [\"a/#\", \"a/#/b\"]", "weir.toml:2: bridge.mqtt.in.1: pattern \"a/#/b\" cannot be used"),
+        ("out = [\"$SYS/#\"]", "weir.toml:2: bridge.mqtt.out.0: pattern \"$SYS/#\": names beginning with $"),
+        (
+            "version = 4\nin = [\"a/#\"]\nout = [\"+/x\"]",
+            "weir.toml:4: bridge.mqtt.out: with version 4 the broker sends back",
+        ),
+    ] {
+        let found = refused(&format!("[bridge.mqtt]\n{lines}\n"));
+        assert!(found.starts_with(said) && !found.contains("hush"), "{lines}: {found}");
+    }
+    let bridge = |lines: &str| load(&format!("[bridge.mqtt]\n{lines}\n")).unwrap().bridge.mqtt.unwrap();
+    let sound =
+        bridge("in = [\"a/#\"]\nout = [\"+/x\"]\nbase_topic = \"b\"\nurl = \"mqtts://c\"\nca = \"d.pem\"");
+    assert_eq!((sound.base(), sound.url.port), ("b/".into(), 8883));
+    let ca = sound.ca.as_ref().unwrap();
+    assert!(ca.is_absolute() && sound.authorities().unwrap_err().contains("d.pem: cannot be read"));
+    assert_eq!(bridge("url = \"mqtt://127.0.0.1:1883\"\nin = [\"a\"]").url, MqttBridge::default().url);
+}

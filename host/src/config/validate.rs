@@ -3,6 +3,7 @@
 mod bridge;
 mod listeners;
 
+pub(super) use bridge::authorities;
 pub(super) use listeners::certificate;
 
 use std::collections::HashSet;

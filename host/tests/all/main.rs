@@ -8,6 +8,7 @@ mod harness;
 
 mod accounts;
 mod activation;
+mod bridge;
 mod clients;
 mod consumers;
 mod crash;

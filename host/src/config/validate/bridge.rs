@@ -22,6 +22,11 @@ fn problem(key: &str, message: impl Into<String>) -> Problem {
     Problem::new(&["bridge", "mqtt", key], message)
 }
 
+/// A file of authorities that cannot be used.
+pub(in crate::config) fn authorities(error: String) -> Problem {
+    problem("ca", error)
+}
+
 pub(super) fn check(bridge: &MqttBridge) -> Result<(), Problem> {
     texts(bridge)?;
     times(bridge)?;
