@@ -86,7 +86,7 @@ mod tests {
             (b"\xc0\x00\xc0", Next::Whole(2)),
             (b"\x30\x03\x00\x01", Next::Part),
             (b"\x30\x03\x00\x01a", Next::Whole(5)),
-            (b"\x30\x80\x01", Next::Part),
+            (b"\x30\x80", Next::Part),
             (b"\x30\x80\x80\x80\x80", Next::Endless),
             (b"\x30\xff\xff\xff\x7f", Next::Wrong),
             (b"\x30\x7f", Next::Wrong),
