@@ -147,9 +147,11 @@ fn command(kind: Kind, home: &Path, address: SocketAddr) -> Command {
             pinned.args(["nats-server", "-c", "nats.conf"]);
         }
         Kind::MosquittoWs => {
+            // Version 2.0.11 ends at once if all of its listeners speak WebSocket.
+            let other = free_address().port();
             let text = format!(
-                "listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n\
-                 max_queued_messages 0\nmax_inflight_messages 0\n"
+                "listener {other} 127.0.0.1\nlistener {port} 127.0.0.1\nsocket_domain ipv4\n\
+                 protocol websockets\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
             );
             write("mosquitto.conf", text);
             pinned.args(["/usr/sbin/mosquitto", "-c", "mosquitto.conf"]);

@@ -42,7 +42,9 @@ async fn without_a_good_key_there_is_an_answer_and_no_upgrade() {
         ("", ("x-api-key", "bad"), 401, "unauthenticated"),
         ("?api_key=bad", ("x-none", ""), 401, "unauthenticated"),
         (query.as_str(), ("x-none", ""), 403, "denied"),
-        ("", ("authorization", "Basic eDp5"), 400, "invalid"),
+        ("", ("authorization", "Basic eDp5"), 401, "unauthenticated"),
+        ("", ("authorization", "Basic eD"), 400, "invalid"),
+        ("", ("authorization", "Digest eDp5"), 400, "invalid"),
         ("", ("x-api-key", long.as_str()), 400, "invalid"),
     ] {
         let shake = [&HANDSHAKE[..], &[header]].concat();
