@@ -92,7 +92,8 @@ impl Publisher {
     async fn send(&mut self, raw: &mut Raw) -> bool {
         let number = self.next;
         self.next += 1;
-        let (qos, payload) = (if number % 3 == 0 { 1 } else { 2 }, format!("{}/{number}", self.name));
+        let (qos, payload) =
+            (if number.is_multiple_of(3) { 1 } else { 2 }, format!("{}/{number}", self.name));
         // Identifiers are used again as soon as they are free.
         let id = (1..).find(|id| !self.open.contains_key(id)).expect("one is free");
         let went = raw.send(topic(qos), qos, id, false, &payload).await;
