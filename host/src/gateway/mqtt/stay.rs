@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 
 use super::Inner;
 use super::subscribe::Wanted;
@@ -114,19 +116,35 @@ impl Talk {
             let read = |kept: &Subscription| kept.consumer.as_ref() == Some(&outgoing.consumer);
             !outgoing.released && !outgoing.shared && subscriptions.iter().any(read)
         };
-        for (packet, outgoing) in session.outgoing() {
+        let outgoing = session.outgoing();
+        if !self.acknowledge(&outgoing).await {
+            return self.link.end(DisconnectReasonCode::ServerBusy, "");
+        }
+        for (packet, outgoing) in outgoing {
             self.link.reserve(packet);
             // What a group has not finished goes to another member, and what nobody reads any more to nobody: this client
             // is not to wait for it.
             if !comes_again(&outgoing) {
-                if outgoing.released {
-                    self.ack(&Ack::from(&outgoing));
-                }
                 self.in_flight.lock().insert(packet, None);
                 self.link.release_again(packet);
             }
         }
         self.rejoin(subscriptions).await;
+    }
+
+    /// What was to be released is acknowledged to its consumers, and on the disk before the client hears of it: it forgets
+    /// the identifier then, and so does the session. False: the disk does not take it.
+    async fn acknowledge(&self, outgoing: &[(u16, Outgoing)]) -> bool {
+        let mut waiting = Vec::new();
+        for (_, released) in outgoing.iter().filter(|(_, outgoing)| outgoing.released) {
+            let (done, saved) = oneshot::channel();
+            let done = Box::new(move |result: Result<u64, _>| drop(done.send(result.is_ok())));
+            // A consumer that is gone needs no acknowledgement.
+            if self.visit.ingress().ack(self.visit.session(), &Ack::from(released), Some(done)).is_ok() {
+                waiting.push(saved);
+            }
+        }
+        join_all(waiting).await.into_iter().all(|saved| saved == Ok(true))
     }
 
     async fn rejoin(&self, subscriptions: Vec<Subscription>) {

@@ -68,14 +68,20 @@ impl Raw {
     }
 
     pub async fn connect(address: SocketAddr, client: &str, clean: bool) -> Self {
-        let mut raw = Self::dial(address).await;
+        Self::try_connect(address, client, clean).await.expect("it is let in")
+    }
+
+    /// None: the router is gone.
+    pub async fn try_connect(address: SocketAddr, client: &str, clean: bool) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let mut raw = Self { stream, present: false };
         let flags = if clean { 2 } else { 0 };
         let body = [&text("MQTT")[..], &[4, flags, 0, 0], &text(client)].concat();
         raw.write(&packet(0x10, &body)).await;
-        let (first, body) = raw.next().await;
+        let (first, body) = raw.try_next().await?;
         assert_eq!((first, body[1]), (0x20, 0), "{body:?}");
         raw.present = body[0] == 1;
-        raw
+        Some(raw)
     }
 
     /// False: the connection has ended.

@@ -46,7 +46,7 @@ impl Publisher {
     /// Sends again what the session has not finished, then goes on until the connection ends, or with `last` until
     /// everything is acknowledged.
     async fn run(mut self, address: SocketAddr, acks: Arc<AtomicU64>, last: bool) -> Self {
-        let mut raw = Raw::connect(address, &self.name, false).await;
+        let Some(mut raw) = Raw::try_connect(address, &self.name, false).await else { return self };
         let known = self.acknowledged.iter().any(|all| !all.is_empty());
         assert!(
             raw.present || !known,
@@ -138,7 +138,7 @@ struct Reader {
 impl Reader {
     /// Reads until the connection ends, or `END` has come and everything is released.
     async fn run(mut self, address: SocketAddr) -> Self {
-        let mut raw = Raw::connect(address, "reader", false).await;
+        let Some(mut raw) = Raw::try_connect(address, "reader", false).await else { return self };
         assert_eq!(raw.present, self.began);
         if !self.began {
             raw.subscribe("load/#", 2).await;
