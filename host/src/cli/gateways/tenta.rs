@@ -20,6 +20,9 @@ const MQTT_PORT: u16 = 1883;
 /// sensors' own logs.
 const LOG_AGE: Duration = Duration::from_secs(8 * 7 * 86_400);
 
+/// All plugin calls of one message: the filter alone has half of it for a message of many thousand measurements.
+const PASS: Duration = Duration::from_secs(2);
+
 /// What a server calls its variables. Of several the first one that is set counts.
 struct Names {
     port: u16,
@@ -76,6 +79,7 @@ pub(super) fn turn_on(config: &mut Config, flavour: TentaFlavour, has_file: bool
         let topics = topics(&tenta.base()).to_vec();
         let rule = LogRule { name: "sensors".into(), topics, max_age: Some(LOG_AGE), ..LogRule::default() };
         config.logs.insert(0, rule);
+        config.plugin.pass_deadline = config.plugin.pass_deadline.max(PASS);
     }
     // hermes' stations speak TLS and nothing else, but for those that are being developed.
     let host = tenta.mqtt_hostname.clone();

@@ -54,7 +54,8 @@ impl Talk {
         {
             return self.deliver_exactly_once(session, version, routed, &manner, sent);
         }
-        match self.link.send_assured(|id| make(version, routed, &manner, id)) {
+        let again = is_again(routed);
+        match self.link.send_assured(|id| make(version, routed, &manner, id, again)) {
             Some(Ok(id)) => {
                 self.in_flight.lock().insert(id, sent);
                 Delivered::Yes
@@ -78,7 +79,8 @@ impl Talk {
     ) -> Delivered {
         let known = session.packet_of(sent);
         let Some(id) = known.or_else(|| self.link.acquire()) else { return Delivered::No };
-        let packet = make(version, routed, manner, id);
+        // With an identifier on the disk it has been sent, even if the router was killed before it was counted.
+        let packet = make(version, routed, manner, id, known.is_some() || is_again(routed));
         let fits = packet.as_ref().is_ok_and(|packet| packet.size() <= self.most_bytes);
         let said = match known {
             _ if !fits => Err(MqttError::PacketTooLarge),
@@ -171,9 +173,13 @@ fn matching<'a>(subscriptions: &'a Subscriptions, routed: &'a Routed) -> impl It
     })
 }
 
-fn make(version: Version, routed: &Routed, manner: &Manner, id: u16) -> packet::Made {
+/// Whether it was handed to a client before, as far as is known.
+fn is_again(routed: &Routed) -> bool {
+    matches!(routed.mark, Mark::Consumer { delivery: 2.., .. })
+}
+
+fn make(version: Version, routed: &Routed, manner: &Manner, id: u16, again: bool) -> packet::Made {
     let id = NonZeroU16::new(id).ok_or(MqttError::PacketIdentifierInvalid)?;
-    let again = matches!(routed.mark, Mark::Consumer { delivery: 2.., .. });
     let out = outgoing(version, &routed.message, manner, Some((id, manner.qos == 2)));
     packet::publish(version, Outgoing { dup: again, ..out })
 }

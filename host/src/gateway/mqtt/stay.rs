@@ -138,7 +138,10 @@ impl Talk {
         let mut waiting = Vec::new();
         for (_, released) in outgoing.iter().filter(|(_, outgoing)| outgoing.released) {
             let (done, saved) = oneshot::channel();
-            let done = Box::new(move |result: Result<u64, _>| drop(done.send(result.is_ok())));
+            let done = Box::new(move |result: Result<u64, _>| {
+                // Nobody waits any more.
+                let _ = done.send(result.is_ok());
+            });
             // A consumer that is gone needs no acknowledgement.
             if self.visit.ingress().ack(self.visit.session(), &Ack::from(released), Some(done)).is_ok() {
                 waiting.push(saved);

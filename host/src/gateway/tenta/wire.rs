@@ -98,7 +98,15 @@ struct Aggregate {
 #[derive(Deserialize)]
 struct Bucket {
     bucket_timestamp: f64,
-    average: f64,
+    average: Mean,
+}
+
+/// A number or, where JSON has none, a text: `"Infinity"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Mean {
+    Number(f64),
+    Text(String),
 }
 
 /// Means by attribute: the time of a bucket is a number, with hermes a text.
@@ -113,7 +121,10 @@ pub(super) fn aggregates(items: &[String], hermes: bool) -> Result<Vec<u8>, Faul
                 true => object.text("bucket_timestamp", &hour(bucket.bucket_timestamp)),
                 false => put_float(object.key("bucket_timestamp"), bucket.bucket_timestamp),
             }
-            put_float(object.key("average"), bucket.average);
+            match &bucket.average {
+                Mean::Number(mean) => put_float(object.key("average"), *mean),
+                Mean::Text(text) => object.text("average", text),
+            }
             object.end();
         });
     }
@@ -144,7 +155,10 @@ mod tests {
         put_float(&mut out, seconds(1_700_000_000_000_000));
         assert_eq!(out, b"1700000000.0");
         assert_eq!(hour(1_682_935_200.0), "2023-05-01T10:00:00+00:00");
-        let items = [r#"{"attribute":"t","buckets":[{"bucket_timestamp":3600.0,"average":1.5}]}"#.to_owned()];
+        let bucket = |average: &str| {
+            format!(r#"{{"attribute":"t","buckets":[{{"bucket_timestamp":3600.0,"average":{average}}}]}}"#)
+        };
+        let items = [bucket("1.5")];
         let text = |hermes| String::from_utf8(aggregates(&items, hermes).unwrap()).unwrap();
         assert_eq!(text(false), r#"{"t":[{"bucket_timestamp":3600.0,"average":1.5}]}"#);
         assert_eq!(text(true), r#"{"t":[{"bucket_timestamp":"1970-01-01T01:00:00+00:00","average":1.5}]}"#);
@@ -154,6 +168,8 @@ mod tests {
             String::from_utf8(hermes_logs(&logs).unwrap()).unwrap(),
             r#"[{"severity":"info","subject":"a\"b","details":"","revision":null,"creation_timestamp":1.0}]"#
         );
+        let endless = String::from_utf8(aggregates(&[bucket(r#""Infinity""#)], false).unwrap()).unwrap();
+        assert_eq!(endless, r#"{"t":[{"bucket_timestamp":3600.0,"average":"Infinity"}]}"#);
         assert!(aggregates(&["[]".into()], false).is_err());
     }
 }

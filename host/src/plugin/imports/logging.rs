@@ -104,7 +104,8 @@ pub fn write_line(
     text: &str,
     fields: &str,
 ) {
-    let Some(dropped) = gate.pass(text) else { return };
+    let passed = if fields.is_empty() { gate.pass(text) } else { gate.pass(&format!("{text} {fields}")) };
+    let Some(dropped) = passed else { return };
     let (text, fields) = (&*gate.secrets.redact(text), &*gate.secrets.redact(fields));
     if dropped > 0 {
         tracing::warn!(plugin, version, kind, dropped, "plugin log lines dropped: over its rate");

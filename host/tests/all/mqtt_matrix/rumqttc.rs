@@ -1,4 +1,4 @@
-//! The list as rumqttc runs it. Its WebSocket is not among the transports: it would bring a second tungstenite.
+//! The list as rumqttc runs it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rumqttc::{Outgoing, TlsConfiguration, Transport};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-use super::{At, LARGE, STREAMS, TOPICS, each, run, scenarios};
+use super::{ALL, At, LARGE, TOPICS, each, run, scenarios};
 use crate::harness::secure::certificate;
 use crate::harness::within;
 
@@ -82,20 +82,35 @@ async fn say(tell: &Sender<Heard>, heard: Heard) {
 }
 
 fn transport(at: At) -> Transport {
-    if at.transport == "tcp" {
-        return Transport::tcp();
+    match at.transport {
+        "tcp" => return Transport::tcp(),
+        "ws" => return Transport::ws(),
+        _ => {}
     }
     let mut roots = RootCertStore::empty();
     roots.add(certificate("ca.pem")).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots).with_no_client_auth();
-    Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(config)))
+    let config = TlsConfiguration::Rustls(Arc::new(config));
+    if at.transport == "wss" {
+        Transport::wss_with_config(config)
+    } else {
+        Transport::tls_with_config(config)
+    }
+}
+
+/// What rumqttc takes for a host: over WebSocket the whole address.
+fn host(at: At) -> String {
+    match at.transport {
+        scheme @ ("ws" | "wss") => format!("{scheme}://{}/mqtt", at.address),
+        _ => at.address.ip().to_string(),
+    }
 }
 
 impl Client {
     async fn connect(at: At, name: &str, clean: bool, will: bool) -> Self {
-        let (host, port) = (at.address.ip().to_string(), at.address.port());
+        let (host, port) = (host(at), at.address.port());
         let (ask, heard, polling) = if at.version == "5" {
             use rumqttc::v5::{MqttOptions, mqttbytes::QoS, mqttbytes::v5::LastWill};
             let mut options = MqttOptions::new(name, host, port);
@@ -339,7 +354,7 @@ async fn after(at: At) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rumqttc_passes_the_list() {
-    run(STREAMS, async |phase, targets| {
+    run(ALL, async |phase, targets| {
         each(targets, scenarios(phase), async |at, scenario| match scenario {
             "qos0" => qos(at, 0).await,
             "qos1" => qos(at, 1).await,

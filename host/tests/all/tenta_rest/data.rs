@@ -98,9 +98,11 @@ async fn aggregates_are_hourly_means_of_the_last_four_weeks() {
             measured(json!({"t": 2, "h": 7}), first + 3_599.0, json!(1)),
             measured(json!({"t": 5}), second, Value::Null),
             measured(json!({"t": 9}), old, Value::Null),
+            measured(json!({"u": 1e308}), second, Value::Null),
+            measured(json!({"u": 1.1e308}), second + 1.0, Value::Null),
         ]);
         publish(&router, &format!("measurements/{sensor}"), all).await;
-        let bucket = |at: f64, average: f64| match flavour {
+        let bucket = |at: f64, average: Value| match flavour {
             TentaFlavour::Tenta => json!({"bucket_timestamp": at, "average": average}),
             TentaFlavour::Hermes => {
                 let text = weir_contract::time::rfc3339(at as u64 * 1_000_000);
@@ -113,7 +115,11 @@ async fn aggregates_are_hourly_means_of_the_last_four_weeks() {
             let answer = ada.get(&format!("{path}/measurements{query}")).await;
             assert_eq!(
                 answer.json,
-                json!({"h": [bucket(first, 7.0)], "t": [bucket(first, 1.5), bucket(second, 5.0)]}),
+                json!({
+                    "h": [bucket(first, json!(7.0))],
+                    "t": [bucket(first, json!(1.5)), bucket(second, json!(5.0))],
+                    "u": [bucket(second, json!("Infinity"))],
+                }),
                 "{query}"
             );
         }

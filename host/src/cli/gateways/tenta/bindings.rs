@@ -20,7 +20,8 @@ pub(super) fn make(plugins: &Path, tenta: &Tenta) -> anyhow::Result<()> {
     let listed = serde_json::to_string(&topics)?;
     let validate = format!(
         "# What sensors publish is held to the rules of {flavour}'s server. What [config] may say: docs/stock-plugins.md.\n\
-         plugin = \"stock:tenta-validate\"\ntopics = {listed}\naccounts = [\"sensors\"]\n\n[config]\nflavour = \"{flavour}\"\n"
+         plugin = \"stock:tenta-validate\"\ntopics = {listed}\naccounts = [\"sensors\"]\n\n[config]\nflavour = \"{flavour}\"\n\n\
+         [limits]\n# Messages of thousands of measurements take their time.\ndeadline = \"1s\"\n"
     );
     let store = format!(
         "# What sensors measure, log and acknowledge is stored. What [config] may say: docs/stock-plugins.md.\n\
@@ -74,6 +75,7 @@ mod tests {
         let binding: toml::Table = read("tenta-validate.toml").parse().unwrap();
         assert_eq!(binding["topics"][0].as_str(), Some("a b/measurements/+"));
         assert_eq!(binding["config"]["flavour"].as_str(), Some("hermes"));
+        assert_eq!(binding["limits"]["deadline"].as_str(), Some("1s"));
         assert!(
             read("tenta.toml").contains("stock:tenta\"") && read("api-key.toml").contains("stock:api-key")
         );
