@@ -124,7 +124,8 @@ impl<'a> Reader<'a> {
             self.digits()?;
             is_integer = false;
         }
-        let value = all.strip_suffix(self.rest)?.parse().ok()?;
+        let length = all.len().checked_sub(self.rest.len())?;
+        let value = all.get(..length)?.parse().ok()?;
         Some(if is_integer { Json::Integer(value) } else { Json::Float(value) })
     }
 
