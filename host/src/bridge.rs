@@ -36,7 +36,10 @@ use life::Life;
 pub const SPACE: &str = "$bridge.mqtt";
 
 /// A bridge that runs.
-pub struct Bridge(JoinHandle<()>);
+pub struct Bridge {
+    work: JoinHandle<()>,
+    tried: CancellationToken,
+}
 
 impl Bridge {
     /// Begins to connect, until `closing`. `space` is its own.
@@ -48,12 +51,19 @@ impl Bridge {
         closing: CancellationToken,
     ) -> Self {
         let life = Arc::new(Life::new(config.clone(), ingress.clone(), space, metrics));
-        Self(tokio::spawn(async move { life.run(closing).await }))
+        let tried = life.tried.clone();
+        Self { work: tokio::spawn(async move { life.run(closing).await }), tried }
+    }
+
+    /// Waits until its readers of the logs stand, so that nothing is published before them; or until that has failed, and
+    /// is tried again.
+    pub async fn reads(&self) {
+        self.tried.cancelled().await;
     }
 
     /// Waits for its end: what the broker sent is answered, and the broker told goodbye, within a few seconds.
     pub async fn ended(self) {
-        if self.0.await.is_err() {
+        if self.work.await.is_err() {
             tracing::error!("the bridge to the MQTT broker has ended by a defect");
         }
     }

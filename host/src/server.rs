@@ -126,6 +126,9 @@ pub async fn run(
     ready.done("server");
     announce(&config, &doors)?;
     let bridge = router.bridge(&config, &shutdown)?;
+    if let Some(bridge) = &bridge {
+        bridge.reads().await;
+    }
     let services = gateway::services(&router.ingress, &config);
     let services = services.map_err(|error| system("opening a gateway", error))?;
     let mut doors: BTreeMap<_, _> =

@@ -48,6 +48,8 @@ pub(super) struct Life {
     pub(super) names: Names,
     /// Those that read the logs, by the patterns that go out.
     pub(super) consumers: Vec<Arc<str>>,
+    /// Done when they stand, or could not be made for the first time.
+    pub(super) tried: CancellationToken,
     pub(super) outward: Outward,
     pub(super) told: Arc<Told>,
     /// None until the session stands.
@@ -80,6 +82,7 @@ impl Life {
             session: watch::Sender::new(None),
             space,
             remembered: Mutex::default(),
+            tried: CancellationToken::new(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Life {
             () = self.stay() => {}
             () = self.connect(&closing) => {}
         }
+        self.tried.cancel();
     }
 
     /// Keeps a session open, and takes what the router has for it.
@@ -95,6 +99,7 @@ impl Life {
         loop {
             match self.open().await {
                 Ok(visit) => {
+                    self.tried.cancel();
                     self.session.send_replace(Some(Arc::clone(visit.session())));
                     self.follow(visit.session()).await;
                 }
@@ -102,6 +107,7 @@ impl Life {
                     tracing::error!(reason, "the bridge to the MQTT broker cannot read what is to go out")
                 }
             }
+            self.tried.cancel();
             tokio::time::sleep(AGAIN).await;
         }
     }
