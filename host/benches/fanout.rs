@@ -31,7 +31,7 @@ fn main() {
 async fn run(wanted: Wanted) {
     let mut table = Table::default();
     Table::heading();
-    for subscribers in [1, 10, 100, 1_000] {
+    for subscribers in wanted.sizes(&[1, 10, 100, 1_000]) {
         for kind in &wanted.kinds {
             let flow = Flow { publishers: 1, subscribers, seconds: wanted.seconds };
             table.run(*kind, &subscribers.to_string(), &flow).await;

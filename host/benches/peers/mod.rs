@@ -19,10 +19,12 @@ pub struct Wanted {
     pub kinds: Vec<Kind>,
     /// How long each run is measured.
     pub seconds: Duration,
+    /// The only size; none: all.
+    size: Option<usize>,
 }
 
 impl Wanted {
-    /// `--peers`, `--seconds N`, `--only NAME`; what `cargo bench` adds is passed over.
+    /// `--peers`, `--seconds N`, `--only NAME`, `--size N`; what `cargo bench` adds is passed over.
     pub fn parse() -> Self {
         let words: Vec<String> = std::env::args().skip(1).collect();
         let after = |flag: &str| {
@@ -36,7 +38,13 @@ impl Wanted {
             None => Kind::OURS.to_vec(),
         };
         let seconds = after("--seconds").map_or(3, |seconds| seconds.parse().expect("--seconds N"));
-        Self { kinds, seconds: Duration::from_secs(seconds) }
+        let size = after("--size").map(|size| size.parse().expect("--size N"));
+        Self { kinds, seconds: Duration::from_secs(seconds), size }
+    }
+
+    /// Of these sizes those that were asked for.
+    pub fn sizes(&self, all: &[usize]) -> Vec<usize> {
+        self.size.map_or_else(|| all.to_vec(), |size| vec![size])
     }
 }
 
