@@ -186,7 +186,8 @@ impl Load {
     }
 
     fn run(&mut self, seconds: Duration) {
-        let count = |time: Duration| time.as_nanos() as u64 / self.interval.as_nanos() as u64;
+        let interval = self.interval.as_nanos() as u64;
+        let count = |time: Duration| time.as_nanos() as u64 / interval;
         let (first, total) = (count(WARM_UP), count(WARM_UP + seconds));
         let wanted = total * READERS as u64;
         let (began, mut waiting, mut last) = (Instant::now(), Vec::new(), Instant::now());
