@@ -1,6 +1,6 @@
-//! A small board: ten plugins on four shards, with and without a limit of 4 GiB on the address space. `cargo xtask bench
-//! boards`. Start to ready (with code that is compiled already: the median of five starts), deliveries per second of the
-//! processor to ten subscribers, and what is resident.
+//! A small board: ten plugins (`--size N` for so many) on four shards, with and without a limit of 4 GiB on the
+//! address space. `cargo xtask bench boards`. Start to ready (with code that is compiled already: the median of five
+//! starts), deliveries per second of the processor to ten subscribers, and what is resident.
 
 #![allow(
     clippy::expect_used,
@@ -25,8 +25,6 @@ use peers::flow::Outcome;
 use peers::server::{self, Kind, Server};
 use peers::{Figures, Wanted, rounded};
 
-const PLUGINS: usize = 10;
-const BOARD: Kind = Kind::Weir { plugins: PLUGINS, logged: false };
 const ADDRESS_SPACE: u64 = 4 << 30;
 const STARTS: usize = 5;
 const SUBSCRIBERS: usize = 10;
@@ -34,7 +32,7 @@ const SUBSCRIBERS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {
-    peers::load(run(Wanted::parse(&[BOARD], &[], 3)));
+    peers::load(run(Wanted::parse(&[Kind::WEIR], &[], 3)));
 }
 
 async fn run(wanted: Wanted) {
@@ -44,8 +42,9 @@ async fn run(wanted: Wanted) {
         "{:<10} {:>12} {:>10} {:>12} {:>12} {:>8} {:>6}",
         "limit", "compiling ms", "cached ms", "per CPU s", "resident MiB", "size MiB", "wrong"
     );
+    let plugins = wanted.sizes(&[10])[0];
     for (name, limit) in [("4 GiB", Some(ADDRESS_SPACE)), ("none", None)] {
-        let board = board(limit, &wanted).await;
+        let board = board(plugins, limit, &wanted).await;
         println!(
             "{name:<10} {:>12.0} {:>10.0} {:>12.0} {:>12.0} {:>8.0} {:>6}",
             board.compiling_ms,
@@ -62,7 +61,7 @@ async fn run(wanted: Wanted) {
         row.insert("resident_mib".into(), board.resident_mib);
         wrong += board.wrong;
     }
-    println!("{}", json!({"wrong": wrong, "board": rounded(&figures, 0)}));
+    println!("{}", json!({"wrong": wrong, "plugins": plugins, "board": rounded(&figures, 0)}));
 }
 
 struct Board {
@@ -75,19 +74,19 @@ struct Board {
     wrong: u64,
 }
 
-async fn board(limit: Option<u64>, wanted: &Wanted) -> Board {
+async fn board(plugins: usize, limit: Option<u64>, wanted: &Wanted) -> Board {
     let home = tempfile::tempdir().expect("a temporary folder");
-    server::write_plugins(&home.path().join("plugins"), PLUGINS);
-    let (server, compiling_ms) = start(home.path(), limit).await;
+    server::write_plugins(&home.path().join("plugins"), plugins);
+    let (server, compiling_ms) = start(home.path(), plugins, limit).await;
     server.stop().await;
     let mut cached = Vec::new();
     for _ in 0..STARTS {
-        let (server, ms) = start(home.path(), limit).await;
+        let (server, ms) = start(home.path(), plugins, limit).await;
         cached.push(ms);
         server.stop().await;
     }
     cached.sort_by(f64::total_cmp);
-    let (server, _) = start(home.path(), limit).await;
+    let (server, _) = start(home.path(), plugins, limit).await;
     let Outcome { deliveries, cpu, lost, dup, reordered, .. } =
         wanted.flow(1, SUBSCRIBERS).run(&server).await;
     Board {
@@ -101,7 +100,7 @@ async fn board(limit: Option<u64>, wanted: &Wanted) -> Board {
 }
 
 /// Starts the server, and says how many milliseconds it took until it was ready.
-async fn start(home: &Path, limit: Option<u64>) -> (Server, f64) {
+async fn start(home: &Path, plugins: usize, limit: Option<u64>) -> (Server, f64) {
     let (http, admin) = (server::free_address(), server::free_address());
     let text = format!(
         "shards = 4\n[http]\nlisten = \"{http}\"\n[admin]\nlisten = \"{admin}\"\n\
@@ -118,12 +117,22 @@ async fn start(home: &Path, limit: Option<u64>) -> (Server, f64) {
     };
     command.args(["-c", "0", env!("CARGO_BIN_EXE_weir"), "serve", "--config", "weir.toml"]);
     let began = Instant::now();
-    let server = Server::launch(BOARD, http, command, home).await;
+    let server = Server::launch(Kind::WEIR, http, command, home).await;
     while !is_ready(admin) {
         assert!(began.elapsed() < PATIENCE, "it is not ready");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    (server, began.elapsed().as_secs_f64() * 1e3)
+    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let listed = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["plugin", "list", "--json", "--config", "weir.toml"])
+        .current_dir(home)
+        .output()
+        .expect("weir plugin list");
+    let live: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let active =
+        live["plugins"].as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "active").count());
+    assert_eq!(active, plugins + 1, "all plugins and stock:open run: {live}");
+    (server, ms)
 }
 
 fn is_ready(admin: SocketAddr) -> bool {

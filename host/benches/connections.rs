@@ -1,7 +1,8 @@
 //! 10,000 idle WebSocket connections: what each costs the server in resident memory, and what all of them cost it
-//! in processor time. `cargo xtask bench connections`, with `--peers` beside the servers that `fanout` is compared
-//! with. Each row once with connections that have only been opened, and once with one subscription on each.
-//! `--seconds N` is how long they are idle; they answer pings, and none may end.
+//! in processor time. `cargo xtask bench connections`, with `--peers` beside nats-server and a bare tokio-tungstenite
+//! broadcaster, whose connections have a buffer of 128 KiB when it reads from them (`connected`). Each row once with
+//! connections that have only been opened, and once with one subscription on each. `--seconds N` is how long they are
+//! idle; they answer pings, and none may end.
 
 #![allow(
     clippy::expect_used,
@@ -31,12 +32,14 @@ use peers::{Figures, Wanted, link, ratio, rounded, wire};
 const BEFORE: usize = 100;
 /// Until what was needed to open the connections has been given back.
 const SETTLING: Duration = Duration::from_secs(3);
+/// Not mosquitto: it takes half an hour to accept so many WebSockets.
+const PEERS: [Kind; 2] = [Kind::NatsWs, Kind::Floor];
 /// Files of a process beside its connections.
 const OTHER_FILES: u64 = 500;
 
 fn main() {
     if !peers::served_as_floor() {
-        peers::load(run(Wanted::parse(&[Kind::WEIR], &Kind::PEERS, 5)));
+        peers::load(run(Wanted::parse(&[Kind::WEIR], &PEERS, 5)));
     }
 }
 
@@ -68,7 +71,7 @@ async fn run(wanted: Wanted) {
         }
     }
     let mut line = json!({"ended": ended, "kb_each": rounded(&memory, 1), "cpu_percent": rounded(&cpu, 2)});
-    for peer in Kind::PEERS {
+    for peer in PEERS {
         if let Some(ratio) = ratio(&memory, Kind::WEIR, peer) {
             line[format!("ratio_{}", peer.name())] = ratio;
         }
@@ -95,21 +98,19 @@ struct Idle {
 
 async fn idle(server: &Server, connections: usize, subscribed: bool, seconds: Duration) -> Idle {
     let ended = Rc::new(Cell::new(0));
-    let open = async |number: usize| {
-        let stream = match subscribed {
-            true => link::subscribe(server, number, number).await,
-            false => link::publisher(server, number).await,
+    let open = async |first: usize, count: usize| {
+        let one = async |number: usize| match subscribed {
+            true => link::subscribe(server, first + number, first + number).await,
+            false => link::publisher(server, first + number).await,
         };
-        tokio::task::spawn_local(attend(stream, Rc::clone(&ended)));
+        for stream in link::all(count, one).await {
+            tokio::task::spawn_local(attend(stream, Rc::clone(&ended)));
+        }
     };
-    for number in 0..BEFORE {
-        open(number).await;
-    }
+    open(0, BEFORE).await;
     tokio::time::sleep(SETTLING).await;
     let before = server.resident_kib();
-    for number in BEFORE..BEFORE + connections {
-        open(number).await;
-    }
+    open(BEFORE, connections).await;
     tokio::time::sleep(SETTLING).await;
     let grown = server.resident_kib().saturating_sub(before);
     let (began, cpu) = (Instant::now(), server.cpu());

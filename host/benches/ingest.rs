@@ -156,6 +156,9 @@ impl Publisher {
             self.counts.answers.set(self.counts.answers.get() + 1);
             let good = body
                 .is_some_and(|body| if self.logged { self.is_logged(body) } else { body == self.expected });
+            if !good && self.counts.wrong.get() == 0 {
+                println!("wrong: {}", buffer.escape_ascii());
+            }
             self.counts.wrong.set(self.counts.wrong.get() + u64::from(!good));
             buffer.clear();
         }
@@ -169,7 +172,7 @@ impl Publisher {
     }
 }
 
-/// The body of the next answer, if its status is 200.
+/// The body of the next answer, if its status is 201.
 async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     let (start, end) = loop {
         if let Some(whole) = body_of(buffer).filter(|(_, end)| *end <= buffer.len()) {
@@ -179,7 +182,7 @@ async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Option<&
         assert!(read > 0, "the connection ended: {}", buffer.escape_ascii());
     };
     // Nothing was asked for behind it.
-    (buffer.starts_with(b"HTTP/1.1 200") && end == buffer.len()).then(|| &buffer[start..end])
+    (buffer.starts_with(b"HTTP/1.1 201") && end == buffer.len()).then(|| &buffer[start..end])
 }
 
 /// Where the body begins and ends, once the head is there.

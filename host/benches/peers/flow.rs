@@ -67,10 +67,12 @@ impl Flow {
         let (counts, stop) = (Rc::new(Counts::default()), Rc::new(Cell::new(false)));
         let half = half_of(self.payload);
         let (mut topics, mut readers) = (Vec::new(), Vec::new());
-        for number in 0..self.publishers {
+        let all = self.publishers * self.subscribers;
+        let mut streams =
+            link::all(all, |n| link::subscribe(server, n, n / self.subscribers)).await.into_iter();
+        for _ in 0..self.publishers {
             let topic = Rc::new(Topic::default());
-            for reader in 0..self.subscribers {
-                let stream = link::subscribe(server, number * self.subscribers + reader, number).await;
+            for stream in streams.by_ref().take(self.subscribers) {
                 let (counts, topic) = (Rc::clone(&counts), Rc::clone(&topic));
                 let buffer = Vec::new();
                 let subscriber =
@@ -80,8 +82,8 @@ impl Flow {
             topics.push(topic);
         }
         let mut sending: Vec<JoinHandle<u64>> = Vec::new();
-        for (number, topic) in topics.into_iter().enumerate() {
-            let stream = link::publisher(server, number).await;
+        let streams = link::all(self.publishers, |number| link::publisher(server, number)).await;
+        for (number, (stream, topic)) in streams.into_iter().zip(topics).enumerate() {
             let template = wire::publish(server.kind, number, self.payload);
             let publisher = Publisher { stream, template, topic, subscribers: self.subscribers, half };
             sending.push(tokio::task::spawn_local(publisher.run(Rc::clone(&stop))));

@@ -1,10 +1,22 @@
 //! A client's connection to a server: opened, greeted, subscribed.
 
+use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::server::Server;
 use super::wire;
+
+/// Connections that are made at a time: some servers take a fifth of a second for each, of however many.
+const AT_ONCE: usize = 50;
+
+/// So many connections, in their order.
+pub async fn all<C: Future<Output = TcpStream>>(
+    count: usize,
+    connect: impl Fn(usize) -> C,
+) -> Vec<TcpStream> {
+    stream::iter(0..count).map(connect).buffered(AT_ONCE).collect().await
+}
 
 /// A connection that hears a topic. What came before the first message has been read.
 pub async fn subscribe(server: &Server, number: usize, topic: usize) -> TcpStream {
