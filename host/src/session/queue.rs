@@ -13,9 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::gap::{Gap, gather};
-use super::outbound::{Item, OutboundLimits, Pushed};
+use super::outbound::{Item, Load, OutboundLimits, Pushed};
 use crate::config::Overflow;
-use crate::message::Routed;
+use crate::message::{Routed, Run};
 use crate::metrics::GatewayMetrics;
 
 /// Bytes counted for an item beside its content.
@@ -41,8 +41,10 @@ pub(super) struct Queue {
     first: u64,
     /// What was lost before the first slot, which is a full one.
     before: Vec<Gap>,
-    /// Full slots and their bytes.
+    /// What full slots hold.
     full: Amount,
+    /// Of the items in runs those beside the first.
+    joined: usize,
     /// Those of them that hold messages which may be lost.
     loose: Amount,
     /// No message before the slot of this number may be lost.
@@ -69,6 +71,8 @@ pub(super) struct Amount {
 #[derive(Debug)]
 enum Slot {
     Message(Arc<Routed>, Overflow),
+    /// None of them may be lost.
+    Run(Arc<Run>),
     Control(Bytes),
     Close(u16, String),
     /// Messages were lost here.
@@ -79,12 +83,20 @@ enum Slot {
 
 impl Amount {
     fn add(&mut self, bytes: usize) {
-        self.items += 1;
+        self.add_all(1, bytes);
+    }
+
+    fn add_all(&mut self, items: usize, bytes: usize) {
+        self.items += items;
         self.bytes += bytes;
     }
 
     fn take(&mut self, bytes: usize) {
-        self.items -= 1;
+        self.take_all(1, bytes);
+    }
+
+    fn take_all(&mut self, items: usize, bytes: usize) {
+        self.items -= items;
         self.bytes -= bytes;
     }
 
@@ -103,6 +115,7 @@ impl Queue {
             first: 0,
             before: Vec::new(),
             full: Amount::default(),
+            joined: 0,
             loose: Amount::default(),
             searched: 0,
             latest: HashMap::new(),
@@ -146,6 +159,21 @@ impl Queue {
         Pushed::Queued
     }
 
+    /// Of topics whose policy is `disconnect`. None: they must be pushed one by one, since not all of them have room.
+    pub(super) fn push_run(&mut self, run: &Arc<Run>) -> Option<Pushed> {
+        if self.closed {
+            return Some(Pushed::Closed);
+        }
+        let (items, bytes) = amount(run);
+        if self.full.items + items > self.limits.messages || self.full.bytes + bytes > self.limits.bytes {
+            return None;
+        }
+        self.full.add_all(items, bytes);
+        self.joined += items - 1;
+        self.slots.push_back(Slot::Run(Arc::clone(run)));
+        Some(Pushed::Queued)
+    }
+
     pub(super) fn push_control(&mut self, frame: Bytes) -> Pushed {
         if self.closed {
             return Pushed::Closed;
@@ -169,37 +197,43 @@ impl Queue {
         open
     }
 
-    /// Moves what goes out next to the end of `into`, gaps where they are.
-    pub(super) fn take(&mut self, into: &mut VecDeque<Item>) {
-        let mut bytes = 0;
-        into.reserve(self.slots.len().min(TAKE));
-        for _ in 0..TAKE {
+    /// Gives what goes out next to `put`, gaps where they are.
+    pub(super) fn take(&mut self, mut put: impl FnMut(Load)) {
+        let (mut bytes, mut left) = (0, TAKE);
+        while left > 0 {
             if !self.before.is_empty() {
-                into.extend(self.before.drain(..).map(|gap| Item::Gap(Box::new(gap))));
+                self.before.drain(..).for_each(|gap| put(Load::One(Item::Gap(Box::new(gap)))));
             }
             if bytes >= TAKE_BYTES {
                 break;
             }
             let Some(slot) = self.slots.pop_front() else { break };
-            let (item, size) = match slot {
+            let (load, items, size) = match slot {
                 Slot::Message(routed, overflow) => {
                     let size = size(&routed);
                     self.forget(&routed, overflow, size, self.first);
                     self.taken += 1;
-                    (Item::Message(routed), size)
+                    (Load::One(Item::Message(routed)), 1, size)
+                }
+                Slot::Run(run) => {
+                    let (items, size) = amount(&run);
+                    self.taken += items as u64;
+                    self.joined -= items - 1;
+                    (Load::Run(run), items, size)
                 }
                 Slot::Control(frame) => {
                     let size = frame.len() + ITEM_BYTES;
-                    (Item::Control(frame), size)
+                    (Load::One(Item::Control(frame)), 1, size)
                 }
-                Slot::Close(code, reason) => (Item::Close(code, reason), 0),
+                Slot::Close(code, reason) => (Load::One(Item::Close(code, reason)), 1, 0),
                 // The first slot is a full one.
                 Slot::Lost(_) | Slot::Hole => break,
             };
             self.first += 1;
-            self.full.take(size);
+            self.full.take_all(items, size);
             bytes += size;
-            into.push_back(item);
+            left = left.saturating_sub(items);
+            put(load);
             self.trim();
         }
     }
@@ -257,6 +291,11 @@ impl Queue {
 
     pub(super) fn lost(&self) -> [u64; 3] {
         self.lost
+    }
+
+    /// Slots that hold nothing.
+    fn empty(&self) -> usize {
+        self.slots.len() + self.joined - self.full.items
     }
 
     fn next(&self) -> u64 {
@@ -382,6 +421,12 @@ impl Queue {
 
 fn size(routed: &Routed) -> usize {
     routed.message.size() + ITEM_BYTES
+}
+
+/// Items and bytes of a run.
+fn amount(run: &Run) -> (usize, usize) {
+    let items = run.messages().len();
+    (items, run.bytes() + items * ITEM_BYTES)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::burst::Published;
 use super::Shard;
 use super::enrol::enrolments;
 use super::reply::{Pending, Reply};
@@ -23,8 +24,10 @@ struct Conflict;
 
 impl Shard {
     /// One publish, from the pipeline to its answer.
-    pub(super) fn publish(&mut self, session: &Arc<Session>, message: Message, level: Level, reply: Reply) {
+    pub(super) fn publish(&mut self, session: &Arc<Session>, published: Published) {
+        let Published { message, level, reply } = published;
         let began = Instant::now();
+        self.accept_late(began);
         let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
         let mut pass = Pass {
             session,
@@ -79,6 +82,12 @@ impl Shard {
     ) -> Result<Option<Outcome>, Conflict> {
         let result = pipeline::process(&mut self.stages, pass, message.clone());
         let effects = self.stages.take_effects();
+        let result = match self.pass_on(pass, level, result, &effects, reply) {
+            Ok(()) => return Ok(None),
+            Err(result) => result,
+        };
+        // What passed before keeps its place.
+        self.accept_passed();
         let enrolments = result.as_ref().map_or_else(|_| Vec::new(), |all| enrolments(all, session));
         let sequencer = &self.context.sequencer;
         let _shared = (!alone && !effects.is_empty()).then(|| sequencer.alone.read());
