@@ -18,6 +18,7 @@ pub use explain::{Explained, WouldBe};
 pub use reply::{Reply, Requeue};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -154,6 +155,10 @@ pub struct Shard {
     stages: Stages,
     /// Auth generation of the chain, revision of the accounts.
     authority: (u64, u64),
+    /// When the last pass ended, more or less.
+    now: Instant,
+    /// Where the connections live.
+    runtime: Option<Handle>,
     /// Passed, and not accepted yet.
     passed: Passed,
 }
@@ -161,7 +166,9 @@ pub struct Shard {
 /// Starts a shard's thread.
 pub fn start(number: usize, context: ShardContext) -> std::io::Result<(ShardQueue, JoinHandle<()>)> {
     let (commands, queue) = channel(QUEUE);
-    let shard = Shard { context, stages: Stages::default(), authority: (0, 0), passed: Passed::default() };
+    let (stages, passed) = Default::default();
+    let (authority, now, runtime) = ((0, 0), Instant::now(), Handle::try_current().ok());
+    let shard = Shard { context, stages, authority, now, runtime, passed };
     let thread =
         std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run(queue))?;
     Ok((ShardQueue { commands, bytes: Arc::new(Semaphore::new(QUEUE_KIB)) }, thread))
@@ -174,10 +181,12 @@ impl Shard {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
             let _clock = engine.running();
+            self.now = Instant::now();
             for command in batch.drain(..) {
                 self.adopt();
                 if !matches!(command, Command::Publish { .. }) {
                     self.accept_passed();
+                    self.now = Instant::now();
                 }
                 if matches!(command, Command::Stop) {
                     return;

@@ -4,6 +4,7 @@
 //! Everything here is done under the lock of a log's lane, so that every push costs the same on average however
 //! much waits: a message that is lost leaves its slot empty, and empty slots are swept out all together.
 
+mod amount;
 mod sweep;
 
 use std::collections::{HashMap, VecDeque};
@@ -17,9 +18,8 @@ use super::outbound::{Item, Load, OutboundLimits, Pushed};
 use crate::config::Overflow;
 use crate::message::{Routed, Run};
 use crate::metrics::GatewayMetrics;
+use amount::{Amount, amount, size};
 
-/// Bytes counted for an item beside its content.
-const ITEM_BYTES: usize = 64;
 
 /// Items taken at once. What the writer has taken is on its way and no policy applies to it any more.
 const TAKE: usize = 64;
@@ -62,12 +62,6 @@ pub(super) struct Queue {
     holders: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) items: usize,
-    pub(super) bytes: usize,
-}
-
 #[derive(Debug)]
 enum Slot {
     Message(Arc<Routed>, Overflow),
@@ -79,32 +73,6 @@ enum Slot {
     Lost(Box<Gap>),
     /// Nothing is here any more.
     Hole,
-}
-
-impl Amount {
-    fn add(&mut self, bytes: usize) {
-        self.add_all(1, bytes);
-    }
-
-    fn add_all(&mut self, items: usize, bytes: usize) {
-        self.items += items;
-        self.bytes += bytes;
-    }
-
-    fn take(&mut self, bytes: usize) {
-        self.take_all(1, bytes);
-    }
-
-    fn take_all(&mut self, items: usize, bytes: usize) {
-        self.items -= items;
-        self.bytes -= bytes;
-    }
-
-    /// Whether one more item of so many bytes keeps the bounds. An item larger than the whole bound still goes to
-    /// a reader that has nothing else waiting.
-    fn fits(self, bytes: usize, limits: OutboundLimits) -> bool {
-        self.items < limits.messages && (self.bytes + bytes <= limits.bytes || self.items == 0)
-    }
 }
 
 impl Queue {
@@ -178,7 +146,7 @@ impl Queue {
         if self.closed {
             return Pushed::Closed;
         }
-        let size = frame.len() + ITEM_BYTES;
+        let size = amount::of_frame(&frame);
         if !self.full.fits(size, self.limits) && !self.make_room(size) {
             return self.cut();
         }
@@ -222,7 +190,7 @@ impl Queue {
                     (Load::Run(run), items, size)
                 }
                 Slot::Control(frame) => {
-                    let size = frame.len() + ITEM_BYTES;
+                    let size = amount::of_frame(&frame);
                     (Load::One(Item::Control(frame)), 1, size)
                 }
                 Slot::Close(code, reason) => (Load::One(Item::Close(code, reason)), 1, 0),
@@ -417,16 +385,6 @@ impl Queue {
             self.first += 1;
         }
     }
-}
-
-fn size(routed: &Routed) -> usize {
-    routed.message.size() + ITEM_BYTES
-}
-
-/// Items and bytes of a run.
-fn amount(run: &Run) -> (usize, usize) {
-    let items = run.messages().len();
-    (items, run.bytes() + items * ITEM_BYTES)
 }
 
 #[cfg(test)]

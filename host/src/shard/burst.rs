@@ -4,9 +4,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use weir_contract::topic;
+
 use super::{Reply, Shard};
 use crate::message::{Accepted, Level, Message, Outcome};
-use crate::pipeline::{Pass, Stop};
+use crate::pipeline::{Became, Stop};
 use crate::sequencer::{Effect, NotCommitted, Sequencer};
 use crate::session::Session;
 
@@ -14,6 +17,8 @@ use crate::session::Session;
 const MOST: usize = 64;
 /// Bytes that a message takes in a queue beside its own.
 const AROUND: usize = 512;
+/// So many writers are woken one by one.
+const FEW: usize = 4;
 /// For so long they wait at most, while the passes behind them are as quick as those before them.
 const PATIENCE: Duration = Duration::from_micros(200);
 
@@ -79,35 +84,50 @@ pub(super) struct Passed {
     woken: Vec<Arc<Session>>,
 }
 
-impl Shard {
-    /// Lets a message wait for those behind it, if nothing depends on its being accepted first. Err: something does.
-    pub(super) fn pass_on(
-        &mut self,
-        pass: &Pass<'_>,
-        level: Level,
-        result: Result<Vec<Message>, Stop>,
-        effects: &[Effect],
-        reply: &mut Option<Reply>,
-    ) -> Result<(), Result<Vec<Message>, Stop>> {
-        let mut messages = result.map_err(Err)?;
-        let plain = |message: &Message| Sequencer::is_plain(message) && !message.topic.starts_with('$');
-        let [message] = &*messages else { return Err(Ok(messages)) };
-        if level != Level::Routed || !effects.is_empty() || !plain(message) {
-            return Err(Ok(messages));
-        }
-        self.passed.messages.append(&mut messages);
-        self.passed.replies.extend(reply.take());
-        let now = pass.clock.get();
-        let since = *self.passed.since.get_or_insert(now);
-        if self.passed.messages.len() >= MOST || now.duration_since(since) > PATIENCE {
-            self.accept_passed();
-        }
-        Ok(())
+/// What the plugins made of a message, and what they read and wrote.
+pub(super) struct Run {
+    pub(super) result: Result<Became, Stop>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Run {
+    /// Whether one message goes on and nothing else is to be done: then it may wait for those behind it.
+    pub(super) fn is_plain(&self, message: &Message) -> bool {
+        let only = match &self.result {
+            Ok(Became::Itself) => Some(message),
+            Ok(Became::These(messages)) if messages.len() == 1 => messages.first(),
+            _ => None,
+        };
+        let plain = |only: &Message| Sequencer::is_plain(only) && !topic::is_reserved(&only.topic);
+        self.effects.is_empty() && only.is_some_and(plain)
     }
 
-    /// What has waited too long does not wait for the next pass.
-    pub(super) fn accept_late(&mut self, now: Instant) {
-        if self.passed.since.is_some_and(|since| now.duration_since(since) > PATIENCE) {
+    /// The one message that goes on.
+    pub(super) fn became(self, message: Message) -> Message {
+        match self.result {
+            Ok(Became::These(mut messages)) => messages.pop().unwrap_or(message),
+            _ => message,
+        }
+    }
+}
+
+/// Wakes writers. Of many only the first wake-up is a system call, since the others happen in the runtime itself.
+fn wake(woken: Vec<Arc<Session>>, runtime: Option<&Handle>) {
+    let many = woken.len() > FEW;
+    let wake_all = move || woken.iter().for_each(|session| session.outbound.wake());
+    match runtime.filter(|_| many) {
+        Some(runtime) => drop(runtime.spawn(async move { wake_all() })),
+        None => wake_all(),
+    }
+}
+
+impl Shard {
+    /// Lets a message that has passed wait for those behind it.
+    pub(super) fn pass_on(&mut self, message: Message, reply: Reply) {
+        self.passed.messages.push(message);
+        self.passed.replies.push(reply);
+        let since = *self.passed.since.get_or_insert(self.now);
+        if self.passed.messages.len() >= MOST || self.now.duration_since(since) > PATIENCE {
             self.accept_passed();
         }
     }
@@ -121,8 +141,9 @@ impl Shard {
         *since = None;
         match self.context.sequencer.accept_plain(messages, woken) {
             Ok(routed) => {
-                woken.drain(..).for_each(|session| session.outbound.wake());
+                wake(mem::take(woken), self.runtime.as_ref());
                 let now = Instant::now();
+                self.now = now;
                 for (reply, routed) in replies.drain(..).zip(routed) {
                     reply.accepted(now, || Accepted {
                         topic: Arc::clone(&routed.message.topic),

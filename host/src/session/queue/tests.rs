@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::sweep::SPARE;
+use super::amount::ITEM_BYTES;
 use super::*;
 use crate::message::{Message, Place};
 use crate::session::Span;
