@@ -22,7 +22,8 @@ pub const MAX_NAME_BYTES: usize = 128;
 /// syntax. See [`is_reserved`].
 pub fn check(topic: &str) -> Result<(), TopicError> {
     check_size(topic)?;
-    match topic.find(['\0', '+', '#']) {
+    // Bytes, since no other character has one of these in it.
+    match topic.bytes().position(|byte| matches!(byte, b'\0' | b'+' | b'#')) {
         Some(at) => Err(TopicError::Forbidden { at }),
         None => Ok(()),
     }

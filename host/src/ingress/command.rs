@@ -1,5 +1,6 @@
 //! What gateways ask of the router, in no wire's words.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -63,12 +64,12 @@ pub enum Rejected {
 /// One message to be published. The gateway has checked nothing but its own wire.
 #[derive(Clone, Debug, Default)]
 pub struct Publish {
-    /// Checked by ingress.
-    pub topic: String,
+    /// Checked by ingress. The message has it as it is.
+    pub topic: Arc<str>,
     /// Opaque.
     pub payload: Bytes,
     /// Media type; `application/json` promises nothing, the bytes may be anything.
-    pub content_type: Option<String>,
+    pub content_type: Option<Cow<'static, str>>,
     /// Lower-case names; at most 64, user properties included.
     pub headers: Vec<(String, String)>,
     /// MQTT user properties, in order. Those whose name could be a header's are headers.

@@ -43,11 +43,15 @@ pub(super) const EXPIRES_IN_MS: std::ops::RangeInclusive<u64> = 1..=(1 << 53);
 
 /// Reads a message; the caller has checked that there are no other keys.
 pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, Fault> {
-    let topic = fields::required(keys, Key::Topic)?.into_owned();
+    let topic = fields::required(keys, Key::Topic)?.into();
     let (payload, default_type) = payload(keys, source)?;
-    let content_type = fields::text(keys, Key::ContentType)?;
-    let content_type = content_type.map_or_else(|| default_type.to_owned(), Into::into);
-    fields::check_content_type(&content_type)?;
+    let content_type = match fields::text(keys, Key::ContentType)? {
+        None => Cow::Borrowed(default_type),
+        Some(given) => {
+            fields::check_content_type(&given)?;
+            Cow::Owned(given.into_owned())
+        }
+    };
     Ok(Publish {
         topic,
         payload,
@@ -70,25 +74,28 @@ pub(super) fn level(word: Option<&str>) -> Result<Level, Fault> {
 
 /// The payload and its content type.
 fn payload(keys: &Keys<'_>, source: &Source<'_>) -> Result<(Bytes, &'static str), Fault> {
+    match (keys.get(Key::Data), keys.get(Key::Text), keys.get(Key::Base64)) {
+        (Some(data), None, None) => Ok((source.cut(data.get()), "application/json")),
+        (None, Some(_), None) => {
+            let text = match fields::required(keys, Key::Text)? {
+                Cow::Borrowed(text) => source.cut(text),
+                Cow::Owned(text) => text.into(),
+            };
+            Ok((text, "text/plain; charset=utf-8"))
+        }
+        (None, None, Some(_)) => {
+            let bytes = fields::base64(keys)?.unwrap_or_default();
+            Ok((bytes.into(), "application/octet-stream"))
+        }
+        _ => Err(not_one_payload(keys)),
+    }
+}
+
+fn not_one_payload(keys: &Keys<'_>) -> Fault {
     let given = [Key::Data, Key::Text, Key::Base64].into_iter().filter(|key| keys.get(*key).is_some());
     let given: Vec<_> = given.map(Key::name).collect();
-    if given.len() != 1 {
-        let given = if given.is_empty() { "none".into() } else { given.join(" and ") };
-        let verb = if given == "none" { "was" } else { "were" };
-        let reason = format!("exactly one of data, text, base64 is accepted: {given} {verb} given");
-        return Err(Fault::new(reason));
-    }
-    if let Some(data) = keys.get(Key::Data) {
-        return Ok((source.cut(data.get()), "application/json"));
-    }
-    if let Some(bytes) = fields::base64(keys)? {
-        return Ok((bytes.into(), "application/octet-stream"));
-    }
-    let text = match fields::required(keys, Key::Text)? {
-        Cow::Borrowed(text) => source.cut(text),
-        Cow::Owned(text) => text.into(),
-    };
-    Ok((text, "text/plain; charset=utf-8"))
+    let given = if given.is_empty() { "none was".into() } else { format!("{} were", given.join(" and ")) };
+    Fault::new(format!("exactly one of data, text, base64 is accepted: {given} given"))
 }
 
 /// The bytes that a request is read from.
