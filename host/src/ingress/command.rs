@@ -94,6 +94,29 @@ pub struct Publish {
     pub level: Level,
 }
 
+impl Publish {
+    /// A message of which nothing more is said. (The default's topic is shared by all threads, which shows when each
+    /// message takes one and gives it back.)
+    pub fn new(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            content_type: None,
+            headers: Vec::new(),
+            user_properties: Vec::new(),
+            correlation: None,
+            qos: None,
+            is_text: false,
+            message_id: None,
+            retain: false,
+            expires_in_ms: None,
+            reply_to: None,
+            received: None,
+            level: Level::default(),
+        }
+    }
+}
+
 /// What a session wants to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribe {
@@ -211,4 +234,15 @@ pub enum QueryFailure {
     /// HTTP 500.
     #[error("the storage plugin failed")]
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_message_is_the_default_but_for_topic_and_payload() {
+        let new = Publish::new("", Bytes::new());
+        assert_eq!(format!("{new:?}"), format!("{:?}", Publish::default()));
+    }
 }

@@ -61,22 +61,18 @@ fn special_bits(word: [u8; 8]) -> u64 {
 /// levels. The text must be UTF-8.
 pub(crate) fn value_end(text: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut open) = (start, Levels::default());
+    // Whether a member's name is to come, and then its value.
+    let mut name = false;
     loop {
         at = match text.get(at)? {
             b'"' => string_end(text, at)?,
-            b'{' => {
-                open.push(true)?;
+            _ if name => return None,
+            b'{' | b'[' => {
+                let object = text.get(at) == Some(&b'{');
+                open.push(object)?;
                 at = skip_space(text, at + 1);
-                if text.get(at)? != &b'}' {
-                    at = name_end(text, at)?;
-                    continue;
-                }
-                at
-            }
-            b'[' => {
-                open.push(false)?;
-                at = skip_space(text, at + 1);
-                if text.get(at)? != &b']' {
+                if text.get(at)? != if object { &b'}' } else { &b']' } {
+                    name = object;
                     continue;
                 }
                 at
@@ -86,6 +82,12 @@ pub(crate) fn value_end(text: &[u8], start: usize) -> Option<usize> {
             b'n' => word_end(text, at, b"null")?,
             _ => number_end(text, at)?,
         };
+        if name {
+            at = skip_space(text, at);
+            at = (text.get(at)? == &b':').then(|| skip_space(text, at + 1))?;
+            name = false;
+            continue;
+        }
         // Behind a value: what it stands in ends too, or another value follows.
         while open.depth > 0 {
             at = skip_space(text, at);
@@ -100,9 +102,7 @@ pub(crate) fn value_end(text: &[u8], start: usize) -> Option<usize> {
             return Some(at);
         }
         at = skip_space(text, at + 1);
-        if open.is_object() {
-            at = name_end(text, at)?;
-        }
+        name = open.is_object();
     }
 }
 
@@ -129,13 +129,6 @@ impl Levels {
     fn is_object(&self) -> bool {
         self.objects & 1 == 1
     }
-}
-
-/// Where the value begins whose name begins at `at`.
-#[inline]
-fn name_end(text: &[u8], at: usize) -> Option<usize> {
-    let colon = skip_space(text, string_end(text, at)?);
-    (text.get(colon)? == &b':').then(|| skip_space(text, colon + 1))
 }
 
 /// Where the string ends that begins right at `at` and is its own value.

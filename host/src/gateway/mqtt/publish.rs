@@ -22,24 +22,16 @@ pub(crate) struct Incoming {
 
 impl From<&v3_1_1::Publish> for Incoming {
     fn from(packet: &v3_1_1::Publish) -> Self {
-        let publish = Publish {
-            topic: packet.topic_name().into(),
-            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
-            retain: packet.retain(),
-            ..Publish::default()
-        };
+        let payload = Bytes::copy_from_slice(packet.payload().as_slice());
+        let publish = Publish { retain: packet.retain(), ..Publish::new(packet.topic_name(), payload) };
         Self { qos: packet.qos(), id: packet.packet_id(), publish }
     }
 }
 
 impl From<&v5_0::Publish> for Incoming {
     fn from(packet: &v5_0::Publish) -> Self {
-        let mut publish = Publish {
-            topic: packet.topic_name().into(),
-            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
-            retain: packet.retain(),
-            ..Publish::default()
-        };
+        let payload = Bytes::copy_from_slice(packet.payload().as_slice());
+        let mut publish = Publish { retain: packet.retain(), ..Publish::new(packet.topic_name(), payload) };
         describe(&mut publish, packet.props());
         Self { qos: packet.qos(), id: packet.packet_id(), publish }
     }

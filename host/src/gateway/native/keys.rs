@@ -9,79 +9,63 @@ use serde_json::value::RawValue;
 use super::request::Fault;
 use crate::gateway::json::syntax;
 
-/// The keys that some frame may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
-    Action,
-    Id,
-    Topic,
-    Data,
-    Text,
-    Base64,
-    ContentType,
-    Headers,
-    MessageId,
-    Level,
-    Log,
-    Limit,
-    Reverse,
-    Plugin,
-    Params,
-    Cursor,
-    Since,
-    Retained,
-    Presence,
-    Consumer,
-    Group,
-    AckWaitMs,
-    MaxInFlight,
-    ExpiresAfterMs,
-    Delete,
-    Epoch,
-    Offset,
-    Offsets,
-    UpTo,
-    Retain,
-    ExpiresInMs,
-    ReplyTo,
-    TimeoutMs,
+/// Each key with its name, in one place.
+macro_rules! keys {
+    ($($key:ident = $name:literal,)*) => {
+        /// The keys that some frame may have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Key {
+            $($key,)*
+        }
+
+        const KEYS: &[(Key, &str)] = &[$((Key::$key, $name),)*];
+
+        impl Key {
+            fn parse(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$key),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-const KEYS: [(Key, &str); 33] = [
-    (Key::Action, "action"),
-    (Key::Id, "id"),
-    (Key::Topic, "topic"),
-    (Key::Data, "data"),
-    (Key::Text, "text"),
-    (Key::Base64, "base64"),
-    (Key::ContentType, "content_type"),
-    (Key::Headers, "headers"),
-    (Key::MessageId, "message_id"),
-    (Key::Level, "level"),
-    (Key::Log, "log"),
-    (Key::Limit, "limit"),
-    (Key::Reverse, "reverse"),
-    (Key::Plugin, "plugin"),
-    (Key::Params, "params"),
-    (Key::Cursor, "cursor"),
-    (Key::Since, "since"),
-    (Key::Retained, "retained"),
-    (Key::Presence, "presence"),
-    (Key::Consumer, "consumer"),
-    (Key::Group, "group"),
-    (Key::AckWaitMs, "ack_wait_ms"),
-    (Key::MaxInFlight, "max_in_flight"),
-    (Key::ExpiresAfterMs, "expires_after_ms"),
-    (Key::Delete, "delete"),
-    (Key::Epoch, "epoch"),
-    (Key::Offset, "offset"),
-    (Key::Offsets, "offsets"),
-    (Key::UpTo, "up_to"),
-    (Key::Retain, "retain"),
-    (Key::ExpiresInMs, "expires_in_ms"),
-    (Key::ReplyTo, "reply_to"),
-    (Key::TimeoutMs, "timeout_ms"),
-];
+keys! {
+    Action = "action",
+    Id = "id",
+    Topic = "topic",
+    Data = "data",
+    Text = "text",
+    Base64 = "base64",
+    ContentType = "content_type",
+    Headers = "headers",
+    MessageId = "message_id",
+    Level = "level",
+    Log = "log",
+    Limit = "limit",
+    Reverse = "reverse",
+    Plugin = "plugin",
+    Params = "params",
+    Cursor = "cursor",
+    Since = "since",
+    Retained = "retained",
+    Presence = "presence",
+    Consumer = "consumer",
+    Group = "group",
+    AckWaitMs = "ack_wait_ms",
+    MaxInFlight = "max_in_flight",
+    ExpiresAfterMs = "expires_after_ms",
+    Delete = "delete",
+    Epoch = "epoch",
+    Offset = "offset",
+    Offsets = "offsets",
+    UpTo = "up_to",
+    Retain = "retain",
+    ExpiresInMs = "expires_in_ms",
+    ReplyTo = "reply_to",
+    TimeoutMs = "timeout_ms",
+}
 
 /// Bytes of an unknown key that are repeated to the client.
 const QUOTED: usize = 64;
@@ -94,10 +78,6 @@ impl Key {
 
     fn bit(self) -> u64 {
         1 << self as u64
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        KEYS.iter().find(|(_, known)| *known == name).map(|(key, _)| *key)
     }
 }
 
@@ -139,8 +119,17 @@ impl<'a> Keys<'a> {
     /// Takes an object apart.
     pub(super) fn read(text: &'a str) -> Result<Self, serde_json::Error> {
         let mut keys = Self::default();
+        keys.fill(text)?;
+        Ok(keys)
+    }
+
+    /// The same in place: it is large enough that moving it shows.
+    pub(super) fn fill(&mut self, text: &'a str) -> Result<(), serde_json::Error> {
         // What the quick reader does not take may still be fine, or wrong in a way that has to be told.
-        if keys.read_known(text).is_some() { Ok(keys) } else { serde_json::from_str(text) }
+        if self.read_known(text).is_none() {
+            *self = serde_json::from_str(text)?;
+        }
+        Ok(())
     }
 
     /// The same, of an object that has nothing but known keys, each once and without escapes.
@@ -196,6 +185,11 @@ impl<'a> Keys<'a> {
     pub(super) fn plain(&self, key: Key) -> Option<&'a str> {
         let value = self.values.get(key as usize).filter(|_| self.plain & key.bit() != 0)?;
         value.0.get(1..value.0.len() - 1)
+    }
+
+    /// Whether one of these keys is given, be it with `null`.
+    pub(super) fn have_any(&self, keys: &[Key]) -> bool {
+        keys.iter().any(|key| self.given & key.bit() != 0)
     }
 
     /// Refuses every key that is not accepted here.
@@ -287,6 +281,7 @@ mod tests {
         for (index, (key, name)) in KEYS.iter().enumerate() {
             assert_eq!(*key as usize, index);
             assert_eq!(key.name(), *name);
+            assert_eq!(Key::parse(name), Some(*key));
         }
     }
 

@@ -117,13 +117,11 @@ pub(super) enum Request {
 impl Frame {
     /// Reads a frame.
     pub(super) fn read(source: &Source<'_>) -> Self {
-        let keys = match Keys::read(source.text) {
-            Ok(keys) => keys,
-            Err(error) => {
-                let fault = Fault::new(format!("a frame is one JSON object with an `action`: {error}"));
-                return Self { id: None, request: Err(fault) };
-            }
-        };
+        let mut keys = Keys::default();
+        if let Err(error) = keys.fill(source.text) {
+            let fault = Fault::new(format!("a frame is one JSON object with an `action`: {error}"));
+            return Self { id: None, request: Err(fault) };
+        }
         match keys.get(Key::Id).map(Id::read).transpose() {
             Ok(id) => Self { id, request: request(&keys, id, source) },
             Err(fault) => Self { id: None, request: Err(fault) },

@@ -85,10 +85,8 @@ impl Handler for Talker {
             log.write(format!("{} {}/ {text}", self.side.mark(), self.key));
         }
         let publish = Publish {
-            topic: Arc::clone(&self.topic),
-            payload: text.into(),
             content_type: Some("text/plain; charset=utf-8".into()),
-            ..Publish::default()
+            ..Publish::new(Arc::clone(&self.topic), text)
         };
         self.visit.ingress().publish(self.visit.session(), publish, Responder::none()).await;
         Next::Read

@@ -131,9 +131,9 @@ fn raw(
         ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to", "explain", "payload"];
     only(parameters, &accepted)?;
     let message_id = same_id(idempotency_key, given(parameters, "message_id"))?;
+    let topic = parameter(parameters, "topic").unwrap_or_default();
+    let payload = message::keep(bytes, bytes, body::memory(bytes));
     Ok(Publish {
-        topic: parameter(parameters, "topic").unwrap_or_default().into(),
-        payload: message::keep(bytes, bytes, body::memory(bytes)),
         content_type: content_type.map(|given| given.to_owned().into()),
         message_id: fields::check_message_id(message_id)?,
         retain: fields::check_flag(Key::Retain, given(parameters, "retain"))?,
@@ -144,7 +144,7 @@ fn raw(
         )?,
         reply_to: parameter(parameters, "reply_to").map(str::to_owned),
         level: message::level(parameter(parameters, "level"))?,
-        ..Publish::default()
+        ..Publish::new(topic, payload)
     })
 }
 
