@@ -204,7 +204,8 @@ impl Ingress {
     fn reply(&self, session: &Session, topic: &str, payload: &Bytes, responder: Responder) -> Reply {
         let (from, gateway) = (&session.principal.name, session.gateway);
         let trace = self.0.parts.traces.begin(topic, payload, from, gateway);
-        Reply { responder, metrics: self.gateway(gateway), arrived: Instant::now(), trace, requeue: None }
+        let metrics = session.metrics().map_or_else(|| self.gateway(gateway), Arc::clone);
+        Reply { responder, metrics, arrived: Instant::now(), trace, requeue: None }
     }
 
     async fn submit(&self, session: &Arc<Session>, publish: Publish, reply: Reply) {
