@@ -1,7 +1,8 @@
-//! Latency of each delivery to 20 subscribers at 30 % of what weir can carry, with and without one reader of the same
-//! topic that never reads: `cargo xtask bench slow`, with `--peers` beside a bare broadcaster (without that reader: it
-//! would wait for it). A message's time counts from when it should have been sent, so that a stall counts for all
-//! that should have been sent meanwhile. Server and load have a core each; the load never sleeps.
+//! Latency of each delivery to 20 subscribers at 30 % of what weir can carry, or at `--size N` messages per second,
+//! with and without one reader of the same topic that never reads: `cargo xtask bench slow`, with `--peers` beside a
+//! bare broadcaster (without that reader: it would wait for it). A message's time counts from when it should have
+//! been sent, so that a stall counts for all that should have been sent meanwhile. Server and load have a core each;
+//! the load never sleeps.
 
 #![allow(
     clippy::expect_used,
@@ -45,12 +46,11 @@ fn main() {
 }
 
 async fn run(wanted: Wanted) {
-    let server = Server::start(Kind::WEIR).await;
-    let most = wanted.flow(1, READERS).run(&server).await;
-    drop(server);
-    let saturation = most.deliveries as f64 / most.elapsed.as_secs_f64() / READERS as f64;
-    let rate = SHARE * saturation;
-    println!("weir carries {saturation:.0} messages/s to {READERS} subscribers; offered are {rate:.0}");
+    let rate = match wanted.sizes(&[])[..] {
+        [rate] => rate as f64,
+        _ => SHARE * saturation(&wanted).await,
+    };
+    println!("{rate:.0} messages/s to {READERS} subscribers");
     println!(
         "{:<14} {:>6} {:>9} {:>9} {:>9} {:>9} {:>6}",
         "server", "stuck", "p50 us", "p99 us", "p99.9 us", "max us", "lost"
@@ -66,6 +66,13 @@ async fn run(wanted: Wanted) {
         }
     }
     table.print();
+}
+
+/// Messages per second that weir can carry.
+async fn saturation(wanted: &Wanted) -> f64 {
+    let server = Server::start(Kind::WEIR).await;
+    let most = wanted.flow(1, READERS).run(&server).await;
+    most.deliveries as f64 / most.elapsed.as_secs_f64() / READERS as f64
 }
 
 /// Microseconds by server and whether one is stuck, of each round; and what went wrong in all.
