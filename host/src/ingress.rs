@@ -186,7 +186,7 @@ impl Ingress {
     /// Hands the burst over to the session's shard. Waits while its queue is full, and may be tried again where that is
     /// given up.
     pub async fn hand_over(&self, session: &Arc<Session>, burst: &mut Burst) {
-        if burst.published.is_empty() {
+        if burst.is_empty() {
             return;
         }
         // Above half full, the log's queue stops its publishers before it refuses anybody.

@@ -68,6 +68,11 @@ impl Burst {
         drop(self.take());
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty()
+    }
+
     /// Whether nothing more should wait with them.
     pub fn is_full(&self) -> bool {
         self.published.len() >= Self::MOST || self.bytes >= Self::BYTES
