@@ -13,7 +13,7 @@ mod subscription;
 
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
-pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
+pub use outbound::{Backlog, Item, Load, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Lost, Sessions};
 pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
