@@ -20,7 +20,6 @@ use crate::message::{Routed, Run};
 use crate::metrics::GatewayMetrics;
 use amount::{Amount, amount, size};
 
-
 /// Items taken at once. What the writer has taken is on its way and no policy applies to it any more.
 const TAKE: usize = 64;
 /// Bytes beyond which nothing more is taken at once.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::burst::{Published, Run};
 use super::Shard;
+use super::burst::{Published, Run};
 use super::enrol::enrolments;
 use super::reply::{Pending, Reply};
 use crate::dead_letters::About;

@@ -223,7 +223,9 @@ impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
         match self.io.poll_read(self.cx, buf) {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(read)) if self.meter.feed(buf.get(..read).unwrap_or_default()) && self.has_room() => {
+            Poll::Ready(Ok(read))
+                if self.meter.feed(buf.get(..read).unwrap_or_default()) && self.has_room() =>
+            {
                 *self.heard = true;
                 Ok(read)
             }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::sweep::SPARE;
 use super::amount::ITEM_BYTES;
+use super::sweep::SPARE;
 use super::*;
 use crate::message::{Message, Place};
 use crate::session::Span;
