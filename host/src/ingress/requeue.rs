@@ -3,6 +3,7 @@
 //! A letter goes when that is done and on the disk, so that a crash in between has it done twice, never not at all.
 
 use std::sync::Arc;
+use std::time::Instant;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::BoxFuture;
@@ -165,7 +166,7 @@ impl Ingress {
         let bounds = OutboundLimits { messages: 1, bytes: 1 };
         let session = Arc::new(Session::new(id, principal, GATEWAY, String::new(), bounds, None));
         let (responder, answered) = Responder::channel();
-        let reply = self.reply(&session, &message.topic, &message.payload, responder);
+        let reply = self.reply(&session, &message.topic, &message.payload, responder, Instant::now());
         let reply = Reply { requeue: Some(Arc::clone(requeue)), ..reply };
         let Some(shard) = self.shard(&session) else { return Outcome::ShuttingDown };
         let Some(permit) = shard.room(message.size()).await else { return Outcome::ShuttingDown };
