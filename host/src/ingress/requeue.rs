@@ -3,8 +3,8 @@
 //! A letter goes when that is done and on the disk, so that a crash in between has it done twice, never not at all.
 
 use std::sync::Arc;
-use std::time::Instant;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 

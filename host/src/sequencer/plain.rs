@@ -71,7 +71,10 @@ impl Sequencer {
     /// Hands all to the writer, or nothing.
     fn place(&self, messages: &mut Vec<Message>, logs: &[Option<usize>]) -> Result<Placed, SubmitError> {
         if logs.iter().all(Option::is_none) {
-            return Ok(messages.drain(..).map(|message| (None, Arc::new(Routed::new(message, None)))).collect());
+            return Ok(messages
+                .drain(..)
+                .map(|message| (None, Arc::new(Routed::new(message, None))))
+                .collect());
         }
         let places: Vec<_> = self.store.writer().submit(|queue| {
             messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect()

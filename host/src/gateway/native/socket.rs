@@ -177,7 +177,12 @@ impl Handler for Native {
     async fn text(&mut self, text: Utf8Bytes) -> Next {
         self.largest = self.largest.max(text.len());
         let bytes = Bytes::from(text.clone());
-        let frame = Frame::read(&Source { text: &text, bytes: &bytes, memory: self.largest, before: self.topic.as_ref() });
+        let frame = Frame::read(&Source {
+            text: &text,
+            bytes: &bytes,
+            memory: self.largest,
+            before: self.topic.as_ref(),
+        });
         // Else a frame would be held while its own publish waits for room.
         drop((text, bytes));
         let (id, asked) = (frame.id, frame.request);
