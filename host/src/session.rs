@@ -6,6 +6,7 @@
 
 mod gap;
 mod outbound;
+mod permissions;
 mod queue;
 mod registry;
 mod sending;
@@ -14,11 +15,12 @@ mod subscription;
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
 pub use outbound::{Backlog, Item, Load, Outbound, OutboundLimits, Pushed};
+pub use permissions::Permissions;
 pub use registry::{ConnectionInfo, Lost, Sessions};
 pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -129,18 +131,8 @@ pub struct Session {
     pub replaying: tokio::sync::Mutex<()>,
     metrics: Option<Arc<GatewayMetrics>>,
     subscriptions: Mutex<BTreeMap<Arc<str>, Arc<Subscription>>>,
-    permissions: Mutex<Permissions>,
+    permissions: Arc<Permissions>,
 }
-
-/// Remembered answers of `authorize` to `publish`, valid for one (auth generation, accounts revision).
-#[derive(Debug, Default)]
-struct Permissions {
-    authority: (u64, u64),
-    publish: HashMap<Box<str>, bool>,
-}
-
-/// Answers kept per session; beyond it the memory starts anew.
-const PERMISSIONS: usize = 1_024;
 
 impl Session {
     /// A session that nobody routes to yet.
@@ -164,7 +156,7 @@ impl Session {
             replaying: tokio::sync::Mutex::default(),
             metrics: None,
             subscriptions: Mutex::default(),
-            permissions: Mutex::default(),
+            permissions: Arc::default(),
         }
     }
 
@@ -235,23 +227,20 @@ impl Session {
         removed.inspect(|removed| removed.end()).is_some()
     }
 
+    /// Shares what is remembered with other sessions of the same grant.
+    pub(crate) fn with_permissions(mut self, permissions: Arc<Permissions>) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
     /// What `authorize` answered for this topic before, under the same authority.
     pub(crate) fn may_publish(&self, authority: (u64, u64), topic: &str) -> Option<bool> {
-        let permissions = self.permissions.lock();
-        if permissions.authority != authority {
-            return None;
-        }
-        permissions.publish.get(topic).copied()
+        self.permissions.may_publish(authority, topic)
     }
 
     /// Remembers what `authorize` answered for `publish`.
     pub(crate) fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
-        let mut permissions = self.permissions.lock();
-        if permissions.authority != authority || permissions.publish.len() >= PERMISSIONS {
-            permissions.publish.clear();
-            permissions.authority = authority;
-        }
-        permissions.publish.insert(topic.into(), allowed);
+        self.permissions.remember(authority, topic, allowed);
     }
 
     /// Keeps what waits for the peer from going out until the answer is dropped.

@@ -1,6 +1,8 @@
 //! Authentication: one thread, apart from the shards, with instances of the auth plugins of its own. Logging
 //! in never waits for messages, and messages never for logins.
 
+mod granted;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,6 +23,7 @@ use crate::plugin::contract::{Attribute, CredentialIn, Decision, GrantOut};
 use crate::plugin::{Chain, Engine, imports};
 use crate::sequencer::Sequencer;
 use crate::session::{NoticeEncoder, OutboundLimits, Session};
+use granted::{Authority, Granted, Remembered};
 
 /// Credentials that may wait; more are told that the router is busy.
 const QUEUE: usize = 1_024;
@@ -33,6 +36,9 @@ const ATTRIBUTES: usize = 32;
 pub struct Login {
     asks: Sender<Option<Ask>>,
     proofs: Proofs,
+    granted: Granted,
+    chain: Arc<ArcSwap<Chain>>,
+    accounts: Arc<Accounts>,
     limits: Limits,
 }
 
@@ -54,18 +60,27 @@ struct Ask {
     credential: Credential,
     proven: Option<Arc<Account>>,
     session: Arc<str>,
-    answer: oneshot::Sender<Result<Principal, Rejected>>,
+    answer: oneshot::Sender<Result<Entered, Rejected>>,
+}
+
+/// Who was let in.
+struct Entered {
+    principal: Principal,
+    /// The grant, under which authority it was made; none: it is good for once.
+    again: Option<(Remembered, Authority)>,
 }
 
 impl Login {
     /// Starts the thread.
     pub fn start(context: LoginContext, limits: Limits) -> std::io::Result<(Self, JoinHandle<()>)> {
         let proofs = Proofs::new(Arc::clone(&context.accounts), limits.failed_logins)?;
+        let granted = Granted::new()?;
+        let (chain, accounts) = (Arc::clone(&context.chain), Arc::clone(&context.accounts));
         let (asks, queue) = channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("login".into())
             .spawn(move || Authenticator { context, stages: Stages::default() }.run(queue))?;
-        Ok((Self { asks, proofs, limits }, thread))
+        Ok((Self { asks, proofs, granted, chain, accounts, limits }, thread))
     }
 
     /// Ends the thread after what is queued now. Blocks while the queue is full.
@@ -76,9 +91,11 @@ impl Login {
     /// Forgets what need not be remembered any more.
     pub(super) fn prune(&self) {
         self.proofs.prune();
+        self.granted.prune();
     }
 
-    /// Sees what the secret proves, and asks the auth plugins who this is.
+    /// Sees what the secret proves, and asks the auth plugins who this is. `notices`: none for a request, which may be
+    /// let in as the one before it was.
     pub(super) async fn open(
         &self,
         credential: Credential,
@@ -90,16 +107,35 @@ impl Login {
         let (answer, answered) = oneshot::channel();
         let proven = tokio::time::timeout(PATIENCE, self.proofs.of(&credential));
         let proven = proven.await.map_err(|_| Rejected::Busy)??;
+        let bounds = OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
+        let request = notices.is_none().then(|| self.granted.digest(&credential, proven.as_deref()));
+        if let Some(again) = request.as_ref().and_then(|digest| self.granted.find(digest, self.authority())) {
+            let Remembered { grant, plugin, permissions } = again;
+            let principal = Principal::new(grant, plugin, gateway, &session).map_err(|_| Rejected::Denied)?;
+            let session = Session::new(session, principal, gateway, address, bounds, notices);
+            return Ok(session.of_client(client_id.as_deref()).with_permissions(permissions));
+        }
         let ask = Ask { credential, proven, session: Arc::clone(&session), answer };
         self.asks.try_send(Some(ask)).map_err(|error| match error {
             tokio::sync::mpsc::error::TrySendError::Full(_) => Rejected::Busy,
             tokio::sync::mpsc::error::TrySendError::Closed(_) => Rejected::ShuttingDown,
         })?;
         let answered = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| Rejected::Busy)?;
-        let principal = answered.map_err(|_| Rejected::ShuttingDown)??;
-        let bounds = OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
-        Ok(Session::new(session, principal, gateway, address, bounds, notices)
-            .of_client(client_id.as_deref()))
+        let Entered { principal, again } = answered.map_err(|_| Rejected::ShuttingDown)??;
+        let session = Session::new(session, principal, gateway, address, bounds, notices);
+        let session = session.of_client(client_id.as_deref());
+        Ok(match request.zip(again) {
+            None => session,
+            Some((digest, (again, authority))) => {
+                let permissions = Arc::clone(&again.permissions);
+                self.granted.remember(digest, again, authority);
+                session.with_permissions(permissions)
+            }
+        })
+    }
+
+    fn authority(&self) -> Authority {
+        (self.chain.load().authority, self.accounts.revision())
     }
 }
 
@@ -118,7 +154,8 @@ impl Authenticator {
             let chain = self.context.chain.load_full();
             self.stages.adopt_auth(&chain, &self.context.metrics);
             let _clock = engine.running();
-            let answer = self.authenticate(ask.credential, ask.proven, &ask.session);
+            let authority = (chain.authority, self.context.accounts.revision());
+            let answer = self.authenticate(ask.credential, ask.proven, &ask.session, authority);
             drop(ask.answer.send(answer));
         }
     }
@@ -129,7 +166,8 @@ impl Authenticator {
         credential: Credential,
         proven: Option<Arc<Account>>,
         session: &str,
-    ) -> Result<Principal, Rejected> {
+        authority: Authority,
+    ) -> Result<Entered, Rejected> {
         let gateway = credential.gateway;
         let asked = shown(credential, proven.as_deref());
         let mut granted = Err(Rejected::Unauthenticated);
@@ -161,21 +199,25 @@ impl Authenticator {
             break;
         }
         let effects = self.stages.take_effects();
-        if !effects.is_empty() && self.context.sequencer.accept(Vec::new(), effects, None).is_err() {
+        let stateless = effects.is_empty();
+        if !stateless && self.context.sequencer.accept(Vec::new(), effects, None).is_err() {
             tracing::debug!("state written by an authenticate call was not committed");
         }
         let (grant, plugin) = granted?;
-        self.principal(grant, plugin, gateway, session)
+        let grant = self.checked(grant, &plugin)?;
+        let again = stateless.then(|| {
+            let (grant, plugin) = (grant.clone(), Arc::clone(&plugin));
+            (Remembered { grant, plugin, permissions: Arc::default() }, authority)
+        });
+        let principal = Principal::new(grant, Arc::clone(&plugin), gateway, session).map_err(|error| {
+            tracing::warn!(%plugin, %error, "auth plugin made an impossible grant: denied");
+            Rejected::Denied
+        })?;
+        Ok(Entered { principal, again })
     }
 
     /// Guest-controlled: the grant is checked, and never outlives the account that it rests on.
-    fn principal(
-        &self,
-        grant: GrantOut,
-        plugin: Arc<str>,
-        gateway: &'static str,
-        session: &str,
-    ) -> Result<Principal, Rejected> {
+    fn checked(&self, grant: GrantOut, plugin: &Arc<str>) -> Result<Grant, Rejected> {
         let account = grant.account.as_deref().map(|id| self.context.accounts.proven(id));
         let expires_us = match account {
             Some(None) => {
@@ -192,7 +234,7 @@ impl Authenticator {
         if expires_us.is_some_and(|at| at <= now_us()) {
             return Err(Rejected::Denied);
         }
-        let grant = Grant {
+        Ok(Grant {
             tenant: grant.tenant,
             name: grant.name,
             origin: grant.origin,
@@ -200,10 +242,6 @@ impl Authenticator {
             expires_us,
             claims: grant.claims,
             attributes: grant.attributes.into_iter().map(|a| (a.name, a.value)).collect(),
-        };
-        Principal::new(grant, Arc::clone(&plugin), gateway, session).map_err(|error| {
-            tracing::warn!(%plugin, %error, "auth plugin made an impossible grant: denied");
-            Rejected::Denied
         })
     }
 }
