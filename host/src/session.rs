@@ -237,7 +237,7 @@ impl Session {
     }
 
     /// Remembers what `authorize` answered for `publish`.
-    pub(crate) fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
+    pub fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
         let mut permissions = self.permissions.lock();
         if permissions.authority != authority || permissions.publish.len() >= PERMISSIONS {
             permissions.publish.clear();
