@@ -21,7 +21,7 @@ mod requeue;
 mod waiting;
 
 pub use crate::router::{Present, PresentMember};
-pub use crate::shard::{Explained, WouldBe};
+pub use crate::shard::{Burst, Explained, WouldBe};
 pub use admission::admit;
 pub use command::{
     Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribe,
@@ -61,7 +61,7 @@ use crate::recorded::Recorder;
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::{NoticeEncoder, Session, Sessions};
-use crate::shard::{Command, Reply, ShardQueue};
+use crate::shard::{Command, Published, Reply, ShardQueue};
 use crate::store::Store;
 
 /// The door. Clone freely.
@@ -163,21 +163,60 @@ impl Ingress {
     /// Publishes. Waits while the shard's queue is full: that is the back-pressure. The responder is always
     /// answered exactly once, from any thread, maybe before this returns.
     pub async fn publish(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
+        let mut burst = Burst::default();
+        self.publish_with(session, publish, responder, &mut burst);
+        self.hand_over(session, &mut burst).await;
+    }
+
+    /// As [`publish`](Self::publish), together with others of the same session that follow at once: it is on its way
+    /// after [`hand_over`](Self::hand_over), which is due when the burst is full or nothing follows for now.
+    pub fn publish_with(
+        &self,
+        session: &Arc<Session>,
+        publish: Publish,
+        responder: Responder,
+        burst: &mut Burst,
+    ) {
         let reply = self.reply(session, &publish.topic, &publish.payload, responder);
-        if let Err(outcome) = request::check(&publish) {
-            return reply.answer(outcome);
+        match request::check(&publish) {
+            Ok(()) => self.admit(session, publish, reply, burst),
+            Err(outcome) => reply.answer(outcome),
         }
-        self.enqueue(session, publish, reply).await;
+    }
+
+    /// Hands the burst over to the session's shard. Waits while its queue is full, and may be tried again where that is
+    /// given up.
+    pub async fn hand_over(&self, session: &Arc<Session>, burst: &mut Burst) {
+        if burst.published.is_empty() {
+            return;
+        }
+        // Above half full, the log's queue stops its publishers before it refuses anybody.
+        let writer = self.0.parts.store.writer();
+        if writer.half_full() {
+            writer.room().await;
+        }
+        // A burst or a queue that is dropped answers `shutting-down`.
+        let Some(shard) = self.shard(session) else { return burst.clear() };
+        let Some(permit) = shard.room(burst.room()).await else { return burst.clear() };
+        let (session, published) = (Arc::clone(session), burst.take());
+        drop(shard.send(Command::Publish { session, published, permit }).await);
     }
 
     fn reply(&self, session: &Session, topic: &str, payload: &Bytes, responder: Responder) -> Reply {
         let (from, gateway) = (&session.principal.name, session.gateway);
         let trace = self.0.parts.traces.begin(topic, payload, from, gateway);
-        Reply { responder, metrics: self.gateway(gateway), arrived: Instant::now(), trace, requeue: None }
+        let metrics = session.metrics().map_or_else(|| self.gateway(gateway), Arc::clone);
+        Reply { responder, metrics, arrived: Instant::now(), trace, requeue: None }
     }
 
-    /// Admits, and hands over to the shard. A reply goes to whoever waits for it, and no further.
-    async fn enqueue(&self, session: &Arc<Session>, publish: Publish, reply: Reply) {
+    async fn submit(&self, session: &Arc<Session>, publish: Publish, reply: Reply) {
+        let mut burst = Burst::default();
+        self.admit(session, publish, reply, &mut burst);
+        self.hand_over(session, &mut burst).await;
+    }
+
+    /// Admits into a burst. A reply goes to whoever waits for it, and no further.
+    fn admit(&self, session: &Arc<Session>, publish: Publish, reply: Reply, burst: &mut Burst) {
         let level = publish.level;
         let message = match admission::admit(session, publish, &self.0.parts.limits, &self.0.rate) {
             Ok(message) => message,
@@ -189,19 +228,7 @@ impl Ingress {
         if let Some(recorder) = &self.0.parts.recorder {
             recorder.record(&session.principal, &message);
         }
-        // Above half full, the log's queue stops its publishers before it refuses anybody.
-        let writer = self.0.parts.store.writer();
-        if writer.half_full() {
-            writer.room().await;
-        }
-        let shard = self.shard(session);
-        let (Some(shard), size) = (shard, message.size()) else {
-            return reply.answer(Outcome::ShuttingDown);
-        };
-        let Some(permit) = shard.room(size).await else { return reply.answer(Outcome::ShuttingDown) };
-        let session = Arc::clone(session);
-        // A queue that is gone drops the reply, which answers `shutting-down`.
-        drop(shard.send(Command::Publish { session, message, level, reply, permit }).await);
+        burst.push(Published { message, level, reply });
     }
 
     /// Subscribes once the session's auth plugin has allowed every topic that the pattern matches.

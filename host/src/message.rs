@@ -9,6 +9,7 @@ mod outcome;
 mod places;
 mod principal;
 mod rights;
+mod run;
 mod sender;
 
 pub use inbox::{inbox, is_inbox_of};
@@ -16,6 +17,7 @@ pub use outcome::{Accepted, Answer, Level, Outcome, Refusal, Responder};
 pub use places::{Places, Since};
 pub use principal::{Grant, Principal, PrincipalError};
 pub use rights::Rights;
+pub use run::Run;
 pub use sender::Sender;
 
 use std::sync::{Arc, OnceLock};

@@ -41,11 +41,30 @@ pub struct Pass<'a> {
     pub recorder: Option<&'a Recorder>,
 }
 
-/// Runs a message through the chain. Ok = all that it became, each allowed where it goes.
-pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
+/// What a message became.
+#[derive(Debug)]
+pub enum Became {
+    /// It is as it was.
+    Itself,
+    /// One message or more, in the order in which they are routed.
+    These(Vec<Message>),
+}
+
+impl Became {
+    /// All of them, of this message.
+    pub fn of(self, message: &Message) -> Vec<Message> {
+        match self {
+            Self::Itself => vec![message.clone()],
+            Self::These(messages) => messages,
+        }
+    }
+}
+
+/// Runs a message through the chain. Ok = what it became, each allowed where it goes.
+pub fn process(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<Became, Stop> {
     authorize(stages, pass, explain::AUTH, &message.topic)?;
-    stages.check_complete(&message.topic, |closed, why| pass.missing(&message, closed, why))?;
-    filter(stages, pass, &message)?;
+    stages.check_complete(&message.topic, |closed, why| pass.missing(message, closed, why))?;
+    filter(stages, pass, message)?;
     transform::apply(stages, pass, message)
 }
 

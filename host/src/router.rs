@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::message::Routed;
+use crate::message::{Routed, Run};
 use crate::session::{Offer, Overflow, Pushed, Session, Subscription};
 use index::Index;
 use presence::Presence;
@@ -150,14 +150,29 @@ impl Router {
     /// the message went to, under whose lock this is called. Returns how many sessions got it.
     pub fn dispatch(&self, readers: &mut Readers, routed: &Arc<Routed>, log: Option<usize>) -> usize {
         let OfTopic { overflow, readers } = self.readers(readers, &routed.message.topic);
-        let push = |reader: &&Reader| {
-            reader.is_live(log, routed) && {
-                let outbound = &reader.session.outbound;
-                reader.retained.iter().for_each(|held| held.send_before(routed, outbound, *overflow));
-                outbound.push_message(routed, *overflow) == Pushed::Queued
+        readers.iter().filter(|reader| reader.push(routed, *overflow, log)).count()
+    }
+
+    /// As [`dispatch`](Self::dispatch), for messages that go together. `woken` gets the sessions whose writers are to be
+    /// woken.
+    pub fn dispatch_run(
+        &self,
+        readers: &mut Readers,
+        run: &Arc<Run>,
+        log: Option<usize>,
+        woken: &mut Vec<Arc<Session>>,
+    ) {
+        let Some(first) = run.messages().first() else { return };
+        let OfTopic { overflow, readers } = self.readers(readers, &first.message.topic);
+        for reader in readers.iter() {
+            if !reader.replays.is_empty() || !reader.retained.is_empty() {
+                for routed in run.messages() {
+                    reader.push(routed, *overflow, log);
+                }
+            } else if reader.session.outbound.push_run(run, *overflow) {
+                woken.push(Arc::clone(&reader.session));
             }
-        };
-        readers.iter().filter(push).count()
+        }
     }
 
     /// What is done with a message of this topic when its reader's queue is full.
@@ -186,6 +201,15 @@ impl Router {
 }
 
 impl Reader {
+    /// Enqueues a message. False: it does not come now, or is lost.
+    fn push(&self, routed: &Arc<Routed>, overflow: Overflow, log: Option<usize>) -> bool {
+        self.is_live(log, routed) && {
+            let outbound = &self.session.outbound;
+            self.retained.iter().for_each(|held| held.send_before(routed, outbound, overflow));
+            outbound.push_message(routed, overflow) == Pushed::Queued
+        }
+    }
+
     /// Whether the message goes to the session now. Else it is held or comes from the log.
     fn is_live(&self, log: Option<usize>, routed: &Arc<Routed>) -> bool {
         let Some(log) = log.filter(|_| !self.replays.is_empty()) else { return true };

@@ -3,6 +3,7 @@
 
 mod join;
 mod keep;
+mod plain;
 
 pub use join::{Joined, Replay, Wanted, before_of, first_of};
 

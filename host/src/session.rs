@@ -13,7 +13,7 @@ mod subscription;
 
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
-pub use outbound::{Backlog, Item, Outbound, OutboundLimits, Pushed};
+pub use outbound::{Backlog, Item, Load, Outbound, OutboundLimits, Pushed};
 pub use registry::{ConnectionInfo, Lost, Sessions};
 pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
@@ -127,6 +127,7 @@ pub struct Session {
     pub notices: Option<NoticeEncoder>,
     /// Held by the replay that is under way: those of one session come one after the other.
     pub replaying: tokio::sync::Mutex<()>,
+    metrics: Option<Arc<GatewayMetrics>>,
     subscriptions: Mutex<BTreeMap<Arc<str>, Arc<Subscription>>>,
     permissions: Mutex<Permissions>,
 }
@@ -161,6 +162,7 @@ impl Session {
             outbound: Outbound::new(limits),
             notices,
             replaying: tokio::sync::Mutex::default(),
+            metrics: None,
             subscriptions: Mutex::default(),
             permissions: Mutex::default(),
         }
@@ -175,9 +177,15 @@ impl Session {
     }
 
     /// Also counted among all sessions of its gateway.
-    pub fn counted(self, metrics: Arc<GatewayMetrics>) -> Self {
-        self.outbound.count_in(metrics);
+    pub fn counted(mut self, metrics: Arc<GatewayMetrics>) -> Self {
+        self.outbound.count_in(Arc::clone(&metrics));
+        self.metrics = Some(metrics);
         self
+    }
+
+    /// Counters of its gateway; none: it is not [`counted`](Self::counted).
+    pub fn metrics(&self) -> Option<&Arc<GatewayMetrics>> {
+        self.metrics.as_ref()
     }
 
     /// Patterns that this session holds, in order.

@@ -1,6 +1,7 @@
 //! One OS thread that owns one instance of every auth, filter and transform plugin: it takes commands from
 //! its bounded queue in order, runs each publish through the pipeline, commits it and answers.
 
+mod burst;
 mod commit;
 mod enrol;
 mod explain;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use burst::{Burst, Published};
 pub use explain::{Explained, WouldBe};
 pub use reply::{Reply, Requeue};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -23,13 +26,14 @@ use crate::accounts::Accounts;
 use crate::consumer::Consumers;
 use crate::dead_letters::DeadLetters;
 use crate::durable::Registry;
-use crate::message::{Level, Message, Outcome, is_inbox_of};
+use crate::message::{Message, Outcome, is_inbox_of};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Stages};
 use crate::plugin::{Chain, Engine, Fence};
 use crate::router::Router;
 use crate::sequencer::{Joined, Sequencer, Wanted};
 use crate::session::Session;
+use burst::Passed;
 
 /// Commands that may wait in a shard's queue. A gateway that meets a full one stops reading its socket.
 const QUEUE: usize = 1_024;
@@ -40,17 +44,13 @@ const BATCH: usize = 64;
 
 /// What a shard is asked to do.
 pub enum Command {
-    /// Run a message through the pipeline.
+    /// Run messages through the pipeline.
     Publish {
         /// Who publishes.
         session: Arc<Session>,
-        /// Stamped and admitted.
-        message: Message,
-        /// How far it must be before the answer.
-        level: Level,
-        /// Gets the outcome.
-        reply: Reply,
-        /// Its share of the queue's bytes.
+        /// In order.
+        published: Vec<Published>,
+        /// Their share of the queue's bytes.
         permit: OwnedSemaphorePermit,
     },
     /// Say what would become of a message.
@@ -155,12 +155,20 @@ pub struct Shard {
     stages: Stages,
     /// Auth generation of the chain, revision of the accounts.
     authority: (u64, u64),
+    /// When the last pass ended, more or less.
+    now: Instant,
+    /// Where the connections live.
+    runtime: Option<Handle>,
+    /// Passed, and not accepted yet.
+    passed: Passed,
 }
 
 /// Starts a shard's thread.
 pub fn start(number: usize, context: ShardContext) -> std::io::Result<(ShardQueue, JoinHandle<()>)> {
     let (commands, queue) = channel(QUEUE);
-    let shard = Shard { context, stages: Stages::default(), authority: (0, 0) };
+    let (stages, passed) = Default::default();
+    let (authority, now, runtime) = ((0, 0), Instant::now(), Handle::try_current().ok());
+    let shard = Shard { context, stages, authority, now, runtime, passed };
     let thread =
         std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run(queue))?;
     Ok((ShardQueue { commands, bytes: Arc::new(Semaphore::new(QUEUE_KIB)) }, thread))
@@ -172,14 +180,20 @@ impl Shard {
         let engine = self.context.engine.clone();
         let mut batch = Vec::with_capacity(BATCH);
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            self.adopt();
             let _clock = engine.running();
+            self.now = Instant::now();
             for command in batch.drain(..) {
+                self.adopt();
+                if !matches!(command, Command::Publish { .. }) {
+                    self.accept_passed();
+                    self.now = Instant::now();
+                }
                 if matches!(command, Command::Stop) {
                     return;
                 }
                 self.execute(command);
             }
+            self.accept_passed();
         }
     }
 
@@ -192,8 +206,8 @@ impl Shard {
 
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Publish { session, message, level, reply, permit } => {
-                self.publish(&session, message, level, reply);
+            Command::Publish { session, published, permit } => {
+                published.into_iter().for_each(|published| self.publish(&session, published));
                 drop(permit);
             }
             Command::Explain { session, message, payloads, answer, permit } => {

@@ -13,7 +13,7 @@ use weir::accounts::{Accounts, Records};
 use weir::config::{Compile, LimitsTable, PluginLimits, Trust};
 use weir::message::Message;
 use weir::metrics::Metrics;
-use weir::pipeline::{Pass, Stages, process};
+use weir::pipeline::{Became, Pass, Stages, process};
 use weir::plugin::{Plugins, PluginsOptions};
 use weir::session::Session;
 use weir::store::Store;
@@ -129,8 +129,8 @@ fn pass(stages: &mut Stages, session: &Session, message: &Message) {
         clock: Cell::new(began),
         recorder: None,
     };
-    let out = process(stages, &pass, message.clone()).expect("passes");
-    assert_eq!(black_box(out).len(), 1);
+    let became = process(stages, &pass, message).expect("passes");
+    assert!(matches!(black_box(became), Became::Itself));
 }
 
 fn timed(work: impl FnOnce()) -> f64 {

@@ -22,6 +22,10 @@ mod stages;
 
 use std::process::ExitCode;
 
+/// As in the router: what a stage allocates is a good part of what it costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod ingress;
+mod queue;
 mod routing;
 
 use crate::counter;
@@ -22,16 +23,19 @@ pub struct Stage {
 }
 
 /// All of them.
-pub const ALL: [Stage; 10] = [
+pub const ALL: [Stage; 13] = [
     Stage { name: "read-publish", begin: gateway::read_publish },
     Stage { name: "admit", begin: ingress::admit },
     Stage { name: "pass-without-plugins", begin: ingress::pass },
     Stage { name: "log-queue", begin: routing::log_queue },
-    Stage { name: "accept-1-reader", begin: || routing::accept(1) },
-    Stage { name: "accept-100-readers", begin: || routing::accept(100) },
+    Stage { name: "accept-1-reader", begin: || routing::accept_together(1) },
+    Stage { name: "accept-100-readers", begin: || routing::accept_together(100) },
+    Stage { name: "accept-alone", begin: routing::accept_alone },
     Stage { name: "match-10000-patterns", begin: routing::matching },
-    Stage { name: "session-queue", begin: routing::session_queue },
-    Stage { name: "write-delivery", begin: gateway::write_delivery },
+    Stage { name: "queue-run", begin: queue::run },
+    Stage { name: "queue-alone", begin: queue::alone },
+    Stage { name: "write-deliveries", begin: gateway::write_deliveries },
+    Stage { name: "write-delivery-alone", begin: gateway::write_delivery },
     Stage { name: "write-mqtt-delivery", begin: gateway::write_mqtt_delivery },
 ];
 

@@ -33,7 +33,7 @@ impl Life {
         };
         let reply_to = publish.reply_to.as_deref().and_then(|topic| self.names.local(topic));
         let level = if number.is_some() { Level::Logged } else { Level::Routed };
-        let publish = Publish { topic, reply_to, level, qos: Some(qos as u8), ..publish };
+        let publish = Publish { topic: topic.into(), reply_to, level, qos: Some(qos as u8), ..publish };
         loop {
             let responder = match number {
                 Some(number) => link.responder(number),

@@ -1,6 +1,6 @@
 //! Writing JSON straight into bytes, and telling whether bytes are JSON.
 
-use serde::de::IgnoredAny;
+pub(crate) mod syntax;
 
 /// Deepest nesting of a payload that goes out as JSON. Common parsers give up at 128 levels or more, and the
 /// frame around the payload has a few of its own.
@@ -8,8 +8,15 @@ pub(crate) const MAX_DEPTH: usize = 120;
 
 /// Appends `text` as a JSON string.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    // Writing into memory cannot fail, and every `str` is a JSON string.
-    let _ = serde_json::to_writer(out, text);
+    if syntax::is_plain(text) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing into memory cannot fail, and every `str` is a JSON string.
+        let _ = serde_json::to_writer(out, text);
+    }
 }
 
 /// Appends a number.
@@ -21,40 +28,8 @@ pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
 /// into a JSON text as it stands, and cannot be mistaken for anything but a value.
 pub(crate) fn as_value(payload: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(payload).ok()?;
-    serde_json::from_str::<IgnoredAny>(text).ok()?;
-    is_shallow(payload).then_some(text)
-}
-
-/// Whether valid JSON nests at most [`MAX_DEPTH`] deep. (The check of the syntax itself has no bound.)
-fn is_shallow(json: &[u8]) -> bool {
-    // Each level takes two bytes, so most payloads need no look.
-    if json.len() <= 2 * MAX_DEPTH {
-        return true;
-    }
-    let mut depth = 0_usize;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => skip_string(&mut bytes),
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return false;
-        }
-    }
-    true
-}
-
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => drop(bytes.next()),
-            b'"' => return,
-            _ => {}
-        }
-    }
+    let end = syntax::value_end(payload, syntax::skip_space(payload, 0))?;
+    (syntax::skip_space(payload, end) == payload.len()).then_some(text)
 }
 
 /// One JSON object being written. Names are ours and need no escaping.
@@ -71,7 +46,9 @@ impl<'a> Object<'a> {
     }
 
     /// Writes a name; the caller appends the value.
+    #[inline]
     pub(crate) fn key(&mut self, name: &'static str) -> &mut Vec<u8> {
+        self.out.reserve(name.len() + 4);
         self.out.extend_from_slice(if self.empty { b"\"" } else { b",\"" });
         self.empty = false;
         self.out.extend_from_slice(name.as_bytes());
@@ -91,6 +68,7 @@ impl<'a> Object<'a> {
     }
 
     /// A string.
+    #[inline]
     pub(crate) fn text(&mut self, name: &'static str, value: &str) {
         put_text(self.key(name), value);
     }
@@ -103,6 +81,7 @@ impl<'a> Object<'a> {
     }
 
     /// A number.
+    #[inline]
     pub(crate) fn number(&mut self, name: &'static str, value: u64) {
         put_number(self.key(name), value);
     }
@@ -113,6 +92,7 @@ impl<'a> Object<'a> {
     }
 
     /// A value that is JSON already.
+    #[inline]
     pub(crate) fn raw(&mut self, name: &'static str, value: &str) {
         self.key(name).extend_from_slice(value.as_bytes());
     }
@@ -198,6 +178,7 @@ mod tests {
         fn texts_read_back(text in any::<String>()) {
             let mut out = Vec::new();
             put_text(&mut out, &text);
+            prop_assert_eq!(&out, &serde_json::to_vec(&text).unwrap());
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
     }

@@ -22,6 +22,7 @@ mod socket;
 mod sse;
 mod steps;
 
+pub use event::deliveries;
 pub use router::router;
 pub use socket::shared_delivery;
 pub use steps::read_publish;

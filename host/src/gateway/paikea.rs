@@ -117,7 +117,7 @@ async fn serve(State(app): State<App>, Extension(lease): Extension<Lease>, mut r
     }
     let place = turn.map(|turn| turn.take(visit.session()));
     let (limits, most_bytes) = (Arc::clone(&app.limits), app.limits.message_bytes);
-    let topic = app.side.says(&way).to_owned();
+    let topic = app.side.says(&way).into();
     converse(upgrade, lease, visit, limits, move |_, visit| Talker {
         visit,
         _place: place,

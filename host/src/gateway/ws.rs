@@ -10,6 +10,7 @@
 //! socket ◄─────────────────────── writer ◄──┴─ session.outbound (deliveries, answers, close)
 //! ```
 
+mod ahead;
 mod bytes;
 mod connection;
 mod control;
@@ -26,7 +27,10 @@ pub(crate) use connection::{Connection, Expected};
 pub(crate) use handshake::{Opened, Upgrade, handshake};
 pub(crate) use run::{Handler, Next, STOPPING, run};
 
-use crate::message::Routed;
+use crate::message::{Routed, Run};
 
 /// Writes a message as a complete frame of the gateway's protocol. A close frame ends the connection: nothing follows it.
 pub(crate) type Encode = fn(&Routed) -> ::bytes::Bytes;
+
+/// Writes messages that go together as so many frames, none of them a close frame.
+pub(crate) type EncodeRun = fn(&Run) -> ::bytes::Bytes;

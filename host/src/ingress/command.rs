@@ -1,5 +1,6 @@
 //! What gateways ask of the router, in no wire's words.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -63,12 +64,12 @@ pub enum Rejected {
 /// One message to be published. The gateway has checked nothing but its own wire.
 #[derive(Clone, Debug, Default)]
 pub struct Publish {
-    /// Checked by ingress.
-    pub topic: String,
+    /// Checked by ingress. The message has it as it is.
+    pub topic: Arc<str>,
     /// Opaque.
     pub payload: Bytes,
     /// Media type; `application/json` promises nothing, the bytes may be anything.
-    pub content_type: Option<String>,
+    pub content_type: Option<Cow<'static, str>>,
     /// Lower-case names; at most 64, user properties included.
     pub headers: Vec<(String, String)>,
     /// MQTT user properties, in order. Those whose name could be a header's are headers.
@@ -91,6 +92,29 @@ pub struct Publish {
     pub received: Option<Key>,
     /// The level to wait for before answering.
     pub level: Level,
+}
+
+impl Publish {
+    /// A message of which nothing more is said. (The default's topic is shared by all threads, which shows when each
+    /// message takes one and gives it back.)
+    pub fn new(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            payload: payload.into(),
+            content_type: None,
+            headers: Vec::new(),
+            user_properties: Vec::new(),
+            correlation: None,
+            qos: None,
+            is_text: false,
+            message_id: None,
+            retain: false,
+            expires_in_ms: None,
+            reply_to: None,
+            received: None,
+            level: Level::default(),
+        }
+    }
 }
 
 /// What a session wants to be sent.
@@ -210,4 +234,15 @@ pub enum QueryFailure {
     /// HTTP 500.
     #[error("the storage plugin failed")]
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_message_is_the_default_but_for_topic_and_payload() {
+        let new = Publish::new("", Bytes::new());
+        assert_eq!(format!("{new:?}"), format!("{:?}", Publish::default()));
+    }
 }

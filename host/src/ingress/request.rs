@@ -56,7 +56,7 @@ impl Ingress {
         publish.reply_to = Some(ticket.topic());
         let (responder, outcome) = Responder::channel();
         let reply = self.reply(session, &publish.topic, &publish.payload, responder);
-        self.enqueue(session, publish, reply).await;
+        self.submit(session, publish, reply).await;
         Ok(Asked { ticket, outcome, timeout, deadline })
     }
 }

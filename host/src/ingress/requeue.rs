@@ -15,7 +15,7 @@ use crate::outbox::Post;
 use crate::plugin::AuthSlot;
 use crate::received;
 use crate::session::{OutboundLimits, Session};
-use crate::shard::{Command, Reply, Requeue};
+use crate::shard::{Command, Published, Reply, Requeue};
 
 /// Under which name requeued messages are counted among the gateways.
 const GATEWAY: &str = "requeue";
@@ -169,8 +169,8 @@ impl Ingress {
         let reply = Reply { requeue: Some(Arc::clone(requeue)), ..reply };
         let Some(shard) = self.shard(&session) else { return Outcome::ShuttingDown };
         let Some(permit) = shard.room(message.size()).await else { return Outcome::ShuttingDown };
-        let level = Level::Logged;
-        drop(shard.send(Command::Publish { session, message, level, reply, permit }).await);
+        let published = vec![Published { message, level: Level::Logged, reply }];
+        drop(shard.send(Command::Publish { session, published, permit }).await);
         answered.await.unwrap_or(Outcome::ShuttingDown)
     }
 }

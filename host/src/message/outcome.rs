@@ -162,21 +162,30 @@ impl Outcome {
 }
 
 /// Receives the one outcome of a publish. Called on a shard or writer thread: must not block.
-pub type Answer = Box<dyn FnOnce(Outcome) + Send>;
+pub type Answer = Box<dyn FnOnce(Outcome) + Send + Sync>;
 
 /// Holds the publisher's [`Answer`] and makes sure that it is called exactly once: dropped unanswered (a
 /// queue torn down at shutdown), it answers `shutting-down`.
-pub struct Responder(Option<Answer>);
+pub struct Responder {
+    answer: Option<Answer>,
+    /// It is told of refusals only.
+    of_refusals: bool,
+}
 
 impl Responder {
     /// Calls `answer` with the outcome.
-    pub fn new(answer: impl FnOnce(Outcome) + Send + 'static) -> Self {
-        Self(Some(Box::new(answer)))
+    pub fn new(answer: impl FnOnce(Outcome) + Send + Sync + 'static) -> Self {
+        Self { answer: Some(Box::new(answer)), of_refusals: false }
+    }
+
+    /// Calls `answer` with the outcome, unless the message is accepted.
+    pub fn of_refusals(answer: impl FnOnce(Outcome) + Send + Sync + 'static) -> Self {
+        Self { answer: Some(Box::new(answer)), of_refusals: true }
     }
 
     /// The publisher did not ask for an answer.
     pub fn none() -> Self {
-        Self(None)
+        Self { answer: None, of_refusals: true }
     }
 
     /// A responder whose outcome can be awaited.
@@ -188,12 +197,23 @@ impl Responder {
 
     /// Whether somebody waits.
     pub fn is_some(&self) -> bool {
-        self.0.is_some()
+        self.answer.is_some()
+    }
+
+    /// Whether it makes a difference to anybody that the message is accepted.
+    pub fn hears_of_acceptance(&self) -> bool {
+        self.answer.is_some() && !self.of_refusals
+    }
+
+    /// The message is accepted, which nobody need be told.
+    pub fn forget(mut self) {
+        drop(self.answer.take());
     }
 
     /// Answers.
     pub fn answer(mut self, outcome: Outcome) {
-        if let Some(answer) = self.0.take() {
+        let heard = !self.of_refusals || !matches!(outcome, Outcome::Accepted { .. });
+        if let Some(answer) = self.answer.take().filter(|_| heard) {
             answer(outcome);
         }
     }
@@ -201,7 +221,7 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
+        if let Some(answer) = self.answer.take() {
             answer(Outcome::ShuttingDown);
         }
     }

@@ -66,6 +66,11 @@ impl GatewayMetrics {
         self.outcomes.add(place(outcome), took);
     }
 
+    /// As [`ended`](Self::ended), for one that was accepted.
+    pub fn accepted(&self, took: Duration) {
+        self.outcomes.add(ACCEPTED, took);
+    }
+
     /// How many publishes there were, whatever became of them.
     pub fn published(&self) -> u64 {
         self.outcomes.snapshot().count
@@ -109,9 +114,12 @@ const OUTCOMES: [&str; 12] = [
     "shutting-down",
 ];
 
+/// The place of [`Outcome::Accepted`].
+const ACCEPTED: usize = 0;
+
 fn place(outcome: &Outcome) -> usize {
     match outcome {
-        Outcome::Accepted { .. } => 0,
+        Outcome::Accepted { .. } => ACCEPTED,
         Outcome::Filtered { .. } => 1,
         Outcome::Denied { .. } => 2,
         Outcome::Invalid(_) => 3,

@@ -7,7 +7,7 @@ use weir_contract::packed::{self, put, tag};
 use weir_contract::topic::is_reserved;
 
 use super::explain::REAUTHORIZE;
-use super::{Pass, Stages, Stop, authorize};
+use super::{Became, Pass, Stages, Stop, authorize};
 use crate::message::Message;
 use crate::metrics::Granted;
 use crate::plugin::Binding;
@@ -19,38 +19,67 @@ struct Waiting {
     next: usize,
 }
 
+/// A transform and what it makes of a message.
+type Change = (usize, TransformOutcome);
+
 /// Runs a message through the transforms. Depth first, so that the list order of what a plugin returns is the
 /// order in which the messages are routed.
-pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: Message) -> Result<Vec<Message>, Stop> {
-    let mut done = Vec::with_capacity(1);
-    let mut waiting = vec![Waiting { message, next: 0 }];
+pub fn apply(stages: &mut Stages, pass: &Pass<'_>, message: &Message) -> Result<Became, Stop> {
+    let Some(change) = change(stages, pass, message, 0)? else { return Ok(Became::Itself) };
+    let (mut done, mut waiting) = (Vec::with_capacity(1), Vec::new());
+    spread(stages, pass, message.clone(), change, 0, &mut waiting)?;
     while let Some(Waiting { message, next }) = waiting.pop() {
-        let topic = &message.topic;
-        let mut later = stages.transforms.iter_mut().enumerate().skip(next);
-        let Some((at, stage)) = later.find(|(_, stage)| stage.binding.spec.takes(topic)) else {
-            done.push(message);
-            continue;
-        };
-        pass.check_time()?;
-        let outcome = match pass.call(stage, &message, |instance| instance.apply(&message)) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                stage.apply_policy(error)?;
-                TransformOutcome::Unchanged
-            }
-        };
-        let became = became(message, outcome)?;
-        pass.left(became.iter().map(|emitted| &emitted.message));
-        if done.len() + waiting.len() + became.len() > pass.most_messages {
-            return Err(Stop::TooMany(pass.most_messages));
+        match self::change(stages, pass, &message, next)? {
+            None => done.push(message),
+            Some(change) => spread(stages, pass, message, change, done.len(), &mut waiting)?,
         }
-        let emit = Arc::clone(&stage.binding);
-        for emitted in became.iter().filter(|emitted| emitted.new_topic) {
-            may_go(stages, pass, &emit, &emitted.message)?;
-        }
-        waiting.extend(became.into_iter().rev().map(|e| Waiting { message: e.message, next: at + 1 }));
     }
-    if done.is_empty() { Err(Stop::Filtered(String::new())) } else { Ok(done) }
+    if done.is_empty() { Err(Stop::Filtered(String::new())) } else { Ok(Became::These(done)) }
+}
+
+/// The first transform from the `next` one on that changes the message. None: it passes all of them as it is.
+fn change(
+    stages: &mut Stages,
+    pass: &Pass<'_>,
+    message: &Message,
+    next: usize,
+) -> Result<Option<Change>, Stop> {
+    for (at, stage) in stages.transforms.iter_mut().enumerate().skip(next) {
+        if !stage.binding.spec.takes(&message.topic) {
+            continue;
+        }
+        pass.check_time()?;
+        match pass.call(stage, message, |instance| instance.apply(message)) {
+            Ok(TransformOutcome::Unchanged) => {}
+            Ok(outcome) => return Ok(Some((at, outcome))),
+            Err(error) => stage.apply_policy(error)?,
+        }
+        pass.left(std::iter::once(message));
+    }
+    Ok(None)
+}
+
+/// Lets what a message became wait for the transforms behind the one that changed it. `done`: messages of the pass that
+/// are through.
+fn spread(
+    stages: &mut Stages,
+    pass: &Pass<'_>,
+    message: Message,
+    (at, outcome): Change,
+    done: usize,
+    waiting: &mut Vec<Waiting>,
+) -> Result<(), Stop> {
+    let became = became(message, outcome)?;
+    pass.left(became.iter().map(|emitted| &emitted.message));
+    if done + waiting.len() + became.len() > pass.most_messages {
+        return Err(Stop::TooMany(pass.most_messages));
+    }
+    let Some(emit) = stages.transforms.get(at).map(|stage| Arc::clone(&stage.binding)) else { return Ok(()) };
+    for emitted in became.iter().filter(|emitted| emitted.new_topic) {
+        may_go(stages, pass, &emit, &emitted.message)?;
+    }
+    waiting.extend(became.into_iter().rev().map(|e| Waiting { message: e.message, next: at + 1 }));
+    Ok(())
 }
 
 /// Whether a message may go where a plugin sends it: somebody must have allowed it.

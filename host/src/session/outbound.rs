@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::gap::Gap;
 use super::queue::Queue;
 use crate::config::Overflow;
-use crate::message::{Routed, now_us};
+use crate::message::{Routed, Run, now_us};
 use crate::metrics::GatewayMetrics;
 
 /// Bounds of one session's queue.
@@ -34,6 +34,15 @@ pub enum Item {
     Gap(Box<Gap>),
     /// Nothing comes after this. WebSocket close code (RFC 6455 section 7.4) and reason.
     Close(u16, String),
+}
+
+/// The same, where messages that came together go out together.
+#[derive(Debug)]
+pub enum Load {
+    /// One of them.
+    One(Item),
+    /// Messages for one of the session's subscriptions.
+    Run(Arc<Run>),
 }
 
 /// What became of a push.
@@ -95,6 +104,28 @@ impl Outbound {
     /// Enqueues a message, whose topic has this policy.
     pub fn push_message(&self, routed: &Arc<Routed>, overflow: Overflow) -> Pushed {
         self.push(|queue| queue.push_message(routed, overflow))
+    }
+
+    /// Enqueues messages of a topic whose policy this is; those that have no room meet it one by one. True: the writer
+    /// is to be woken by [`wake`](Self::wake), which is left to the caller.
+    pub fn push_run(&self, run: &Arc<Run>, overflow: Overflow) -> bool {
+        let mut queue = self.queue.lock();
+        let idle = queue.is_empty();
+        let whole = if overflow == Overflow::Disconnect { queue.push_run(run) } else { None };
+        let pushed = whole.unwrap_or_else(|| {
+            let mut pushed = run.messages().iter().map(|routed| queue.push_message(routed, overflow));
+            pushed.find(|pushed| *pushed == Pushed::Overflowed).unwrap_or(Pushed::Queued)
+        });
+        drop(queue);
+        if pushed == Pushed::Overflowed {
+            self.wake_all();
+        }
+        idle && pushed == Pushed::Queued
+    }
+
+    /// Wakes the writer.
+    pub fn wake(&self) {
+        self.ready.notify_one();
     }
 
     /// Nothing goes out until this is taken back by [`release`](Self::release); what is pushed waits in its order. For
@@ -192,16 +223,32 @@ impl Outbound {
     /// Waits until something is there and moves what goes out next into `into`, which should be empty. One caller
     /// at a time.
     pub async fn take(&self, into: &mut VecDeque<Item>) {
-        loop {
-            if self.try_take(into) {
-                return;
-            }
+        while !self.try_take(into) {
             self.ready.notified().await;
         }
     }
 
     /// As `take`, without waiting. False: nothing was there.
     pub fn try_take(&self, into: &mut VecDeque<Item>) -> bool {
+        self.hand_out(|load| match load {
+            Load::One(item) => into.push_back(item),
+            Load::Run(run) => into.extend(run.messages().iter().cloned().map(Item::Message)),
+        })
+    }
+
+    /// As [`take`](Self::take).
+    pub async fn take_loads(&self, into: &mut VecDeque<Load>) {
+        while !self.try_take_loads(into) {
+            self.ready.notified().await;
+        }
+    }
+
+    /// As [`try_take`](Self::try_take).
+    pub fn try_take_loads(&self, into: &mut VecDeque<Load>) -> bool {
+        self.hand_out(|load| into.push_back(load))
+    }
+
+    fn hand_out(&self, put: impl FnMut(Load)) -> bool {
         let mut queue = self.queue.lock();
         if queue.is_held() {
             return false;
@@ -210,7 +257,7 @@ impl Outbound {
             queue.shrink();
             return false;
         }
-        queue.take(into);
+        queue.take(put);
         drop(queue);
         self.taken.notify_waiters();
         true

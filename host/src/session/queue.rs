@@ -4,6 +4,7 @@
 //! Everything here is done under the lock of a log's lane, so that every push costs the same on average however
 //! much waits: a message that is lost leaves its slot empty, and empty slots are swept out all together.
 
+mod amount;
 mod sweep;
 
 use std::collections::{HashMap, VecDeque};
@@ -13,13 +14,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::gap::{Gap, gather};
-use super::outbound::{Item, OutboundLimits, Pushed};
+use super::outbound::{Item, Load, OutboundLimits, Pushed};
 use crate::config::Overflow;
-use crate::message::Routed;
+use crate::message::{Routed, Run};
 use crate::metrics::GatewayMetrics;
-
-/// Bytes counted for an item beside its content.
-const ITEM_BYTES: usize = 64;
+use amount::{Amount, amount, size};
 
 /// Items taken at once. What the writer has taken is on its way and no policy applies to it any more.
 const TAKE: usize = 64;
@@ -41,8 +40,10 @@ pub(super) struct Queue {
     first: u64,
     /// What was lost before the first slot, which is a full one.
     before: Vec<Gap>,
-    /// Full slots and their bytes.
+    /// What full slots hold.
     full: Amount,
+    /// Of the items in runs those beside the first.
+    joined: usize,
     /// Those of them that hold messages which may be lost.
     loose: Amount,
     /// No message before the slot of this number may be lost.
@@ -60,39 +61,17 @@ pub(super) struct Queue {
     holders: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) items: usize,
-    pub(super) bytes: usize,
-}
-
 #[derive(Debug)]
 enum Slot {
     Message(Arc<Routed>, Overflow),
+    /// None of them may be lost.
+    Run(Arc<Run>),
     Control(Bytes),
     Close(u16, String),
     /// Messages were lost here.
     Lost(Box<Gap>),
     /// Nothing is here any more.
     Hole,
-}
-
-impl Amount {
-    fn add(&mut self, bytes: usize) {
-        self.items += 1;
-        self.bytes += bytes;
-    }
-
-    fn take(&mut self, bytes: usize) {
-        self.items -= 1;
-        self.bytes -= bytes;
-    }
-
-    /// Whether one more item of so many bytes keeps the bounds. An item larger than the whole bound still goes to
-    /// a reader that has nothing else waiting.
-    fn fits(self, bytes: usize, limits: OutboundLimits) -> bool {
-        self.items < limits.messages && (self.bytes + bytes <= limits.bytes || self.items == 0)
-    }
 }
 
 impl Queue {
@@ -103,6 +82,7 @@ impl Queue {
             first: 0,
             before: Vec::new(),
             full: Amount::default(),
+            joined: 0,
             loose: Amount::default(),
             searched: 0,
             latest: HashMap::new(),
@@ -146,11 +126,26 @@ impl Queue {
         Pushed::Queued
     }
 
+    /// Of topics whose policy is `disconnect`. None: they must be pushed one by one, since not all of them have room.
+    pub(super) fn push_run(&mut self, run: &Arc<Run>) -> Option<Pushed> {
+        if self.closed {
+            return Some(Pushed::Closed);
+        }
+        let (items, bytes) = amount(run);
+        if self.full.items + items > self.limits.messages || self.full.bytes + bytes > self.limits.bytes {
+            return None;
+        }
+        self.full.add_all(items, bytes);
+        self.joined += items - 1;
+        self.slots.push_back(Slot::Run(Arc::clone(run)));
+        Some(Pushed::Queued)
+    }
+
     pub(super) fn push_control(&mut self, frame: Bytes) -> Pushed {
         if self.closed {
             return Pushed::Closed;
         }
-        let size = frame.len() + ITEM_BYTES;
+        let size = amount::of_frame(&frame);
         if !self.full.fits(size, self.limits) && !self.make_room(size) {
             return self.cut();
         }
@@ -169,37 +164,43 @@ impl Queue {
         open
     }
 
-    /// Moves what goes out next to the end of `into`, gaps where they are.
-    pub(super) fn take(&mut self, into: &mut VecDeque<Item>) {
-        let mut bytes = 0;
-        into.reserve(self.slots.len().min(TAKE));
-        for _ in 0..TAKE {
+    /// Gives what goes out next to `put`, gaps where they are.
+    pub(super) fn take(&mut self, mut put: impl FnMut(Load)) {
+        let (mut bytes, mut left) = (0, TAKE);
+        while left > 0 {
             if !self.before.is_empty() {
-                into.extend(self.before.drain(..).map(|gap| Item::Gap(Box::new(gap))));
+                self.before.drain(..).for_each(|gap| put(Load::One(Item::Gap(Box::new(gap)))));
             }
             if bytes >= TAKE_BYTES {
                 break;
             }
             let Some(slot) = self.slots.pop_front() else { break };
-            let (item, size) = match slot {
+            let (load, items, size) = match slot {
                 Slot::Message(routed, overflow) => {
                     let size = size(&routed);
                     self.forget(&routed, overflow, size, self.first);
                     self.taken += 1;
-                    (Item::Message(routed), size)
+                    (Load::One(Item::Message(routed)), 1, size)
+                }
+                Slot::Run(run) => {
+                    let (items, size) = amount(&run);
+                    self.taken += items as u64;
+                    self.joined -= items - 1;
+                    (Load::Run(run), items, size)
                 }
                 Slot::Control(frame) => {
-                    let size = frame.len() + ITEM_BYTES;
-                    (Item::Control(frame), size)
+                    let size = amount::of_frame(&frame);
+                    (Load::One(Item::Control(frame)), 1, size)
                 }
-                Slot::Close(code, reason) => (Item::Close(code, reason), 0),
+                Slot::Close(code, reason) => (Load::One(Item::Close(code, reason)), 1, 0),
                 // The first slot is a full one.
                 Slot::Lost(_) | Slot::Hole => break,
             };
             self.first += 1;
-            self.full.take(size);
+            self.full.take_all(items, size);
             bytes += size;
-            into.push_back(item);
+            left = left.saturating_sub(items);
+            put(load);
             self.trim();
         }
     }
@@ -257,6 +258,11 @@ impl Queue {
 
     pub(super) fn lost(&self) -> [u64; 3] {
         self.lost
+    }
+
+    /// Slots that hold nothing.
+    fn empty(&self) -> usize {
+        self.slots.len() + self.joined - self.full.items
     }
 
     fn next(&self) -> u64 {
@@ -378,10 +384,6 @@ impl Queue {
             self.first += 1;
         }
     }
-}
-
-fn size(routed: &Routed) -> usize {
-    routed.message.size() + ITEM_BYTES
 }
 
 #[cfg(test)]

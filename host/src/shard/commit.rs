@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Shard;
+use super::burst::{Published, Run};
 use super::enrol::enrolments;
 use super::reply::{Pending, Reply};
 use crate::dead_letters::About;
@@ -18,29 +19,57 @@ use crate::session::Session;
 /// Runs of a pass whose reads another shard changed; after them it runs alone.
 const ATTEMPTS: usize = 16;
 
+/// A publish that is to be committed.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    session: &'a Arc<Session>,
+    message: &'a Message,
+    level: Level,
+}
+
 /// Another shard changed what the pass has read.
 struct Conflict;
 
 impl Shard {
     /// One publish, from the pipeline to its answer.
-    pub(super) fn publish(&mut self, session: &Arc<Session>, message: Message, level: Level, reply: Reply) {
-        let began = Instant::now();
+    pub(super) fn publish(&mut self, session: &Arc<Session>, published: Published) {
+        let Published { message, level, reply } = published;
         let recorder = reply.trace.as_ref().map(|trace| Arc::clone(&trace.recorder));
-        let mut pass = Pass {
+        let pass = Pass {
             session,
             authority: self.authority,
             most_messages: self.context.pass_messages,
-            deadline: began + self.context.pass_deadline,
-            clock: Cell::new(began),
+            deadline: self.now + self.context.pass_deadline,
+            clock: Cell::new(self.now),
             recorder: recorder.as_deref(),
         };
+        let run = self.run_once(&pass, &message);
+        self.now = pass.clock.get();
+        if level == Level::Routed && run.is_plain(&message) {
+            return self.pass_on(run.became(message), reply);
+        }
+        // What passed before keeps its place.
+        self.accept_passed();
+        self.commit(pass, run, &Work { session, message: &message, level }, reply);
+        self.now = Instant::now();
+    }
+
+    /// Calls the plugins.
+    fn run_once(&mut self, pass: &Pass<'_>, message: &Message) -> Run {
+        let result = pipeline::process(&mut self.stages, pass, message);
+        Run { result, effects: self.stages.take_effects() }
+    }
+
+    /// Commits a run. After a conflict there is another one.
+    fn commit(&mut self, mut pass: Pass<'_>, first: Run, work: &Work<'_>, reply: Reply) {
         let sequencer = Arc::clone(&self.context.sequencer);
-        let mut reply = Some(reply);
+        let (mut reply, mut run) = (Some(reply), Some(first));
         let mut attempt = 0;
         while attempt <= ATTEMPTS {
             // Alone = nobody else commits state from the first call to the commit.
             let alone = (attempt == ATTEMPTS).then(|| sequencer.alone.write());
-            match self.attempt(&pass, session, &message, level, alone.is_some(), &mut reply) {
+            let run = run.take().unwrap_or_else(|| self.run_once(&pass, work.message));
+            match self.attempt(run, work, alone.is_some(), &mut reply) {
                 Ok(None) => return,
                 Ok(Some(outcome)) => return answer(reply, outcome),
                 Err(Conflict) => self.run_again(&pass),
@@ -67,18 +96,16 @@ impl Shard {
         }
     }
 
-    /// Runs the pass once. Ok(None): the reply has been handed on and will be answered.
+    /// Commits one run. Ok(None): the reply has been handed on and will be answered.
     fn attempt(
         &mut self,
-        pass: &Pass<'_>,
-        session: &Arc<Session>,
-        message: &Message,
-        level: Level,
+        run: Run,
+        work: &Work<'_>,
         alone: bool,
         reply: &mut Option<Reply>,
     ) -> Result<Option<Outcome>, Conflict> {
-        let result = pipeline::process(&mut self.stages, pass, message.clone());
-        let effects = self.stages.take_effects();
+        let (Run { result, effects }, Work { session, message, level }) = (run, *work);
+        let result = result.map(|became| became.of(message));
         let enrolments = result.as_ref().map_or_else(|_| Vec::new(), |all| enrolments(all, session));
         let sequencer = &self.context.sequencer;
         let _shared = (!alone && !effects.is_empty()).then(|| sequencer.alone.read());
@@ -108,7 +135,7 @@ impl Shard {
                 let kept = if stop.is_decision() { sequencer.commit_stopped(effects) } else { Ok(()) };
                 match kept {
                     Ok(()) => {
-                        self.stopped(pass.session, message, &stop, reply.take());
+                        self.stopped(session, message, &stop, reply.take());
                         return Ok(None);
                     }
                     Err(refused) => refused,

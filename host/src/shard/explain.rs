@@ -57,12 +57,12 @@ impl Shard {
         let topic = Arc::clone(&message.topic);
         self.stages.rehearse(true);
         let may = pipeline::ask(&mut self.stages, session, &pass.clock, "explain", &topic, |_, _| {});
-        let result = may.map(|may| may.then(|| pipeline::process(&mut self.stages, &pass, message)));
+        let result = may.map(|may| may.then(|| pipeline::process(&mut self.stages, &pass, &message)));
         self.stages.clear();
         self.stages.rehearse(false);
         let became = match result.map_err(|stop| stop.outcome())? {
             None => return Err(denied(&topic)),
-            Some(Ok(messages)) => Ok(self.would_be(messages)),
+            Some(Ok(became)) => Ok(self.would_be(became.of(&message))),
             Some(Err(stop)) => Err(stop.outcome()),
         };
         Ok(Explained { became, record: recorder.take() })

@@ -34,6 +34,15 @@ pub struct Requeue {
 }
 
 impl Reply {
+    /// As [`answer`](Self::answer), for one message that was accepted and routed by now.
+    pub fn accepted(self, now: Instant, message: impl FnOnce() -> Accepted) {
+        if self.trace.is_none() && !self.responder.hears_of_acceptance() {
+            self.metrics.accepted(now.duration_since(self.arrived));
+            return self.responder.forget();
+        }
+        self.answer(Outcome::Accepted { level: Level::Routed, messages: vec![message()], note: None });
+    }
+
     /// Counts, tells who watches, and answers.
     pub fn answer(self, outcome: Outcome) {
         let took = self.arrived.elapsed();

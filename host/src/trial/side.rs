@@ -83,7 +83,7 @@ impl Side {
             clock: Cell::new(now),
             recorder: steps.then_some(&recorder),
         };
-        let result = pipeline::process(&mut self.stages, &pass, message.clone());
+        let result = pipeline::process(&mut self.stages, &pass, message).map(|became| became.of(message));
         self.commit(&result);
         let steps = recorder.take().steps;
         match result {

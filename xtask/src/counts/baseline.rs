@@ -19,7 +19,7 @@ const GUESTS_KEY: &str = "native_turns_per_message";
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Costs {
     /// Instructions, of native stages.
-    pub(super) instructions: BTreeMap<String, u64>,
+    pub(super) instructions: BTreeMap<String, f64>,
     /// Turns of a native loop, of chains of guests.
     pub(super) guests: BTreeMap<String, f64>,
 }
@@ -105,7 +105,7 @@ pub(super) fn compare(committed: &Costs, now: &Costs) -> Vec<Line> {
     let mut lines = Vec::new();
     let stages: BTreeSet<&String> = committed.instructions.keys().chain(now.instructions.keys()).collect();
     for stage in stages {
-        let of = |costs: &Costs| costs.instructions.get(stage).map(|count| *count as f64);
+        let of = |costs: &Costs| costs.instructions.get(stage).copied();
         lines.push(Line::new(stage, "instructions", of(committed), of(now), INSTRUCTIONS));
     }
     let chains: BTreeSet<&String> = committed.guests.keys().chain(now.guests.keys()).collect();
@@ -126,24 +126,24 @@ pub(super) fn total(profile: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn costs(instructions: &[(&str, u64)], guests: &[(&str, f64)]) -> Costs {
+    fn costs(instructions: &[(&str, f64)], guests: &[(&str, f64)]) -> Costs {
         Costs {
             instructions: instructions.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             guests: guests.iter().map(|(name, ratio)| ((*name).to_owned(), *ratio)).collect(),
         }
     }
 
-    fn verdict(before: u64, now: u64) -> Verdict {
+    fn verdict(before: f64, now: f64) -> Verdict {
         compare(&costs(&[("a", before)], &[]), &costs(&[("a", now)], &[]))[0].verdict
     }
 
     #[test]
     fn a_quarter_more_fails_and_a_tenth_more_does_not() {
-        assert_eq!(verdict(1_000, 1_250), Verdict::Dearer);
-        assert_eq!(verdict(1_000, 1_151), Verdict::Dearer);
-        assert_eq!(verdict(1_000, 1_100), Verdict::Same);
-        assert_eq!(verdict(1_000, 900), Verdict::Same);
-        assert_eq!(verdict(1_000, 800), Verdict::Cheaper);
+        assert_eq!(verdict(1_000.0, 1_250.0), Verdict::Dearer);
+        assert_eq!(verdict(1_000.0, 1_151.0), Verdict::Dearer);
+        assert_eq!(verdict(1_000.0, 1_100.0), Verdict::Same);
+        assert_eq!(verdict(1_000.0, 900.0), Verdict::Same);
+        assert_eq!(verdict(1_000.0, 800.0), Verdict::Cheaper);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn stages_that_only_one_side_knows_fail() {
-        let lines = compare(&costs(&[("old", 1)], &[]), &costs(&[("new", 1)], &[]));
+        let lines = compare(&costs(&[("old", 1.0)], &[]), &costs(&[("new", 1.0)], &[]));
         let verdicts: Vec<_> = lines.iter().map(|line| (line.stage.as_str(), line.verdict)).collect();
         assert_eq!(verdicts, [("new", Verdict::Unknown), ("old", Verdict::Gone)]);
         assert!(lines.iter().all(Line::fails));
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn only_what_is_dearer_fails_and_the_line_says_all() {
-        let before = costs(&[("admit", 1_000), ("route", 1_000)], &[]);
-        let lines = compare(&before, &costs(&[("admit", 1_300), ("route", 500)], &[]));
+        let before = costs(&[("admit", 1_000.0), ("route", 1_000.0)], &[]);
+        let lines = compare(&before, &costs(&[("admit", 1_300.0), ("route", 500.0)], &[]));
         let failed: Vec<_> = lines.iter().filter(|line| line.fails()).map(ToString::to_string).collect();
         let expected = "admit                  baseline    1000, now    1300 instructions, +30.0 %: too dear";
         assert_eq!(failed, [expected]);
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn the_file_is_sorted_and_read_back() {
-        let all = costs(&[("b", 2), ("a", 1)], &[("filter", 2.5)]);
+        let all = costs(&[("b", 2.0), ("a", 1.0)], &[("filter", 2.5)]);
         let text = all.to_text().unwrap();
-        assert!(text.contains("\n    \"a\": 1,\n    \"b\": 2\n"), "{text}");
+        assert!(text.contains("\n    \"a\": 1.0,\n    \"b\": 2.0\n"), "{text}");
         assert_eq!(Costs::read(&text).unwrap(), all);
         assert!(Costs::read("{}").unwrap_err().to_string().contains(INSTRUCTIONS_KEY));
     }

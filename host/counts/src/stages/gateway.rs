@@ -1,11 +1,12 @@
 //! Bytes of the native protocol and of MQTT.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::Version;
 use weir::gateway::{mqtt, native};
-use weir::message::{Place, Routed};
+use weir::message::{Place, Routed, Run};
 
 use super::ROUND;
 use crate::counter::counted;
@@ -25,7 +26,19 @@ pub fn read_publish() -> Box<dyn FnMut()> {
     })
 }
 
-/// A routed message becomes a frame of the native protocol, shared by all its readers.
+/// Routed messages that go together become frames of the native protocol, shared by all their readers.
+pub fn write_deliveries() -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let routed: Vec<_> = routed().into_iter().map(Arc::new).collect();
+        let run = Run::of(&routed).expect("messages that go together");
+        assert_eq!(run.messages().len(), ROUND);
+        counted(|| {
+            assert!(black_box(native::deliveries(black_box(&run))).len() > PAYLOAD.len() * ROUND);
+        });
+    })
+}
+
+/// A routed message that goes alone becomes a frame.
 pub fn write_delivery() -> Box<dyn FnMut()> {
     Box::new(move || {
         let routed = routed();

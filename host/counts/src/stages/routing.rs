@@ -1,20 +1,19 @@
 //! From the sequencer to the queues of log and sessions.
 
-use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use weir::config::Overflow;
+use tempfile::TempDir;
 use weir::message::{Message, Routed};
 use weir::metrics::Metrics;
 use weir::received::Received;
 use weir::retained::{Most, Retained};
 use weir::router::{Readers, Router};
 use weir::sequencer::Sequencer;
-use weir::session::{Item, Session, Subscription};
+use weir::session::{Session, Subscription};
 use weir_contract::topic::Pattern;
 
-use super::ROUND;
+use super::{ROUND, queue};
 use crate::counter::counted;
 use crate::material::{TOPIC, copies, message, session, sessions, store};
 
@@ -39,8 +38,44 @@ pub fn log_queue() -> Box<dyn FnMut()> {
     })
 }
 
-/// A message gets its offset and goes to the log's queue and to the queues of so many sessions.
-pub fn accept(readers: usize) -> Box<dyn FnMut()> {
+/// Messages that come together get their offsets and go to the log's queue and to the queues of so many sessions, whose
+/// writers are woken.
+pub fn accept_together(readers: usize) -> Box<dyn FnMut()> {
+    let (home, sequencer, readers) = routed_to(readers);
+    let message = message(&session("publisher"), TOPIC);
+    let mut woken = Vec::new();
+    Box::new(move || {
+        let _ = &home;
+        let messages = copies(&message, ROUND);
+        counted(|| {
+            let accepted = sequencer.accept_plain(&messages, &mut woken).expect("accepted");
+            woken.drain(..).for_each(|session: Arc<Session>| session.outbound.wake());
+            assert_eq!(black_box(accepted).len(), ROUND);
+            drop(messages);
+        });
+        assert_eq!(queue::empty(&readers), readers.len() * ROUND, "every reader has every message");
+    })
+}
+
+/// The same for messages that come one by one, to one reader.
+pub fn accept_alone() -> Box<dyn FnMut()> {
+    let (home, sequencer, readers) = routed_to(1);
+    let message = message(&session("publisher"), TOPIC);
+    Box::new(move || {
+        let _ = &home;
+        let messages = copies(&message, ROUND);
+        counted(|| {
+            for message in messages {
+                let accepted = sequencer.accept(vec![message], Vec::new(), None).expect("accepted");
+                assert_eq!(black_box(accepted).len(), 1);
+            }
+        });
+        assert_eq!(queue::empty(&readers), ROUND, "the reader has every message");
+    })
+}
+
+/// A sequencer with one log, and so many sessions that read [`TOPIC`].
+fn routed_to(readers: usize) -> (TempDir, Sequencer, Vec<Arc<Session>>) {
     let (home, store) = store();
     let metrics = Metrics::new();
     let retained = Retained::load(store.clone(), Most::ALL, metrics.retained.clone()).expect("retained");
@@ -53,18 +88,7 @@ pub fn accept(readers: usize) -> Box<dyn FnMut()> {
     for reader in &readers {
         subscribe(&router, reader, TOPIC);
     }
-    let message = message(&session("publisher"), TOPIC);
-    Box::new(move || {
-        let _ = &home;
-        let messages = copies(&message, ROUND);
-        counted(|| {
-            for message in messages {
-                let accepted = sequencer.accept(vec![message], Vec::new(), None).expect("accepted");
-                assert_eq!(black_box(accepted).len(), 1);
-            }
-        });
-        assert_eq!(empty(&readers), readers.len() * ROUND, "every reader has every message");
-    })
+    (home, sequencer, readers)
 }
 
 /// A topic that nobody asked for before finds its three readers among 10,000 patterns.
@@ -90,25 +114,7 @@ pub fn matching() -> Box<dyn FnMut()> {
                 assert_eq!(black_box(router.dispatch(&mut Readers::default(), routed, None)), 3);
             }
         });
-        empty(&holders);
-    })
-}
-
-/// Messages are put into a session's queue and taken out together.
-pub fn session_queue() -> Box<dyn FnMut()> {
-    let reader = session("reader");
-    let message = message(&session("publisher"), TOPIC);
-    let mut items = VecDeque::new();
-    Box::new(move || {
-        let routed: Vec<_> = copies(&message, ROUND).into_iter().map(routed).collect();
-        counted(|| {
-            for routed in &routed {
-                black_box(reader.outbound.push_message(routed, Overflow::Disconnect));
-            }
-            while reader.outbound.try_take(&mut items) {}
-            assert_eq!(black_box(&items).len(), ROUND);
-            items.clear();
-        });
+        queue::empty(&holders);
     })
 }
 
@@ -122,16 +128,4 @@ fn subscribe(router: &Router, session: &Arc<Session>, text: &str) {
 
 fn routed(message: Message) -> Arc<Routed> {
     Arc::new(Routed::new(message, None))
-}
-
-/// Takes all that waits for these sessions; how much it was.
-fn empty(readers: &[Arc<Session>]) -> usize {
-    let mut items = VecDeque::new();
-    let mut count = 0;
-    for reader in readers {
-        while reader.outbound.try_take(&mut items) {
-            count += items.drain(..).filter(|item| matches!(item, Item::Message(_))).count();
-        }
-    }
-    count
 }

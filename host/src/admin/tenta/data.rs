@@ -162,7 +162,7 @@ impl Line {
             self.hear().await?;
         }
         let publish = Publish {
-            topic: format!("{}{}/{sensor}", self.base, kind(table)),
+            topic: format!("{}{}/{sensor}", self.base, kind(table)).into(),
             payload: payload.into(),
             content_type: Some("application/json".into()),
             level: Level::Stored,

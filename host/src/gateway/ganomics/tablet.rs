@@ -108,7 +108,7 @@ impl Tablet {
             drop((tell.send(outcome), held, expected));
         });
         let publish = Publish {
-            topic: topic.to_owned(),
+            topic: topic.into(),
             payload: said.into(),
             content_type: Some("application/json".into()),
             level: Level::Logged,

@@ -22,24 +22,16 @@ pub(crate) struct Incoming {
 
 impl From<&v3_1_1::Publish> for Incoming {
     fn from(packet: &v3_1_1::Publish) -> Self {
-        let publish = Publish {
-            topic: packet.topic_name().to_owned(),
-            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
-            retain: packet.retain(),
-            ..Publish::default()
-        };
+        let payload = Bytes::copy_from_slice(packet.payload().as_slice());
+        let publish = Publish { retain: packet.retain(), ..Publish::new(packet.topic_name(), payload) };
         Self { qos: packet.qos(), id: packet.packet_id(), publish }
     }
 }
 
 impl From<&v5_0::Publish> for Incoming {
     fn from(packet: &v5_0::Publish) -> Self {
-        let mut publish = Publish {
-            topic: packet.topic_name().to_owned(),
-            payload: Bytes::copy_from_slice(packet.payload().as_slice()),
-            retain: packet.retain(),
-            ..Publish::default()
-        };
+        let payload = Bytes::copy_from_slice(packet.payload().as_slice());
+        let mut publish = Publish { retain: packet.retain(), ..Publish::new(packet.topic_name(), payload) };
         describe(&mut publish, packet.props());
         Self { qos: packet.qos(), id: packet.packet_id(), publish }
     }
@@ -61,7 +53,7 @@ pub(super) fn describe(publish: &mut Publish, props: &[Property]) {
                 publish.expires_in_ms = Some(u64::from(seconds.val()) * 1_000);
             }
             Property::ContentType(text) if !text.val().is_empty() => {
-                publish.content_type = Some(text.val().to_owned());
+                publish.content_type = Some(text.val().to_owned().into());
             }
             Property::ResponseTopic(topic) => publish.reply_to = Some(topic.val().to_owned()),
             Property::CorrelationData(data) => publish.correlation = Some(Bytes::copy_from_slice(data.val())),

@@ -77,7 +77,7 @@ impl Will {
 
 fn message((topic, payload, qos, retain): (&str, Option<&[u8]>, Qos, bool)) -> Publish {
     Publish {
-        topic: topic.to_owned(),
+        topic: topic.into(),
         payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
         qos: Some(qos as u8),
         retain,

@@ -6,7 +6,7 @@ use super::payload;
 use super::request::Fault;
 use crate::gateway::json::Object;
 use crate::gateway::ws::frame;
-use crate::message::{Mark, Outcome, Routed, now_us};
+use crate::message::{Mark, Outcome, Routed, Run, now_us};
 use crate::session::Notice;
 
 /// Bytes around a payload in an ordinary delivery: a guess that spares most frames a second allocation.
@@ -17,20 +17,28 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
     let message = &routed.message;
     // Binary payloads grow by a third.
     let hint = AROUND + message.topic.len() + message.payload.len() + message.payload.len() / 3;
-    frame::text(hint, |out| {
-        let mut object = Object::begin(out);
-        object.text("event", "message");
-        match &routed.mark {
-            Mark::Live => {}
-            Mark::Retained => object.flag("retained", true),
-            Mark::Consumer { name, shared, delivery } => {
-                object.text(consumer_key(*shared), name);
-                object.number("delivery", u64::from(*delivery));
-            }
+    frame::text(hint, |out| put_delivery(routed, out))
+}
+
+/// The frames of deliveries, one behind the other.
+pub fn deliveries(run: &Run) -> Bytes {
+    let frame = |routed: &Routed, out: &mut Vec<u8>| frame::append_text(out, |out| put_delivery(routed, out));
+    run.native_frames(AROUND, frame)
+}
+
+fn put_delivery(routed: &Routed, out: &mut Vec<u8>) {
+    let mut object = Object::begin(out);
+    object.text("event", "message");
+    match &routed.mark {
+        Mark::Live => {}
+        Mark::Retained => object.flag("retained", true),
+        Mark::Consumer { name, shared, delivery } => {
+            object.text(consumer_key(*shared), name);
+            object.number("delivery", u64::from(*delivery));
         }
-        payload::put_message(&mut object, message, routed.place.as_ref());
-        object.end();
-    })
+    }
+    payload::put_message(&mut object, &routed.message, routed.place.as_ref());
+    object.end();
 }
 
 /// The frame of a notice.

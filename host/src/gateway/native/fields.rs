@@ -10,9 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use base64::{alphabet, engine::DecodePaddingMode};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-use super::keys::{Key, Keys};
+use super::keys::{Key, Keys, Raw};
 use super::request::Fault;
 use crate::message::{Places, Since};
 
@@ -32,6 +31,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A string, if there is one.
 pub(super) fn text<'a>(keys: &Keys<'a>, key: Key) -> Result<Option<Cow<'a, str>>, Fault> {
+    // Most strings are their own values, and reading them again would find no more.
+    if let Some(plain) = keys.plain(key) {
+        return Ok(Some(Cow::Borrowed(plain)));
+    }
     typed::<Text<'a>>(keys, key, "a string").map(|value| value.map(|text| text.0))
 }
 
@@ -111,6 +114,8 @@ pub(super) fn begin_history(since: Option<Since>, reverse: bool) -> Result<Since
 
 /// A number within bounds, if there is one.
 pub(super) fn number(keys: &Keys<'_>, key: Key, accepted: RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
+    // Only who gives one pays for the words of its refusal.
+    let Some(_) = keys.get(key) else { return Ok(None) };
     let number: Option<u64> = typed(keys, key, &shown(&accepted))?;
     parse_number(key, number.map(|number| number.to_string()).as_deref(), accepted)
 }
@@ -155,7 +160,7 @@ fn shown(accepted: &RangeInclusive<u64>) -> String {
 
 /// `params`: a JSON object as it is written, `{}` if there is none.
 pub(super) fn params(keys: &Keys<'_>) -> Result<String, Fault> {
-    match keys.get(Key::Params).map(RawValue::get) {
+    match keys.get(Key::Params).map(Raw::get) {
         None => Ok("{}".into()),
         Some(object) if object.starts_with('{') => Ok(object.into()),
         Some(_) => Err(Fault::new("`params` must be a JSON object".into())),

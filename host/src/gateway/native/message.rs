@@ -41,25 +41,35 @@ pub(super) const REQUEST: [Key; 9] = [
 /// Milliseconds after which a message may expire: as far as numbers are exact in JavaScript.
 pub(super) const EXPIRES_IN_MS: std::ops::RangeInclusive<u64> = 1..=(1 << 53);
 
+/// What a message may have beside topic and payload.
+const DESCRIBED: [Key; 7] =
+    [Key::ContentType, Key::Headers, Key::MessageId, Key::Level, Key::Retain, Key::ExpiresInMs, Key::ReplyTo];
+
 /// Reads a message; the caller has checked that there are no other keys.
 pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, Fault> {
-    let topic = fields::required(keys, Key::Topic)?.into_owned();
+    let topic = fields::required(keys, Key::Topic)?;
     let (payload, default_type) = payload(keys, source)?;
-    let content_type = fields::text(keys, Key::ContentType)?;
-    let content_type = content_type.map_or_else(|| default_type.to_owned(), Into::into);
-    fields::check_content_type(&content_type)?;
-    Ok(Publish {
-        topic,
-        payload,
-        content_type: Some(content_type),
-        headers: fields::headers(keys)?,
-        message_id: fields::check_message_id(fields::text(keys, Key::MessageId)?.as_deref())?,
-        retain: fields::flag(keys, Key::Retain)?,
-        expires_in_ms: fields::number(keys, Key::ExpiresInMs, EXPIRES_IN_MS)?,
-        reply_to: fields::text(keys, Key::ReplyTo)?.map(Into::into),
-        level: level(fields::text(keys, Key::Level)?.as_deref())?,
-        ..Publish::default()
-    })
+    let mut publish = Publish::new(topic, payload);
+    publish.content_type = Some(Cow::Borrowed(default_type));
+    // Most have nothing of it, and need not look for each.
+    if keys.have_any(&DESCRIBED) {
+        describe(&mut publish, keys)?;
+    }
+    Ok(publish)
+}
+
+fn describe(publish: &mut Publish, keys: &Keys<'_>) -> Result<(), Fault> {
+    if let Some(content_type) = fields::text(keys, Key::ContentType)? {
+        fields::check_content_type(&content_type)?;
+        publish.content_type = Some(Cow::Owned(content_type.into_owned()));
+    }
+    publish.headers = fields::headers(keys)?;
+    publish.message_id = fields::check_message_id(fields::text(keys, Key::MessageId)?.as_deref())?;
+    publish.retain = fields::flag(keys, Key::Retain)?;
+    publish.expires_in_ms = fields::number(keys, Key::ExpiresInMs, EXPIRES_IN_MS)?;
+    publish.reply_to = fields::text(keys, Key::ReplyTo)?.map(Into::into);
+    publish.level = level(fields::text(keys, Key::Level)?.as_deref())?;
+    Ok(())
 }
 
 /// `level`, from wherever it came.
@@ -70,25 +80,28 @@ pub(super) fn level(word: Option<&str>) -> Result<Level, Fault> {
 
 /// The payload and its content type.
 fn payload(keys: &Keys<'_>, source: &Source<'_>) -> Result<(Bytes, &'static str), Fault> {
+    match (keys.get(Key::Data), keys.get(Key::Text), keys.get(Key::Base64)) {
+        (Some(data), None, None) => Ok((source.cut(data.get()), "application/json")),
+        (None, Some(_), None) => {
+            let text = match fields::required(keys, Key::Text)? {
+                Cow::Borrowed(text) => source.cut(text),
+                Cow::Owned(text) => text.into(),
+            };
+            Ok((text, "text/plain; charset=utf-8"))
+        }
+        (None, None, Some(_)) => {
+            let bytes = fields::base64(keys)?.unwrap_or_default();
+            Ok((bytes.into(), "application/octet-stream"))
+        }
+        _ => Err(not_one_payload(keys)),
+    }
+}
+
+fn not_one_payload(keys: &Keys<'_>) -> Fault {
     let given = [Key::Data, Key::Text, Key::Base64].into_iter().filter(|key| keys.get(*key).is_some());
     let given: Vec<_> = given.map(Key::name).collect();
-    if given.len() != 1 {
-        let given = if given.is_empty() { "none".into() } else { given.join(" and ") };
-        let verb = if given == "none" { "was" } else { "were" };
-        let reason = format!("exactly one of data, text, base64 is accepted: {given} {verb} given");
-        return Err(Fault::new(reason));
-    }
-    if let Some(data) = keys.get(Key::Data) {
-        return Ok((source.cut(data.get()), "application/json"));
-    }
-    if let Some(bytes) = fields::base64(keys)? {
-        return Ok((bytes.into(), "application/octet-stream"));
-    }
-    let text = match fields::required(keys, Key::Text)? {
-        Cow::Borrowed(text) => source.cut(text),
-        Cow::Owned(text) => text.into(),
-    };
-    Ok((text, "text/plain; charset=utf-8"))
+    let given = if given.is_empty() { "none was".into() } else { format!("{} were", given.join(" and ")) };
+    Fault::new(format!("exactly one of data, text, base64 is accepted: {given} given"))
 }
 
 /// The bytes that a request is read from.
@@ -163,6 +176,14 @@ mod tests {
         assert!(!bytes.as_ptr_range().contains(&source.cut(&text[43..44]).as_ptr()));
         assert!(bytes.as_ptr_range().contains(&source.cut(&text[..6_000]).as_ptr()));
         assert!(Frame::read(&source).request.is_ok());
+    }
+
+    #[test]
+    fn all_keys_of_a_message_are_looked_at() {
+        for key in MESSAGE {
+            let is_payload = matches!(key, Key::Topic | Key::Data | Key::Text | Key::Base64);
+            assert!(is_payload != DESCRIBED.contains(&key), "{key:?}");
+        }
     }
 
     proptest! {

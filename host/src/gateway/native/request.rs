@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::consume;
 use super::fields;
-use super::keys::{Key, Keys};
+use super::keys::{Key, Keys, Raw};
 use super::message::{self, Source};
 use crate::durable::{Ack, Request as Consume};
 use crate::ingress::{HistoryRequest, Publish, Query, Subscribe};
@@ -74,7 +72,7 @@ impl Id {
         std::str::from_utf8(used).unwrap_or("null")
     }
 
-    fn read(value: &RawValue) -> Result<Self, Fault> {
+    fn read(value: Raw<'_>) -> Result<Self, Fault> {
         let text = value.get();
         if !text.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit()) {
             return Err(Fault::new("`id` must be a string or a number".into()));
@@ -119,13 +117,11 @@ pub(super) enum Request {
 impl Frame {
     /// Reads a frame.
     pub(super) fn read(source: &Source<'_>) -> Self {
-        let keys: Keys<'_> = match serde_json::from_str(source.text) {
-            Ok(keys) => keys,
-            Err(error) => {
-                let fault = Fault::new(format!("a frame is one JSON object with an `action`: {error}"));
-                return Self { id: None, request: Err(fault) };
-            }
-        };
+        let mut keys = Keys::default();
+        if let Err(error) = keys.fill(source.text) {
+            let fault = Fault::new(format!("a frame is one JSON object with an `action`: {error}"));
+            return Self { id: None, request: Err(fault) };
+        }
         match keys.get(Key::Id).map(Id::read).transpose() {
             Ok(id) => Self { id, request: request(&keys, id, source) },
             Err(fault) => Self { id: None, request: Err(fault) },

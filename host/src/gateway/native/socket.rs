@@ -17,8 +17,8 @@ use super::{answer, event, http};
 use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::visit::Visit;
-use crate::gateway::ws::{self, Connection, Encode, Expected, Handler, Next};
-use crate::ingress::{Publish, Subscribe};
+use crate::gateway::ws::{self, Connection, Encode, EncodeRun, Expected, Handler, Next};
+use crate::ingress::{Burst, Publish, Subscribe};
 use crate::message::{Outcome, Responder, Routed, Wire};
 
 /// Bytes of a frame beside its payload.
@@ -59,6 +59,8 @@ pub(super) struct Native {
     pub(super) visit: Visit,
     pub(super) connection: Arc<Connection>,
     lease: Lease,
+    /// Publishes that go to the shard together.
+    burst: Burst,
     /// Requests that wait for their reply; they end with the connection.
     requests: Option<JoinSet<()>>,
     most_bytes: usize,
@@ -69,17 +71,23 @@ pub(super) struct Native {
 impl Native {
     fn new(visit: Visit, connection: Arc<Connection>, lease: Lease, limits: &Limits) -> Self {
         let most_bytes = limits.message_bytes.saturating_mul(4) / 3 + AROUND;
-        Self { visit, connection, lease, requests: None, most_bytes, largest: 4 * 1024 }
+        let (burst, requests) = Default::default();
+        Self { visit, connection, lease, burst, requests, most_bytes, largest: 4 * 1024 }
     }
 
     pub(super) fn say(&self, frame: Bytes) {
         self.connection.session().outbound.push_control(frame);
     }
 
-    async fn publish(&self, id: Option<Id>, publish: Publish) {
+    /// It is on its way when the burst is.
+    fn publish(&mut self, id: Option<Id>, publish: Publish) -> Next {
         let expected = self.connection.expect();
-        let responder = Responder::new(move |outcome| tell(&expected, id, &outcome));
-        self.visit.ingress().publish(self.visit.session(), publish, responder).await;
+        let answer = move |outcome| tell(&expected, id, &outcome);
+        let responder = if id.is_some() { Responder::new(answer) } else { Responder::of_refusals(answer) };
+        let (ingress, session) = (self.visit.ingress(), self.visit.session());
+        ingress.publish_with(session, publish, responder, &mut self.burst);
+        let full = self.burst.is_full() || self.burst.published.len() >= self.connection.most_together();
+        if full { Next::Read } else { Next::More }
     }
 
     /// Takes its turn among the frames until it is published. What is behind it does not wait for the reply.
@@ -147,9 +155,18 @@ impl Native {
 
 impl Handler for Native {
     const ENCODE: Encode = shared_delivery;
+    const ENCODE_RUN: Option<EncodeRun> = Some(event::deliveries);
 
     fn most_bytes(&self) -> usize {
         self.most_bytes
+    }
+
+    async fn settle(&mut self) {
+        self.visit.ingress().hand_over(self.visit.session(), &mut self.burst).await;
+    }
+
+    fn give_up(&mut self) {
+        self.burst.clear();
     }
 
     async fn text(&mut self, text: Utf8Bytes) -> Next {
@@ -158,8 +175,14 @@ impl Handler for Native {
         let frame = Frame::read(&Source { text: &text, bytes: &bytes, memory: self.largest });
         // Else a frame would be held while its own publish waits for room.
         drop((text, bytes));
-        match (frame.id, frame.request) {
-            (id, Ok(Asked::Publish(publish))) => self.publish(id, publish).await,
+        let (id, asked) = (frame.id, frame.request);
+        if let Ok(Asked::Publish(publish)) = asked {
+            return self.publish(id, publish);
+        }
+        // What was published before comes first.
+        self.settle().await;
+        match (id, asked) {
+            (_, Ok(Asked::Publish(_))) => {}
             // What is rare is boxed: each connection has room for the largest of these futures.
             (id, Ok(Asked::Subscribe(subscribe))) => Box::pin(self.subscribe(id, subscribe)).await,
             (Some(id), Ok(Asked::Ask(publish, timeout))) => {

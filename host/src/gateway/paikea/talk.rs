@@ -63,7 +63,7 @@ pub(super) struct Talker {
     pub(super) side: Side,
     pub(super) key: Arc<str>,
     /// The topic of what it says.
-    pub(super) topic: String,
+    pub(super) topic: Arc<str>,
     pub(super) log: Option<Arc<Log>>,
     pub(super) most_bytes: usize,
 }
@@ -85,10 +85,8 @@ impl Handler for Talker {
             log.write(format!("{} {}/ {text}", self.side.mark(), self.key));
         }
         let publish = Publish {
-            topic: self.topic.clone(),
-            payload: text.into(),
             content_type: Some("text/plain; charset=utf-8".into()),
-            ..Publish::default()
+            ..Publish::new(Arc::clone(&self.topic), text)
         };
         self.visit.ingress().publish(self.visit.session(), publish, Responder::none()).await;
         Next::Read

@@ -27,11 +27,9 @@ impl Said {
         let own = [(ACTION, self.action), (CREATED_AT, self.created_at)];
         let given = own.into_iter().filter(|(_, value)| with_own && !value.is_empty());
         Some(Publish {
-            topic,
-            payload: self.data.into(),
             content_type: Some("text/plain; charset=utf-8".into()),
             headers: given.map(|(name, value)| (name.to_owned(), value)).collect(),
-            ..Publish::default()
+            ..Publish::new(topic, self.data)
         })
     }
 }

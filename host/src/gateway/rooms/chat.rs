@@ -34,7 +34,8 @@ pub(super) async fn open(app: App, lease: Lease, upgrade: Upgrade, address: Stri
         Err(refusal) => return refusal,
     };
     let most_bytes = app.limits.message_bytes.saturating_add(wire::AROUND);
-    let publish = Publish { topic, content_type: Some("application/json".into()), ..Publish::default() };
+    let publish =
+        Publish { topic: topic.into(), content_type: Some("application/json".into()), ..Publish::default() };
     converse(upgrade, lease, visit, Arc::clone(&app.limits), move |_, visit| Chatter {
         visit,
         publish,

@@ -55,8 +55,12 @@ pub(super) async fn open(
     let room = app.ingress.accounts().room(&endpoint.room);
     let webhook = room.and_then(|room| Webhook::of(&app.ingress, &room.webhook));
     let most_bytes = app.limits.message_bytes.saturating_add(wire::AROUND);
-    let publish =
-        Publish { topic, content_type: Some("application/json".into()), headers, ..Publish::default() };
+    let publish = Publish {
+        topic: topic.into(),
+        content_type: Some("application/json".into()),
+        headers,
+        ..Publish::default()
+    };
     let speaker = move |visit| Speaker { visit, endpoint, webhook, publish, most_bytes };
     let limits = Arc::clone(&app.limits);
     match app.config.flavour {

@@ -109,7 +109,7 @@ impl Publisher {
         let Some(visit) = self.visit() else { return Ok(false) };
         let payload = format!(r#"{{"revision":{},"configuration":{}}}"#, one.revision, one.value);
         let publish = Publish {
-            topic: format!("{}configurations/{}", self.base, one.sensor),
+            topic: format!("{}configurations/{}", self.base, one.sensor).into(),
             payload: payload.into(),
             content_type: Some("application/json".into()),
             qos: Some(1),

@@ -53,6 +53,11 @@ impl Connection {
         Expected(Arc::clone(self))
     }
 
+    /// So many messages may be taken without asking for [`room`](Self::room): all that may be answered then fits.
+    pub(crate) fn most_together(&self) -> usize {
+        (self.most_answers / 2).max(1)
+    }
+
     /// Waits until another answer would find room. At once, if the connection is closing.
     pub(super) async fn room(&self) {
         loop {

@@ -26,6 +26,39 @@ pub(crate) fn text(size_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes 
     Bytes::from(frame).slice(start..)
 }
 
+/// Adds a text frame around what `write` appends, which must be UTF-8.
+pub(crate) fn append_text(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    // Most frames have a header of four bytes.
+    const USUAL: usize = 4;
+    let start = out.len();
+    out.extend_from_slice(&[0; USUAL]);
+    write(out);
+    let (header, used) = header(FINAL_TEXT, out.len() - start - USUAL);
+    out.splice(start..start + USUAL, header.into_iter().take(used));
+}
+
+/// Where the frame ends that has been begun, of some that stand one behind the other: so many bytes are written.
+pub(super) fn end(frames: &[u8], written: usize) -> usize {
+    let mut end = 0;
+    while end < written
+        && let Some(rest) = frames.get(end..).filter(|rest| !rest.is_empty())
+    {
+        end += length(rest);
+    }
+    end
+}
+
+/// Bytes of the first frame, which is there as a whole.
+fn length(frames: &[u8]) -> usize {
+    let (extended, used) = match frames.get(1) {
+        Some(127) => (frames.get(2..HEADER), HEADER),
+        Some(126) => (frames.get(2..4), 4),
+        short => return 2 + short.map_or(0, |length| usize::from(*length)),
+    };
+    let digits = extended.unwrap_or_default().iter();
+    used + digits.fold(0, |length, digit| length << 8 | usize::from(*digit))
+}
+
 /// Adds a binary frame.
 pub(super) fn binary(payload: &[u8], out: &mut Vec<u8>) {
     let (header, used) = header(FINAL_BINARY, payload.len());
@@ -111,6 +144,23 @@ mod tests {
             assert_eq!(content(&bytes), frame.payload());
             assert!(frame.header().is_final && frame.header().mask.is_none());
             assert_eq!(u8::from(frame.header().opcode), 1);
+        }
+    }
+
+    #[test]
+    fn frames_behind_each_other_are_those_that_stand_alone() {
+        let lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 3];
+        let (mut together, mut ends) = (Vec::new(), vec![0]);
+        for length in lengths {
+            let fill = |out: &mut Vec<u8>| out.extend(std::iter::repeat_n(b'x', length));
+            let start = together.len();
+            append_text(&mut together, fill);
+            assert_eq!(together[start..], text(0, fill)[..]);
+            ends.push(together.len());
+        }
+        for written in 0..together.len() {
+            let expected = *ends.iter().find(|end| **end >= written).unwrap();
+            assert_eq!(end(&together, written), expected);
         }
     }
 

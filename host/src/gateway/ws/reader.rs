@@ -2,24 +2,24 @@
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, error::ProtocolError};
 
+use super::ahead::Ahead;
 use super::control::Control;
 use super::meter::Meter;
 use crate::gateway::unfinished::Unfinished;
 
-/// Bytes read at once. Most connections are idle most of the time, and each keeps this much.
+/// Bytes that the decoder takes at once. Most connections are idle most of the time, and each keeps this much.
 const READ_BUFFER: usize = 4 * 1024;
 
 /// Decodes what the peer sends.
 pub(super) struct Reader<R> {
-    io: R,
+    io: Ahead<R>,
     context: WebSocketContext,
     meter: Meter,
     unfinished: Unfinished,
@@ -76,6 +76,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         // If these few bytes overdo it already, the next read says so.
         meter.feed(&early);
         let context = WebSocketContext::from_partially_read(early, Role::Server, Some(config));
+        let io = Ahead::new(io);
         Self { io, context, meter, unfinished, swollen, heard: false }
     }
 
@@ -90,6 +91,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next message. Pongs go to `control`.
     pub(super) async fn next(&mut self, control: &Control) -> Result<Incoming, End> {
         poll_fn(|cx| self.poll_next(cx, control)).await
+    }
+
+    /// The next message, if nothing need be waited for.
+    pub(super) async fn at_hand(&mut self, control: &Control) -> Option<Result<Incoming, End>> {
+        poll_fn(|cx| {
+            Poll::Ready(match self.poll_next(cx, control) {
+                Poll::Ready(incoming) => Some(incoming),
+                Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     pub(super) fn poll_next(
@@ -168,14 +180,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Throws away whatever the peer still sends, until it closes its side. Closing the socket under data
     /// that was not read would reset the connection, and our close frame could be lost with it.
     pub(super) async fn discard(&mut self) {
+        // On the stack of each call, not in the connection's memory.
         poll_fn(|cx| {
-            // On the stack of this call, not in the connection's memory.
             let mut space = [0; 1024];
             loop {
-                let mut buffer = ReadBuf::new(&mut space);
-                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                match self.io.poll_read(cx, &mut space) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) => return Poll::Ready(()),
                 }
             }
@@ -186,7 +197,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
 /// What tungstenite takes for the socket: reads come from the socket, writes go to `control`.
 struct Bridge<'a, 'b, R> {
-    io: &'a mut R,
+    io: &'a mut Ahead<R>,
     meter: &'a mut Meter,
     unfinished: &'a mut Unfinished,
     swollen: &'a mut bool,
@@ -209,15 +220,16 @@ impl<R> Bridge<'_, '_, R> {
 
 impl<R: AsyncRead + Unpin> Read for Bridge<'_, '_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(buf);
-        match Pin::new(&mut *self.io).poll_read(self.cx, &mut buffer) {
+        match self.io.poll_read(self.cx, buf) {
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) if self.meter.feed(buffer.filled()) && self.has_room() => {
+            Poll::Ready(Ok(read))
+                if self.meter.feed(buf.get(..read).unwrap_or_default()) && self.has_room() =>
+            {
                 *self.heard = true;
-                Ok(buffer.filled().len())
+                Ok(read)
             }
-            Poll::Ready(Ok(())) => Err(io::ErrorKind::InvalidData.into()),
+            Poll::Ready(Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }

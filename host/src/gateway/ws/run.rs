@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use super::reader::{End, Incoming, Reader};
 use super::silence::Silence;
 use super::writer::Writer;
-use super::{Connection, Encode};
+use super::{Connection, Encode, EncodeRun};
 use crate::config::Limits;
 use crate::gateway::lease::Lease;
 use crate::gateway::stall::Stall;
@@ -31,6 +31,9 @@ pub(crate) trait Handler: Send {
     /// Writes deliveries.
     const ENCODE: Encode;
 
+    /// Writes deliveries that go together; none: one by one.
+    const ENCODE_RUN: Option<EncodeRun> = None;
+
     /// Most bytes of an incoming message.
     fn most_bytes(&self) -> usize;
 
@@ -43,6 +46,14 @@ pub(crate) trait Handler: Send {
     /// Takes a message. Nothing more is read until this is done.
     fn text(&mut self, text: Utf8Bytes) -> impl Future<Output = Next> + Send;
 
+    /// Sees to what [`Next::More`] has put off.
+    fn settle(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Gives up what was put off: the connection ends.
+    fn give_up(&mut self) {}
+
     /// Takes a binary message, likewise.
     fn binary(&mut self, _: Bytes) -> impl Future<Output = Next> + Send {
         std::future::ready(Next::Close(1003, "frames are text, this one is binary"))
@@ -52,8 +63,10 @@ pub(crate) trait Handler: Send {
 /// What follows on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The next one.
+    /// The next one, as soon as there is room for answers.
     Read,
+    /// The next one if it is at hand; else [`Handler::settle`] comes first.
+    More,
     /// The end, with this close code (RFC 6455 section 7.4) and reason, behind all that waits for the peer.
     Close(u16, &'static str),
     /// The connection is cut without a word, as some protocols have it.
@@ -106,13 +119,14 @@ pub(super) async fn converse<H: Handler, R: AsyncRead + Unpin, W: AsyncWrite + U
 ) {
     let unfinished = Unfinished::new(Arc::clone(&connection.metrics), limits);
     let mut reader = Reader::new(socket.read, socket.early, handler.most_bytes(), unfinished);
-    let mut writer = Writer::new(socket.write, H::ENCODE, Arc::clone(&connection.metrics), limits.write);
+    let mut writer = Writer::new::<H>(socket.write, Arc::clone(&connection.metrics), limits.write);
     let ended = tokio::select! {
         biased;
         end = take_in(&mut reader, connection, &mut handler, limits) => Ended::Reading(end),
         result = writer.run(connection) => Ended::Writing(result),
         () = lease.shutdown() => Ended::Stopping,
     };
+    handler.give_up();
     let failed = matches!(ended, Ended::Reading(End::Failed(..)));
     if matches!(ended, Ended::Stopping) {
         writer.stop(lease);
@@ -154,9 +168,20 @@ async fn take_in<R: AsyncRead + Unpin>(
 ) -> End {
     let mut silence = Silence::new(handler.silence(limits));
     loop {
-        let incoming = match silence.next(reader, &connection.control).await {
+        let incoming = match reader.at_hand(&connection.control).await {
+            Some(incoming) => incoming,
+            None => {
+                handler.settle().await;
+                connection.room().await;
+                silence.next(reader, &connection.control).await
+            }
+        };
+        let incoming = match incoming {
             Ok(incoming) => incoming,
-            Err(end) => return end,
+            Err(end) => {
+                handler.settle().await;
+                return end;
+            }
         };
         connection.metrics.bytes_in.inc_by(incoming.len() as u64);
         let next = match incoming {
@@ -164,8 +189,15 @@ async fn take_in<R: AsyncRead + Unpin>(
             Incoming::Binary(bytes) => handler.binary(bytes).await,
         };
         match next {
-            Next::Read => connection.room().await,
-            Next::Close(code, reason) => return End::Failed(code, reason.into()),
+            Next::More => {}
+            Next::Read => {
+                handler.settle().await;
+                connection.room().await;
+            }
+            Next::Close(code, reason) => {
+                handler.settle().await;
+                return End::Failed(code, reason.into());
+            }
             Next::Cut => return End::Gone,
         }
     }

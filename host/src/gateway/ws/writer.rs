@@ -7,17 +7,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::connection::Connection;
-use super::{Encode, frame};
+use super::run::Handler;
+use super::{Encode, EncodeRun, frame};
 use crate::gateway::lease::Lease;
+use crate::message::Run;
 use crate::metrics::GatewayMetrics;
-use crate::session::{Item, Notice};
+use crate::session::{Item, Load, Notice};
 
-/// Frames in one system call.
+/// Pieces in one system call: frames, or runs of frames.
 const WINDOW: usize = 64;
 
 /// Places that the queue of taken items may keep while it is empty. A burst leaves it large, and an idle
@@ -32,12 +34,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Writer<W> {
     io: W,
     encode: Encode,
+    encode_run: Option<EncodeRun>,
     metrics: Arc<GatewayMetrics>,
     limit: Duration,
-    items: VecDeque<Item>,
+    loads: VecDeque<Load>,
+    /// Whole frames, one or more in each piece.
     window: VecDeque<Bytes>,
-    /// A part of the window's first frame has been written.
-    begun: bool,
+    /// So many bytes of the window's first piece have been written.
+    begun: usize,
     /// A close frame is the last in the window, or has been written.
     closed: bool,
     /// The router stops.
@@ -46,9 +50,11 @@ pub(super) struct Writer<W> {
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     /// `limit`: the time for the close frame and what stands before it.
-    pub(super) fn new(io: W, encode: Encode, metrics: Arc<GatewayMetrics>, limit: Duration) -> Self {
-        let (items, window) = (VecDeque::new(), VecDeque::new());
-        Self { io, encode, metrics, limit, items, window, begun: false, closed: false, stopping: None }
+    pub(super) fn new<H: Handler>(io: W, metrics: Arc<GatewayMetrics>, limit: Duration) -> Self {
+        let (encode, encode_run) = (H::ENCODE, H::ENCODE_RUN);
+        let (loads, window) = (VecDeque::new(), VecDeque::new());
+        let (begun, closed, stopping) = (0, false, None);
+        Self { io, encode, encode_run, metrics, limit, loads, window, begun, closed, stopping }
     }
 
     /// From now on the listener is told when the peer takes nothing.
@@ -80,10 +86,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         frame: Option<CloseFrame>,
     ) -> io::Result<()> {
         if !self.closed {
-            while connection.session().outbound.try_take(&mut self.items) {}
+            while connection.session().outbound.try_take_loads(&mut self.loads) {}
             self.closed = true;
-            let answers = self.items.drain(..).filter_map(|item| match item {
-                Item::Control(frame) => Some(frame),
+            let answers = self.loads.drain(..).filter_map(|load| match load {
+                Load::One(Item::Control(frame)) => Some(frame),
                 _ => None,
             });
             self.window.extend(answers);
@@ -115,12 +121,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     async fn wait(&mut self, connection: &Connection) {
-        if self.items.capacity() > KEPT {
-            self.items.shrink_to(KEPT);
+        if self.loads.capacity() > KEPT {
+            self.loads.shrink_to(KEPT);
         }
         tokio::select! {
             biased;
-            () = connection.session().outbound.take(&mut self.items) => connection.progressed(),
+            () = connection.session().outbound.take_loads(&mut self.loads) => connection.progressed(),
             () = connection.control.ready() => {}
         }
     }
@@ -131,20 +137,28 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             return;
         }
         let outbound = &connection.session().outbound;
-        if self.begun && outbound.is_closed() {
+        if self.begun > 0 && outbound.is_closed() {
             self.cut_short(connection);
-        } else if self.items.is_empty() && outbound.try_take(&mut self.items) {
+        } else if self.loads.is_empty() && outbound.try_take_loads(&mut self.loads) {
             connection.progressed();
         }
         if let Some(pongs) = connection.control.take() {
-            self.window.insert(usize::from(self.begun), pongs);
+            self.window.insert(usize::from(self.begun > 0), pongs);
         }
         while self.window.len() < WINDOW {
-            match self.items.pop_front() {
-                Some(Item::Message(routed)) if outbound.expires(&routed) => {
+            let item = match self.loads.pop_front() {
+                Some(Load::One(item)) => item,
+                Some(Load::Run(run)) => {
+                    self.put_run(&run);
+                    continue;
+                }
+                None => return,
+            };
+            match item {
+                Item::Message(routed) if outbound.expires(&routed) => {
                     self.metrics.expired.inc();
                 }
-                Some(Item::Message(routed)) => {
+                Item::Message(routed) => {
                     self.metrics.messages_out.inc();
                     let frame = (self.encode)(&routed);
                     let ends = frame::is_close(&frame);
@@ -153,24 +167,33 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                         return self.end();
                     }
                 }
-                Some(Item::Control(frame)) => self.window.push_back(frame),
-                Some(Item::Gap(gap)) => {
+                Item::Control(frame) => self.window.push_back(frame),
+                Item::Gap(gap) => {
                     let told = connection.session().notices.map(|encode| encode(Notice::Gap(&gap)));
                     // A protocol may have no words for it.
                     self.window.extend(told.filter(|frame| !frame.is_empty()));
                 }
-                Some(Item::Close(code, reason)) => {
+                Item::Close(code, reason) => {
                     self.window.push_back(frame::close(code, &reason));
                     return self.end();
                 }
-                None => return,
             }
+        }
+    }
+
+    fn put_run(&mut self, run: &Run) {
+        if let Some(encode_run) = self.encode_run {
+            self.metrics.messages_out.inc_by(run.messages().len() as u64);
+            self.window.push_back(encode_run(run));
+        } else {
+            let messages = run.messages().iter().cloned();
+            messages.rev().for_each(|routed| self.loads.push_front(Load::One(Item::Message(routed))));
         }
     }
 
     /// The last frame of the window is a close frame.
     fn end(&mut self) {
-        self.items.clear();
+        self.loads.clear();
         self.closed = true;
     }
 
@@ -179,21 +202,24 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     fn cut_short(&mut self, connection: &Connection) {
         let mut rest = VecDeque::new();
         // Nothing comes after the close.
-        while connection.session().outbound.try_take(&mut rest) {}
+        while connection.session().outbound.try_take_loads(&mut rest) {}
         if rest.is_empty() {
             return;
         }
         connection.progressed();
-        if matches!(rest.back(), Some(Item::Close(1008, _))) {
+        if matches!(rest.back(), Some(Load::One(Item::Close(1008, _)))) {
             self.drop_unbegun();
-            rest.retain(|item| matches!(item, Item::Control(_) | Item::Close(..)));
+            rest.retain(|load| matches!(load, Load::One(Item::Control(_) | Item::Close(..))));
         }
-        self.items.append(&mut rest);
+        self.loads.append(&mut rest);
     }
 
     fn drop_unbegun(&mut self) {
-        self.items.clear();
-        self.window.truncate(usize::from(self.begun));
+        self.loads.clear();
+        self.window.truncate(usize::from(self.begun > 0));
+        if let Some(begun) = self.window.front_mut() {
+            begun.truncate(frame::end(begun, self.begun));
+        }
     }
 
     /// Writes a part of the window.
@@ -201,8 +227,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         let write = poll_fn(|cx| {
             // On the stack of this call, not in the connection's memory.
             let mut slices = [IoSlice::new(&[]); WINDOW];
-            for (slice, frame) in slices.iter_mut().zip(&self.window) {
-                *slice = IoSlice::new(frame);
+            for (slice, piece) in slices.iter_mut().zip(&self.window) {
+                *slice = IoSlice::new(piece);
+            }
+            if let (Some(slice), Some(piece)) = (slices.first_mut(), self.window.front()) {
+                *slice = IoSlice::new(piece.get(self.begun..).unwrap_or_default());
             }
             let used = slices.get(..self.window.len()).unwrap_or(&slices);
             Pin::new(&mut self.io).poll_write_vectored(cx, used)
@@ -218,16 +247,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     fn advance(&mut self, mut written: usize) {
         while written > 0
-            && let Some(first) = self.window.front_mut()
+            && let Some(first) = self.window.front()
         {
-            if written < first.len() {
-                first.advance(written);
-                self.begun = true;
+            let rest = first.len() - self.begun;
+            if written < rest {
+                self.begun += written;
                 return;
             }
-            written -= first.len();
+            written -= rest;
             self.window.pop_front();
-            self.begun = false;
+            self.begun = 0;
         }
     }
 }

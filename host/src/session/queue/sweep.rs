@@ -15,10 +15,10 @@ impl Queue {
     /// Sweeps when empty slots are many beside the full ones, so that each costs little.
     pub(super) fn sweep_if_due(&mut self) {
         let most = self.full.items / 4 + SPARE;
-        if self.slots.len() - self.full.items > most {
+        if self.empty() > most {
             self.sweep();
             // Gaps between messages that must not be lost: then each log's become one, told at once.
-            if self.slots.len() - self.full.items > most / 2 {
+            if self.empty() > most / 2 {
                 self.gather_all();
             }
             self.renumber();

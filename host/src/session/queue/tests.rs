@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::amount::ITEM_BYTES;
 use super::sweep::SPARE;
 use super::*;
 use crate::message::{Message, Place};
@@ -147,9 +148,7 @@ fn run(limits: OutboundLimits, steps: &[Step], logs: usize) -> Run {
                 naive.push(Waiting { out: Out::Answer(number), size, topic: usize::MAX, overflow });
             }
             Step::Take => {
-                let mut items = VecDeque::new();
-                queue.take(&mut items);
-                out.extend(items);
+                out.extend(take(&mut queue));
                 naive_out.extend(naive.waiting.drain(..).map(|one| one.out));
             }
         }
@@ -234,9 +233,12 @@ proptest! {
 }
 
 fn take(queue: &mut Queue) -> Vec<Item> {
-    let mut items = VecDeque::new();
-    queue.take(&mut items);
-    items.into()
+    let mut items = Vec::new();
+    queue.take(|load| match load {
+        Load::One(item) => items.push(item),
+        Load::Run(run) => items.extend(run.messages().iter().cloned().map(Item::Message)),
+    });
+    items
 }
 
 fn numbers(items: &[Item]) -> Vec<u64> {

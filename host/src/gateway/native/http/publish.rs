@@ -131,10 +131,10 @@ fn raw(
         ["topic", "message_id", "level", "retain", "expires_in_ms", "reply_to", "explain", "payload"];
     only(parameters, &accepted)?;
     let message_id = same_id(idempotency_key, given(parameters, "message_id"))?;
+    let topic = parameter(parameters, "topic").unwrap_or_default();
+    let payload = message::keep(bytes, bytes, body::memory(bytes));
     Ok(Publish {
-        topic: parameter(parameters, "topic").unwrap_or_default().into(),
-        payload: message::keep(bytes, bytes, body::memory(bytes)),
-        content_type: content_type.map(str::to_owned),
+        content_type: content_type.map(|given| given.to_owned().into()),
         message_id: fields::check_message_id(message_id)?,
         retain: fields::check_flag(Key::Retain, given(parameters, "retain"))?,
         expires_in_ms: fields::parse_number(
@@ -144,7 +144,7 @@ fn raw(
         )?,
         reply_to: parameter(parameters, "reply_to").map(str::to_owned),
         level: message::level(parameter(parameters, "level"))?,
-        ..Publish::default()
+        ..Publish::new(topic, payload)
     })
 }
 
@@ -184,8 +184,8 @@ fn several(bytes: &Bytes, most: usize) -> Result<Vec<Publish>, Box<Response>> {
 
 /// One message, in a text that is a part of `bytes`.
 fn message(text: &str, bytes: &Bytes) -> Result<Publish, Fault> {
-    let keys: Keys<'_> = serde_json::from_str(text)
-        .map_err(|error| Fault::new(format!("a message is one JSON object: {error}")))?;
+    let keys =
+        Keys::read(text).map_err(|error| Fault::new(format!("a message is one JSON object: {error}")))?;
     keys.only(&MESSAGE)?;
     message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })
 }

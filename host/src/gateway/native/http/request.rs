@@ -60,8 +60,8 @@ pub(in super::super) async fn request(
 
 fn read(bytes: &Bytes) -> Result<(Publish, Duration), Fault> {
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::new("the body is not UTF-8".into()))?;
-    let keys: Keys<'_> = serde_json::from_str(text)
-        .map_err(|error| Fault::new(format!("a request is one JSON object: {error}")))?;
+    let keys =
+        Keys::read(text).map_err(|error| Fault::new(format!("a request is one JSON object: {error}")))?;
     keys.only(&REQUEST)?;
     let publish = message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })?;
     Ok((publish, fields::timeout(&keys)?))
