@@ -177,7 +177,8 @@ impl Ingress {
         responder: Responder,
         burst: &mut Burst,
     ) {
-        let reply = self.reply(session, &publish.topic, &publish.payload, responder);
+        let arrived = burst.arrived().at;
+        let reply = self.reply(session, &publish.topic, &publish.payload, responder, arrived);
         match request::check(&publish) {
             Ok(()) => self.admit(session, publish, reply, burst),
             Err(outcome) => reply.answer(outcome),
@@ -187,7 +188,7 @@ impl Ingress {
     /// Hands the burst over to the session's shard. Waits while its queue is full, and may be tried again where that is
     /// given up.
     pub async fn hand_over(&self, session: &Arc<Session>, burst: &mut Burst) {
-        if burst.published.is_empty() {
+        if burst.is_empty() {
             return;
         }
         // Above half full, the log's queue stops its publishers before it refuses anybody.
@@ -202,23 +203,32 @@ impl Ingress {
         drop(shard.send(Command::Publish { session, published, permit }).await);
     }
 
-    fn reply(&self, session: &Session, topic: &str, payload: &Bytes, responder: Responder) -> Reply {
+    fn reply(
+        &self,
+        session: &Session,
+        topic: &str,
+        payload: &Bytes,
+        responder: Responder,
+        arrived: Instant,
+    ) -> Reply {
         let (from, gateway) = (&session.principal.name, session.gateway);
         let trace = self.0.parts.traces.begin(topic, payload, from, gateway);
         let metrics = session.metrics().map_or_else(|| self.gateway(gateway), Arc::clone);
-        Reply { responder, metrics, arrived: Instant::now(), trace, requeue: None }
+        Reply { responder, metrics, arrived, trace, requeue: None }
     }
 
-    async fn submit(&self, session: &Arc<Session>, publish: Publish, reply: Reply) {
+    async fn submit(&self, session: &Arc<Session>, publish: Publish, responder: Responder) {
         let mut burst = Burst::default();
+        let arrived = burst.arrived().at;
+        let reply = self.reply(session, &publish.topic, &publish.payload, responder, arrived);
         self.admit(session, publish, reply, &mut burst);
         self.hand_over(session, &mut burst).await;
     }
 
     /// Admits into a burst. A reply goes to whoever waits for it, and no further.
     fn admit(&self, session: &Arc<Session>, publish: Publish, reply: Reply, burst: &mut Burst) {
-        let level = publish.level;
-        let message = match admission::admit(session, publish, &self.0.parts.limits, &self.0.rate) {
+        let (level, limits, now_us) = (publish.level, &self.0.parts.limits, burst.arrived().us);
+        let message = match admission::admit(session, publish, limits, &self.0.rate, now_us) {
             Ok(message) => message,
             Err(outcome) => return reply.answer(outcome),
         };

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use burst::{Burst, Published};
+pub use burst::{Arrived, Burst, Published};
 pub use explain::{Explained, WouldBe};
 pub use reply::{Reply, Requeue};
 

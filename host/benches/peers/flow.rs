@@ -1,23 +1,19 @@
 //! Messages from publishers to their subscribers, as fast as the slowest of these takes them, each checked: it comes
 //! once, and behind the one before it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::server::Server;
-use super::wire;
+use super::publisher::{Publisher, Topic, half_of};
+use super::server::{Kind, Server};
+use super::{link, wire};
 
-/// Messages that a publisher sends before it looks whether half as many have come everywhere.
-const WINDOW: u64 = 512;
-const HALF: u64 = WINDOW / 2;
-/// Messages in one write.
-const BURST: u64 = 32;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Nothing has come for so long: the rest is lost.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -28,6 +24,8 @@ pub struct Flow {
     pub publishers: usize,
     pub subscribers: usize,
     pub seconds: Duration,
+    /// Bytes of a payload.
+    pub payload: usize,
 }
 
 /// What was measured.
@@ -45,23 +43,16 @@ struct Counts {
     deliveries: Cell<u64>,
     dup: Cell<u64>,
     reordered: Cell<u64>,
-    stop: Cell<bool>,
     progress: Notify,
 }
 
-/// How far the subscribers of one topic are.
-#[derive(Default)]
-struct Topic {
-    /// By half window, how many subscribers are through it: of those under way.
-    through: RefCell<[usize; 4]>,
-    notify: Notify,
-}
-
 struct Subscriber {
+    kind: Kind,
     counts: Rc<Counts>,
     topic: Rc<Topic>,
     stream: TcpStream,
     buffer: Vec<u8>,
+    half: u64,
     /// What the next message must be.
     next: u64,
 }
@@ -73,30 +64,44 @@ impl Flow {
     }
 
     async fn run_local(&self, server: &Server) -> Outcome {
-        let counts = Rc::new(Counts::default());
-        let (mut publishers, mut readers) = (Vec::new(), Vec::new());
-        for number in 0..self.publishers {
+        let (counts, stop) = (Rc::new(Counts::default()), Rc::new(Cell::new(false)));
+        let half = half_of(self.payload);
+        let (mut topics, mut readers) = (Vec::new(), Vec::new());
+        let all = self.publishers * self.subscribers;
+        let mut streams =
+            link::all(all, |n| link::subscribe(server, n, n / self.subscribers)).await.into_iter();
+        for _ in 0..self.publishers {
             let topic = Rc::new(Topic::default());
-            for reader in 0..self.subscribers {
-                let own = number * self.subscribers + reader;
-                let subscriber = Subscriber::connect(server, own, number, &counts, &topic).await;
+            for stream in streams.by_ref().take(self.subscribers) {
+                let (counts, topic) = (Rc::clone(&counts), Rc::clone(&topic));
+                let buffer = Vec::new();
+                let subscriber =
+                    Subscriber { kind: server.kind, counts, topic, stream, buffer, half, next: 0 };
                 readers.push(tokio::task::spawn_local(subscriber.read()));
             }
-            publishers.push((number, topic));
+            topics.push(topic);
         }
         let mut sending: Vec<JoinHandle<u64>> = Vec::new();
-        for (number, topic) in publishers {
-            let publisher = connect(server, &wire::publisher_path(server.kind, number)).await.0;
-            let everybody = self.subscribers;
-            let publishing = publish(server.kind, publisher, number, topic, everybody, Rc::clone(&counts));
-            sending.push(tokio::task::spawn_local(publishing));
+        let streams = link::all(self.publishers, |number| link::publisher(server, number)).await;
+        for (number, (stream, topic)) in streams.into_iter().zip(topics).enumerate() {
+            let template = wire::publish(server.kind, number, self.payload);
+            let publisher = Publisher { stream, template, topic, subscribers: self.subscribers, half };
+            sending.push(tokio::task::spawn_local(publisher.run(Rc::clone(&stop))));
         }
         tokio::time::sleep(WARM_UP).await;
         let (began, cpu, before) = (Instant::now(), server.cpu(), counts.deliveries.get());
         tokio::time::sleep(self.seconds).await;
         let deliveries = counts.deliveries.get() - before;
         let (cpu, elapsed) = (server.cpu() - cpu, began.elapsed());
-        counts.stop.set(true);
+        stop.set(true);
+        let lost = self.drain(sending, &counts).await;
+        readers.iter().for_each(JoinHandle::abort);
+        let (dup, reordered) = (counts.dup.get(), counts.reordered.get());
+        Outcome { deliveries, cpu, elapsed, lost, dup, reordered }
+    }
+
+    /// Waits until all that was sent has come, or nothing comes any more. Returns how many are lost.
+    async fn drain(&self, sending: Vec<JoinHandle<u64>>, counts: &Counts) -> u64 {
         let mut wanted = 0;
         for publisher in sending {
             wanted += publisher.await.expect("a publisher's end") * self.subscribers as u64;
@@ -107,62 +112,11 @@ impl Flow {
                 break;
             }
         }
-        readers.iter().for_each(JoinHandle::abort);
-        Outcome {
-            deliveries,
-            cpu,
-            elapsed,
-            lost: wanted.saturating_sub(good()),
-            dup: counts.dup.get(),
-            reordered: counts.reordered.get(),
-        }
-    }
-}
-
-/// Opens a WebSocket. What comes behind the answer is kept.
-async fn connect(server: &Server, path: &str) -> (TcpStream, Vec<u8>) {
-    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
-    let protocol = wire::subprotocol(server.kind)
-        .map_or_else(String::new, |name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n",
-        server.address
-    );
-    stream.write_all(request.as_bytes()).await.expect("room to send");
-    let mut answer = Vec::new();
-    await_bytes(&mut stream, &mut answer, b"\r\n\r\n").await;
-    assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", answer.escape_ascii());
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("its end") + 4;
-    (stream, answer.split_off(end))
-}
-
-async fn await_bytes(stream: &mut TcpStream, read: &mut Vec<u8>, wanted: &[u8]) {
-    while !read.windows(wanted.len()).any(|window| window == wanted) {
-        let count = stream.read_buf(read).await.expect("an answer");
-        assert!(count > 0, "the connection ended: {}", read.escape_ascii());
+        wanted.saturating_sub(good())
     }
 }
 
 impl Subscriber {
-    async fn connect(
-        server: &Server,
-        number: usize,
-        topic: usize,
-        counts: &Rc<Counts>,
-        progress: &Rc<Topic>,
-    ) -> Self {
-        let path = wire::subscriber_path(server.kind, number, topic);
-        let (mut stream, mut buffer) = connect(server, &path).await;
-        let (frames, answer) = wire::subscribe(server.kind, number, topic);
-        stream.write_all(&frames).await.expect("room to send");
-        await_bytes(&mut stream, &mut buffer, answer).await;
-        let (counts, topic) = (Rc::clone(counts), Rc::clone(progress));
-        // Nothing is published yet: the buffer holds whole frames, which are not messages.
-        Self { counts, topic, stream, buffer: Vec::new(), next: 0 }
-    }
-
     async fn read(mut self) {
         self.buffer.reserve(BUFFER);
         loop {
@@ -175,19 +129,15 @@ impl Subscriber {
             self.buffer.drain(..used);
             self.buffer.reserve(BUFFER / 2);
             self.counts.progress.notify_one();
-            self.tell(before);
+            self.topic.tell(before, self.next, self.half);
         }
     }
 
     /// Looks at all whole frames. Returns how many bytes they were.
     fn take(&mut self) -> usize {
         let mut at = 0;
-        while let Some((start, end)) = frame(&self.buffer[at..]) {
-            let payload = &self.buffer[at + start..at + end];
-            let mut rest = payload;
-            while let Some(found) = memchr::memmem::find(rest, wire::MARK) {
-                let digits = &rest[found + wire::MARK.len()..][..wire::DIGITS];
-                let number = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        while let Some((start, end)) = wire::payload_of(self.kind, &self.buffer[at..]) {
+            for number in wire::numbers(&self.buffer[at + start..at + end]) {
                 self.counts.deliveries.set(self.counts.deliveries.get() + 1);
                 if number < self.next {
                     self.counts.dup.set(self.counts.dup.get() + 1);
@@ -196,76 +146,9 @@ impl Subscriber {
                     self.counts.reordered.set(self.counts.reordered.get() + skipped);
                     self.next = number + 1;
                 }
-                rest = &rest[found + wire::MARK.len() + wire::DIGITS..];
             }
             at += end;
         }
         at
     }
-
-    /// Tells the publisher which halves of its window are through.
-    fn tell(&self, before: u64) {
-        for half in before / HALF..self.next / HALF {
-            self.topic.through.borrow_mut()[(half % 4) as usize] += 1;
-            self.topic.notify.notify_one();
-        }
-    }
-}
-
-/// Where the payload of a server's frame is, when the frame is whole.
-fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (start, length) = match bytes.get(1)? & 0x7f {
-        126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        short => (2, usize::from(short)),
-    };
-    (bytes.len() >= start + length).then_some((start, start + length))
-}
-
-/// Returns how many messages were sent: whole halves of the window.
-async fn publish(
-    kind: super::server::Kind,
-    mut stream: TcpStream,
-    number: usize,
-    topic: Rc<Topic>,
-    subscribers: usize,
-    counts: Rc<Counts>,
-) -> u64 {
-    if let Some((frames, answer)) = wire::greet(kind, number) {
-        stream.write_all(&frames).await.expect("room to send");
-        await_bytes(&mut stream, &mut Vec::new(), answer).await;
-    }
-    let (template, digits) = wire::publish(kind, number);
-    let mut burst = Vec::with_capacity(template.len() * BURST as usize);
-    let mut sent = 0;
-    loop {
-        if sent % HALF == 0 {
-            if counts.stop.get() {
-                break;
-            }
-            let half = sent / HALF;
-            if half >= 2 {
-                let slot = ((half - 2) % 4) as usize;
-                while topic.through.borrow()[slot] < subscribers {
-                    topic.notify.notified().await;
-                }
-                topic.through.borrow_mut()[slot] = 0;
-            }
-        }
-        burst.clear();
-        for number in sent..sent + BURST {
-            let from = burst.len() + digits;
-            burst.extend_from_slice(&template);
-            let text = format!("{number:0width$}", width = wire::DIGITS);
-            burst[from..from + wire::DIGITS].copy_from_slice(text.as_bytes());
-        }
-        stream.write_all(&burst).await.expect("room to send");
-        sent += BURST;
-    }
-    // The connection stays until all has come.
-    tokio::task::spawn_local(async move {
-        let _kept = stream;
-        std::future::pending::<()>().await;
-    });
-    sent
 }

@@ -11,7 +11,7 @@ use super::rate::Rate;
 use super::waiting::is_reply;
 use super::{Publish, invalid};
 use crate::config::Limits;
-use crate::message::{Message, Outcome, now_us};
+use crate::message::{Message, Outcome};
 use crate::received::Key;
 use crate::session::Session;
 
@@ -24,8 +24,14 @@ const HEADERS: usize = 64;
 /// Bytes of a packed field in front of its value.
 const HEAD: usize = 3;
 
-/// Checks and stamps. Err is the publisher's answer.
-pub fn admit(session: &Session, publish: Publish, limits: &Limits, rate: &Rate) -> Result<Message, Outcome> {
+/// Checks and stamps. `now_us`: when it came, Unix microseconds. Err is the publisher's answer.
+pub fn admit(
+    session: &Session,
+    publish: Publish,
+    limits: &Limits,
+    rate: &Rate,
+    now_us: u64,
+) -> Result<Message, Outcome> {
     if let Some(retry_after_ms) = rate.over(session) {
         return Err(Outcome::RateLimited { retry_after_ms });
     }
@@ -39,12 +45,11 @@ pub fn admit(session: &Session, publish: Publish, limits: &Limits, rate: &Rate) 
         let reason = format!("payload of {size} bytes: at most {most} are accepted");
         return Err(Outcome::TooLarge { reason });
     }
-    let meta = stamp(session, &publish)?;
+    let meta = stamp(session, &publish, now_us)?;
     Ok(Message { topic: publish.topic, meta, payload: publish.payload })
 }
 
-fn stamp(session: &Session, publish: &Publish) -> Result<Bytes, Outcome> {
-    let now_us = now_us();
+fn stamp(session: &Session, publish: &Publish, now_us: u64) -> Result<Bytes, Outcome> {
     let id = Ulid::from_datetime(UNIX_EPOCH + Duration::from_micros(now_us));
     // Packed once per session, without its format byte.
     let principal = session.principal.packed.get(1..).unwrap_or_default();
@@ -211,7 +216,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_stamped_passes_the_check_and_fills_its_memory(publish in publish()) {
-            if let Ok(stamp) = stamp(&session(), &publish) {
+            if let Ok(stamp) = stamp(&session(), &publish, 1) {
                 prop_assert_eq!(packed::check_output(&stamp), Ok(()));
                 let stamp = Vec::from(stamp);
                 prop_assert_eq!(stamp.len(), stamp.capacity());

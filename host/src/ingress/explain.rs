@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::waiting::is_reply;
 use super::{Ingress, Publish, admission, invalid, request};
-use crate::message::Outcome;
+use crate::message::{Outcome, now_us};
 use crate::session::Session;
 use crate::shard::{Command, Explained};
 
@@ -21,7 +21,7 @@ impl Ingress {
         payloads: bool,
     ) -> Result<Explained, Outcome> {
         request::check(&publish)?;
-        let message = admission::admit(session, publish, &self.0.parts.limits, &self.0.rate)?;
+        let message = admission::admit(session, publish, &self.0.parts.limits, &self.0.rate, now_us())?;
         if is_reply(&message.topic) {
             return Err(invalid("a reply meets no plugin: there is nothing to explain".into()));
         }

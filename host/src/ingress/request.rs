@@ -55,8 +55,7 @@ impl Ingress {
         let ticket = self.0.waiting.ticket(session)?;
         publish.reply_to = Some(ticket.topic());
         let (responder, outcome) = Responder::channel();
-        let reply = self.reply(session, &publish.topic, &publish.payload, responder);
-        self.submit(session, publish, reply).await;
+        self.submit(session, publish, responder).await;
         Ok(Asked { ticket, outcome, timeout, deadline })
     }
 }

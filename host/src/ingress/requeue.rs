@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
@@ -165,7 +166,7 @@ impl Ingress {
         let bounds = OutboundLimits { messages: 1, bytes: 1 };
         let session = Arc::new(Session::new(id, principal, GATEWAY, String::new(), bounds, None));
         let (responder, answered) = Responder::channel();
-        let reply = self.reply(&session, &message.topic, &message.payload, responder);
+        let reply = self.reply(&session, &message.topic, &message.payload, responder, Instant::now());
         let reply = Reply { requeue: Some(Arc::clone(requeue)), ..reply };
         let Some(shard) = self.shard(&session) else { return Outcome::ShuttingDown };
         let Some(permit) = shard.room(message.size()).await else { return Outcome::ShuttingDown };

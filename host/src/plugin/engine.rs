@@ -97,9 +97,10 @@ pub(super) fn settings(cache: Option<&Cache>, small: bool) -> Config {
         .epoch_interruption(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES));
     if small {
-        // Each memory would reserve 4 GiB of address space: ten plugins do not fit a small board.
-        config.memory_reservation(64 * 1024 * 1024).memory_guard_size(64 * 1024);
-        config.memory_reservation_for_growth(16 * 1024 * 1024);
+        // Each memory would reserve 4 GiB of address space: ten plugins do not fit a small board, and with 64 MiB
+        // each they do not fit its four shards. Most stay below this; one that grows beyond it moves.
+        config.memory_reservation(8 * 1024 * 1024).memory_guard_size(64 * 1024);
+        config.memory_reservation_for_growth(8 * 1024 * 1024);
     }
     config.cache(cache.cloned());
     config

@@ -18,11 +18,11 @@ impl Sequencer {
         !retained::is_kept(message)
     }
 
-    /// Accepts messages in their order, each of a pass of its own without effects. Err: none of them was taken; one by
-    /// one some may be. `woken` gets the sessions whose writers are to be woken.
+    /// Accepts messages in their order, each of a pass of its own without effects, and empties the list. Err: none of
+    /// them was taken; one by one some may be. `woken` gets the sessions whose writers are to be woken.
     pub fn accept_plain(
         &self,
-        messages: &[Message],
+        messages: &mut Vec<Message>,
         woken: &mut Vec<Arc<Session>>,
     ) -> Result<Vec<Arc<Routed>>, SubmitError> {
         let logs = self.logs_of_all(messages);
@@ -69,16 +69,20 @@ impl Sequencer {
     }
 
     /// Hands all to the writer, or nothing.
-    fn place(&self, messages: &[Message], logs: &[Option<usize>]) -> Result<Placed, SubmitError> {
-        let of = |(message, log): (&Message, &Option<usize>), place: Option<(usize, Place)>| {
-            (*log, Arc::new(Routed::new(message.clone(), place.map(|(_, place)| place))))
-        };
-        let all = messages.iter().zip(logs);
+    fn place(&self, messages: &mut Vec<Message>, logs: &[Option<usize>]) -> Result<Placed, SubmitError> {
         if logs.iter().all(Option::is_none) {
-            return Ok(all.map(|each| of(each, None)).collect());
+            return Ok(messages
+                .drain(..)
+                .map(|message| (None, Arc::new(Routed::new(message, None))))
+                .collect());
         }
-        self.store.writer().submit(|queue| {
-            all.map(|(message, log)| of((message, log), self.record(queue, message, *log))).collect()
-        })
+        let places: Vec<_> = self.store.writer().submit(|queue| {
+            messages.iter().zip(logs).map(|(message, log)| self.record(queue, message, *log)).collect()
+        })?;
+        let routed = |(message, place): (Message, Option<(usize, Place)>)| {
+            let (log, place) = place.unzip();
+            (log, Arc::new(Routed::new(message, place)))
+        };
+        Ok(messages.drain(..).zip(places).map(routed).collect())
     }
 }

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use weir_contract::topic;
 
 use super::{Reply, Shard};
-use crate::message::{Accepted, Level, Message, Outcome};
+use crate::message::{Accepted, Level, Message, Outcome, now_us};
 use crate::pipeline::{Became, Stop};
 use crate::sequencer::{Effect, NotCommitted, Sequencer};
 use crate::session::Session;
@@ -38,6 +38,23 @@ pub struct Burst {
     /// In order.
     pub published: Vec<Published>,
     bytes: usize,
+    arrived: Option<Arrived>,
+}
+
+/// When a burst began to come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    /// For what it takes from then on.
+    pub at: Instant,
+    /// Unix microseconds.
+    pub us: u64,
+}
+
+impl Arrived {
+    /// Just now.
+    pub fn now() -> Self {
+        Self { at: Instant::now(), us: now_us() }
+    }
 }
 
 impl Burst {
@@ -45,6 +62,11 @@ impl Burst {
     pub const MOST: usize = MOST;
     /// Bytes that go together.
     const BYTES: usize = 256 * 1024;
+
+    /// When its messages came, which came together.
+    pub fn arrived(&mut self) -> Arrived {
+        *self.arrived.get_or_insert_with(Arrived::now)
+    }
 
     /// Adds one.
     pub fn push(&mut self, published: Published) {
@@ -59,13 +81,18 @@ impl Burst {
 
     /// Empties it.
     pub fn take(&mut self) -> Vec<Published> {
-        self.bytes = 0;
+        (self.bytes, self.arrived) = (0, None);
         mem::take(&mut self.published)
     }
 
     /// Gives all up: they are answered `shutting-down`.
     pub fn clear(&mut self) {
         drop(self.take());
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty()
     }
 
     /// Whether nothing more should wait with them.
@@ -151,7 +178,6 @@ impl Shard {
                         routed: Some(routed),
                     });
                 }
-                messages.clear();
             }
             // There may be room for some of them.
             Err(_) => {

@@ -153,7 +153,7 @@ fn an_instance_of_a_tenant_has_seen_no_message_of_another() {
             clock: Cell::new(now),
             recorder: None,
         };
-        match process(&mut stages, &pass, message(tenant)) {
+        match process(&mut stages, &pass, &message(tenant)) {
             Err(Stop::Filtered(reason)) => reason,
             other => panic!("{other:?}"),
         }

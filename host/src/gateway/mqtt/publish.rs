@@ -9,7 +9,7 @@ use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCo
 use parking_lot::Mutex;
 
 use super::talk::Talk;
-use crate::ingress::Publish;
+use crate::ingress::{Burst, Publish};
 use crate::message::{Level, Outcome, Responder};
 use crate::persistent::Persistent;
 
@@ -66,8 +66,8 @@ pub(super) fn describe(publish: &mut Publish, props: &[Property]) {
 }
 
 impl Talk {
-    /// Hands a message over. Returns when the next one may be read.
-    pub(super) async fn publish(&self, incoming: Incoming) {
+    /// Puts a message into the burst.
+    pub(super) fn publish(&self, incoming: Incoming, burst: &mut Burst) {
         let Incoming { qos, id, mut publish } = incoming;
         publish.qos = Some(qos as u8);
         let responder = match id {
@@ -85,7 +85,7 @@ impl Talk {
             }
             None => Responder::none(),
         };
-        self.visit.ingress().publish(self.visit.session(), publish, responder).await;
+        self.visit.ingress().publish_with(self.visit.session(), publish, responder, burst);
     }
 }
 

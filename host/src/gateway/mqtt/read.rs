@@ -94,6 +94,12 @@ impl<R: Source> Reader<R> {
         self.next(link).await
     }
 
+    /// Whether the next packet is there as a whole.
+    pub(super) fn is_at_hand(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        !self.packets.is_empty() || matches!(frame::next(rest, self.most), Next::Whole(_))
+    }
+
     /// The next packet.
     pub(super) async fn next(&mut self, link: &Link) -> Result<Packet, End> {
         loop {

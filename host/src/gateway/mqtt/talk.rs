@@ -28,6 +28,7 @@ use crate::gateway::stall::Stall;
 use crate::gateway::stream::{Stream, Upgraded};
 use crate::gateway::visit::Visit;
 use crate::gateway::ws::{self, Pongs};
+use crate::ingress::Burst;
 use crate::message::Responder;
 use crate::metrics::GatewayMetrics;
 
@@ -199,27 +200,47 @@ impl Talk {
     }
 
     async fn listen<R: Source>(&self, reader: &mut Reader<R>) -> End {
+        let mut burst = Burst::default();
+        let end = self.hear(reader, &mut burst).await;
+        self.hand_over(&mut burst).await;
+        end
+    }
+
+    /// Publishes that come one behind the other go on together.
+    async fn hear<R: Source>(&self, reader: &mut Reader<R>, burst: &mut Burst) -> End {
         loop {
             let packet = match reader.next(&self.link).await {
                 Ok(packet) => packet,
                 Err(end) => return end,
             };
             self.metrics.bytes_in.inc_by(packet.size() as u64);
-            match self.handle(packet).await {
-                Ok(None) => self.link.room().await,
+            let heard = match packet {
+                Packet::V3_1_1Publish(packet) => self.take(Incoming::from(&packet), burst),
+                Packet::V5_0Publish(packet) => strict::check_properties(packet.props())
+                    .and_then(|()| self.take(Incoming::from(&packet), burst)),
+                other => {
+                    self.hand_over(burst).await;
+                    self.handle(other).await
+                }
+            };
+            match heard {
+                Ok(None) if !burst.is_empty() && !burst.is_full() && reader.is_at_hand() => {}
+                Ok(None) => {
+                    self.hand_over(burst).await;
+                    self.link.room().await;
+                }
                 Ok(Some(end)) => return end,
                 Err(error) => return End::Fault(error),
             }
         }
     }
 
+    async fn hand_over(&self, burst: &mut Burst) {
+        self.visit.ingress().hand_over(self.visit.session(), burst).await;
+    }
+
     async fn handle(&self, packet: Packet) -> Result<Option<End>, MqttError> {
         match packet {
-            Packet::V3_1_1Publish(packet) => self.take(Incoming::from(&packet)).await?,
-            Packet::V5_0Publish(packet) => {
-                strict::check_properties(packet.props())?;
-                self.take(Incoming::from(&packet)).await?;
-            }
             Packet::V3_1_1Puback(packet) => self.landed(packet.packet_id()),
             Packet::V5_0Puback(packet) => self.landed(packet.packet_id()),
             Packet::V3_1_1Pubrec(packet) => self.release(packet.packet_id())?,
@@ -266,13 +287,13 @@ impl Talk {
         Ok(None)
     }
 
-    async fn take(&self, incoming: Incoming) -> Result<(), MqttError> {
+    fn take(&self, incoming: Incoming, burst: &mut Burst) -> Result<Option<End>, MqttError> {
         strict::check_publish(&incoming)?;
         if let Some(id) = incoming.exactly_once() {
             self.received.lock().insert(id);
         }
-        self.publish(incoming).await;
-        Ok(())
+        self.publish(incoming, burst);
+        Ok(None)
     }
 
     fn complete(&self, id: u16) -> Result<(), MqttError> {

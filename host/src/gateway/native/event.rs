@@ -28,7 +28,8 @@ pub fn deliveries(run: &Run) -> Bytes {
 
 fn put_delivery(routed: &Routed, out: &mut Vec<u8>) {
     let mut object = Object::begin(out);
-    object.text("event", "message");
+    // As it is written: every delivery begins with it.
+    object.raw("event", "\"message\"");
     match &routed.mark {
         Mark::Live => {}
         Mark::Retained => object.flag("retained", true),

@@ -1,6 +1,7 @@
 //! A message to be published, as a client writes it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -49,7 +50,7 @@ const DESCRIBED: [Key; 7] =
 pub(super) fn publish(keys: &Keys<'_>, source: &Source<'_>) -> Result<Publish, Fault> {
     let topic = fields::required(keys, Key::Topic)?;
     let (payload, default_type) = payload(keys, source)?;
-    let mut publish = Publish::new(topic, payload);
+    let mut publish = Publish::new(source.topic(&topic), payload);
     publish.content_type = Some(Cow::Borrowed(default_type));
     // Most have nothing of it, and need not look for each.
     if keys.have_any(&DESCRIBED) {
@@ -112,9 +113,16 @@ pub(super) struct Source<'a> {
     pub(super) bytes: &'a Bytes,
     /// Size of the memory in which `bytes` may lie.
     pub(super) memory: usize,
+    /// The topic of the message before: most publishers have only one.
+    pub(super) before: Option<&'a Arc<str>>,
 }
 
 impl Source<'_> {
+    /// A topic, in the memory of the message before if it is the same.
+    fn topic(&self, topic: &str) -> Arc<str> {
+        self.before.filter(|before| ***before == *topic).map_or_else(|| topic.into(), Arc::clone)
+    }
+
     /// A payload that is a part of the source.
     fn cut(&self, part: &str) -> Bytes {
         keep(self.bytes, part.as_bytes(), self.memory)
@@ -137,7 +145,7 @@ mod tests {
     fn read(text: &str) -> Frame {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let text = std::str::from_utf8(&bytes).unwrap();
-        Frame::read(&Source { text, bytes: &bytes, memory: bytes.len() })
+        Frame::read(&Source { text, bytes: &bytes, memory: bytes.len(), before: None })
     }
 
     fn published(text: &str) -> Publish {
@@ -172,7 +180,7 @@ mod tests {
         let padded = format!(r#"{{"action":"publish","topic":"a","data":1{}}}"#, " ".repeat(10_000));
         let bytes = Bytes::from(padded);
         let text = std::str::from_utf8(&bytes).unwrap();
-        let source = Source { text, bytes: &bytes, memory: bytes.len() };
+        let source = Source { text, bytes: &bytes, memory: bytes.len(), before: None };
         assert!(!bytes.as_ptr_range().contains(&source.cut(&text[43..44]).as_ptr()));
         assert!(bytes.as_ptr_range().contains(&source.cut(&text[..6_000]).as_ptr()));
         assert!(Frame::read(&source).request.is_ok());

@@ -209,7 +209,7 @@ mod tests {
     fn read(text: &str) -> Frame {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let text = std::str::from_utf8(&bytes).unwrap();
-        Frame::read(&Source { text, bytes: &bytes, memory: bytes.len() })
+        Frame::read(&Source { text, bytes: &bytes, memory: bytes.len(), before: None })
     }
 
     fn refusal(text: &str) -> String {

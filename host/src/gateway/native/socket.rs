@@ -61,6 +61,8 @@ pub(super) struct Native {
     lease: Lease,
     /// Publishes that go to the shard together.
     burst: Burst,
+    /// Of the last publish.
+    topic: Option<Arc<str>>,
     /// Requests that wait for their reply; they end with the connection.
     requests: Option<JoinSet<()>>,
     most_bytes: usize,
@@ -71,8 +73,8 @@ pub(super) struct Native {
 impl Native {
     fn new(visit: Visit, connection: Arc<Connection>, lease: Lease, limits: &Limits) -> Self {
         let most_bytes = limits.message_bytes.saturating_mul(4) / 3 + AROUND;
-        let (burst, requests) = Default::default();
-        Self { visit, connection, lease, burst, requests, most_bytes, largest: 4 * 1024 }
+        let (burst, topic, requests) = Default::default();
+        Self { visit, connection, lease, burst, topic, requests, most_bytes, largest: 4 * 1024 }
     }
 
     pub(super) fn say(&self, frame: Bytes) {
@@ -81,6 +83,9 @@ impl Native {
 
     /// It is on its way when the burst is.
     fn publish(&mut self, id: Option<Id>, publish: Publish) -> Next {
+        if self.topic.as_ref().is_none_or(|topic| !Arc::ptr_eq(topic, &publish.topic)) {
+            self.topic = Some(Arc::clone(&publish.topic));
+        }
         let expected = self.connection.expect();
         let answer = move |outcome| tell(&expected, id, &outcome);
         let responder = if id.is_some() { Responder::new(answer) } else { Responder::of_refusals(answer) };
@@ -172,7 +177,12 @@ impl Handler for Native {
     async fn text(&mut self, text: Utf8Bytes) -> Next {
         self.largest = self.largest.max(text.len());
         let bytes = Bytes::from(text.clone());
-        let frame = Frame::read(&Source { text: &text, bytes: &bytes, memory: self.largest });
+        let frame = Frame::read(&Source {
+            text: &text,
+            bytes: &bytes,
+            memory: self.largest,
+            before: self.topic.as_ref(),
+        });
         // Else a frame would be held while its own publish waits for room.
         drop((text, bytes));
         let (id, asked) = (frame.id, frame.request);

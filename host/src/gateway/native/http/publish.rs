@@ -187,7 +187,7 @@ fn message(text: &str, bytes: &Bytes) -> Result<Publish, Fault> {
     let keys =
         Keys::read(text).map_err(|error| Fault::new(format!("a message is one JSON object: {error}")))?;
     keys.only(&MESSAGE)?;
-    message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })
+    message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes), before: None })
 }
 
 fn text(bytes: &Bytes) -> Result<&str, Fault> {

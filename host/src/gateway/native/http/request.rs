@@ -63,6 +63,7 @@ fn read(bytes: &Bytes) -> Result<(Publish, Duration), Fault> {
     let keys =
         Keys::read(text).map_err(|error| Fault::new(format!("a request is one JSON object: {error}")))?;
     keys.only(&REQUEST)?;
-    let publish = message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes) })?;
+    let publish =
+        message::publish(&keys, &Source { text, bytes, memory: body::memory(bytes), before: None })?;
     Ok((publish, fields::timeout(&keys)?))
 }
