@@ -14,7 +14,7 @@ pub const TOPIC: &str = "sensors/cellar/temperature";
 /// 128 bytes of JSON.
 pub const PAYLOAD: &str = r#"{"celsius":12.25,"humidity":0.61,"battery":{"volts":3.61,"low":false},"from":"cellar, second shelf on the left","sequence":123456}"#;
 /// Microseconds of no particular day: what is measured must not depend on the time.
-const RECEIVED_US: u64 = 1_700_000_000_000_000;
+pub const RECEIVED_US: u64 = 1_700_000_000_000_000;
 
 /// A session of a sensor that may publish and subscribe everywhere.
 pub fn session(id: &str) -> Session {

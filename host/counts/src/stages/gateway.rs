@@ -16,10 +16,11 @@ use crate::material::{PAYLOAD, TOPIC, message, session};
 pub fn read_publish() -> Box<dyn FnMut()> {
     let frame = format!(r#"{{"action":"publish","id":1234,"topic":"{TOPIC}","data":{PAYLOAD}}}"#);
     let frame = Bytes::from(frame);
+    let before = Arc::from(TOPIC);
     Box::new(move || {
         counted(|| {
             for _ in 0..ROUND {
-                let publish = native::read_publish(black_box(&frame)).expect("a publish");
+                let publish = native::read_publish(black_box(&frame), Some(&before)).expect("a publish");
                 assert_eq!(black_box(publish).payload.len(), PAYLOAD.len());
             }
         });

@@ -10,7 +10,7 @@ use weir::pipeline::{Became, Pass, Stages, process};
 
 use super::ROUND;
 use crate::counter::counted;
-use crate::material::{PAYLOAD, TOPIC, message, session};
+use crate::material::{PAYLOAD, RECEIVED_US, TOPIC, message, session};
 
 /// Longest pass: nothing here may time out, however slow the counting is.
 const DEADLINE: Duration = Duration::from_secs(3_600);
@@ -27,7 +27,9 @@ pub fn admit() -> Box<dyn FnMut()> {
         let publishes: Vec<_> = (0..ROUND).map(|_| publish()).collect();
         counted(|| {
             for publish in publishes {
-                drop(black_box(ingress::admit(&session, publish, &limits, &rate).expect("admitted")));
+                drop(black_box(
+                    ingress::admit(&session, publish, &limits, &rate, RECEIVED_US).expect("admitted"),
+                ));
             }
         });
     })

@@ -46,12 +46,11 @@ pub fn accept_together(readers: usize) -> Box<dyn FnMut()> {
     let mut woken = Vec::new();
     Box::new(move || {
         let _ = &home;
-        let messages = copies(&message, ROUND);
+        let mut messages = copies(&message, ROUND);
         counted(|| {
-            let accepted = sequencer.accept_plain(&messages, &mut woken).expect("accepted");
+            let accepted = sequencer.accept_plain(&mut messages, &mut woken).expect("accepted");
             woken.drain(..).for_each(|session: Arc<Session>| session.outbound.wake());
             assert_eq!(black_box(accepted).len(), ROUND);
-            drop(messages);
         });
         assert_eq!(queue::empty(&readers), readers.len() * ROUND, "every reader has every message");
     })
