@@ -22,6 +22,7 @@ mod waiting;
 
 pub use crate::router::{Present, PresentMember};
 pub use crate::shard::{Burst, Explained, WouldBe};
+pub use admission::admit;
 pub use command::{
     Credential, HistoryPage, HistoryRequest, Publish, Query, QueryFailure, QueryPage, Rejected, Subscribe,
     Subscribed,
@@ -29,6 +30,7 @@ pub use command::{
 pub use consume::refused;
 pub use enter::Entrant;
 pub use login::{Login, LoginContext};
+pub use rate::Rate;
 pub use request::{Asked, Unanswered};
 pub use requeue::{RequeueLetters, Requeued};
 
@@ -41,7 +43,6 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use weir_contract::topic::Pattern;
 
-use rate::Rate;
 use replay::Replays;
 use waiting::Waiting;
 

@@ -239,7 +239,7 @@ impl Session {
     }
 
     /// Remembers what `authorize` answered for `publish`.
-    pub(crate) fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
+    pub fn remember_publish(&self, authority: (u64, u64), topic: &str, allowed: bool) {
         self.permissions.remember(authority, topic, allowed);
     }
 

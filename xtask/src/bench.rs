@@ -1,6 +1,6 @@
 //! Benchmarks of the host.
 
-use std::{env, fs};
+use std::fs;
 
 use anyhow::{Result, bail};
 
@@ -20,7 +20,7 @@ pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
         bail!("{wanted}; there are: {list}");
     }
     if arguments.iter().any(|word| word == "--peers") {
-        let missing = PEERS.iter().filter(|(program, _)| !is_here(program));
+        let missing = PEERS.iter().filter(|(program, _)| !command::is_here(program));
         debian::install(&missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
     }
     plugins::plugins()?;
@@ -28,12 +28,6 @@ pub(crate) fn bench(name: &str, arguments: &[String]) -> Result<()> {
     bench.args(["bench", "--package", "weir", "--bench", name]).arg("--target-dir").arg(host_target());
     bench.arg("--").args(arguments);
     command::run(&format!("running the bench {name}"), &mut bench)
-}
-
-/// On the path or, as servers are, in `/usr/sbin`.
-fn is_here(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).chain(["/usr/sbin".into()]).any(|folder| folder.join(program).is_file())
 }
 
 fn known() -> Vec<String> {

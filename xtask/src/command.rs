@@ -37,6 +37,12 @@ pub(crate) fn cargo(dir: &Path) -> Command {
     command
 }
 
+/// Whether the program is on the path or, as servers are, in `/usr/sbin`.
+pub(crate) fn is_here(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(["/usr/sbin".into()]).any(|folder| folder.join(program).is_file())
+}
+
 /// Says what is about to happen, so that a long silence always has a name.
 pub(crate) fn step(what: &str) {
     eprintln!("xtask: {what}");

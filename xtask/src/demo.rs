@@ -16,10 +16,16 @@ const DEMO: &str = "weir-live";
 /// `cargo xtask build`: the plugins first, because the host embeds them.
 pub(crate) fn build() -> Result<()> {
     plugins::plugins()?;
+    command::run("building the host and the demo in release", &mut release())
+}
+
+/// Builds the host and the demo in release. Whoever wants a program more in the same build adds its package, and these two
+/// stay: with other packages, cargo would take other features of what they depend on, and build nearly all again.
+pub(crate) fn release() -> Command {
     let mut build = cargo(&root());
     build.args(["build", "--release", "--package", HOST, "--package", DEMO]);
-    build.arg("--target-dir").arg(host_target());
-    command::run("building the host and the demo in release", build.stdout(std::io::stderr()))
+    build.arg("--target-dir").arg(host_target()).stdout(std::io::stderr());
+    build
 }
 
 /// `cargo xtask demo`: becomes the demo, so that Ctrl-C, stdin, stdout and the exit status are the demo's own.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod command;
+mod counts;
 mod debian;
 mod demo;
 mod linker;
@@ -26,6 +27,7 @@ usage: cargo xtask COMMAND
   plugins              the stock plugins into target/plugins, the test guests into target/fixtures
   plugin build PATH    one plugin crate outside this workspace; prints the path of its .wasm
   bench NAME [--peers] one benchmark of host/benches; --peers: beside other servers, which are installed
+  counts [--update]    instructions per message of each stage, against host/counts/baseline.json; --update: writes it
   lint                 formatting and clippy, warnings are errors
 
 environment:
@@ -42,6 +44,7 @@ enum Task {
     Plugins,
     PluginBuild { path: String },
     Bench { name: String, arguments: Vec<String> },
+    Counts { update: bool },
     Lint,
     Help,
 }
@@ -83,6 +86,8 @@ fn parse(words: &[&str]) -> Result<Task, String> {
             let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
             Ok(Task::Bench { name: (*name).to_owned(), arguments })
         }
+        ["counts"] => Ok(Task::Counts { update: false }),
+        ["counts", "--update"] => Ok(Task::Counts { update: true }),
         ["lint"] => Ok(Task::Lint),
         ["help" | "--help" | "-h"] => Ok(Task::Help),
         other => Err(format!("`{}` is not a command", other.join(" "))),
@@ -97,6 +102,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Plugins => plugins::plugins(),
         Task::PluginBuild { path } => plugins::build_one(Path::new(&path)),
         Task::Bench { name, arguments } => bench::bench(&name, &arguments),
+        Task::Counts { update } => counts::counts(update),
         Task::Lint => lint::lint(),
         Task::Help => {
             println!("{USAGE}");
@@ -113,6 +119,7 @@ mod tests {
     fn accepts_every_command_of_the_usage() {
         assert_eq!(parse(&["demo", "--seconds", "20"]), Ok(Task::Demo { seconds: Some(20) }));
         assert_eq!(parse(&["test", "--all"]), Ok(Task::Test { all: true }));
+        assert_eq!(parse(&["counts", "--update"]), Ok(Task::Counts { update: true }));
         assert_eq!(parse(&["plugin", "build", "x"]), Ok(Task::PluginBuild { path: "x".into() }));
         let bench = Task::Bench { name: "fanout".into(), arguments: vec!["--peers".into()] };
         assert_eq!(parse(&["bench", "fanout", "--peers"]), Ok(bench));

@@ -31,6 +31,7 @@ mod talk;
 mod will;
 mod write;
 
+pub use deliver::shared_packet;
 pub use socket::router;
 // The words of the protocol, for whoever speaks it from the other side.
 pub(crate) use deliver::properties;

@@ -125,8 +125,7 @@ impl Talk {
         let message = &routed.message;
         // The packet of a message that nothing is particular about is the same for all its readers.
         if plain {
-            let wire = if packet::is_v5(version) { Wire::Mqtt5 } else { Wire::Mqtt3 };
-            let frame = routed.frame(wire, |_| encode(version, message, manner));
+            let frame = shared_packet(version, routed);
             if !frame.is_empty() && frame.len() <= self.most_bytes {
                 self.link.push(&frame);
                 return Delivered::Yes;
@@ -189,11 +188,17 @@ fn unsent(message: &Message, error: MqttError) -> Delivered {
     Delivered::No
 }
 
-fn encode(version: Version, message: &Message, manner: &Manner) -> Bytes {
-    match packet::publish(version, outgoing(version, message, manner, None)) {
-        Ok(packet) => packet.to_continuous_buffer().into(),
-        Err(_) => Bytes::new(),
-    }
+/// The PUBLISH of QoS 0 that all readers of this version share, if nothing is particular about how the message goes to
+/// them; encoded by the first that asks. Empty: no packet can carry this message.
+pub fn shared_packet(version: Version, routed: &Routed) -> Bytes {
+    let wire = if packet::is_v5(version) { Wire::Mqtt5 } else { Wire::Mqtt3 };
+    routed.frame(wire, |routed| {
+        let plain = Manner { qos: 0, retain: false, ids: Vec::new() };
+        match packet::publish(version, outgoing(version, &routed.message, &plain, None)) {
+            Ok(packet) => packet.to_continuous_buffer().into(),
+            Err(_) => Bytes::new(),
+        }
+    })
 }
 
 fn outgoing<'a>(

@@ -21,7 +21,7 @@ pub(super) fn delivery(routed: &Routed) -> Bytes {
 }
 
 /// The frames of deliveries, one behind the other.
-pub(super) fn deliveries(run: &Run) -> Bytes {
+pub fn deliveries(run: &Run) -> Bytes {
     let frame = |routed: &Routed, out: &mut Vec<u8>| frame::append_text(out, |out| put_delivery(routed, out));
     run.native_frames(AROUND, frame)
 }

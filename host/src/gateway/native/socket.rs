@@ -214,7 +214,7 @@ impl Handler for Native {
 }
 
 /// One frame per message, whoever reads it first.
-pub(super) fn shared_delivery(routed: &Routed) -> Bytes {
+pub fn shared_delivery(routed: &Routed) -> Bytes {
     routed.frame(Wire::Native, event::delivery)
 }
 
