@@ -15,7 +15,6 @@ mod subscription;
 pub use crate::config::Overflow;
 pub use gap::{Gap, Span};
 pub use outbound::{Backlog, Item, Load, Outbound, OutboundLimits, Pushed};
-pub use permissions::Permissions;
 pub use registry::{ConnectionInfo, Lost, Sessions};
 pub use sending::Sent;
 pub use subscription::{Gated, Offer, Subscription};
@@ -28,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::message::Principal;
 use crate::metrics::GatewayMetrics;
+use permissions::Permissions;
 
 /// Something that the router has to say to a connection, unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub struct Session {
     pub replaying: tokio::sync::Mutex<()>,
     metrics: Option<Arc<GatewayMetrics>>,
     subscriptions: Mutex<BTreeMap<Arc<str>, Arc<Subscription>>>,
-    permissions: Arc<Permissions>,
+    permissions: Permissions,
 }
 
 impl Session {
@@ -156,7 +156,7 @@ impl Session {
             replaying: tokio::sync::Mutex::default(),
             metrics: None,
             subscriptions: Mutex::default(),
-            permissions: Arc::default(),
+            permissions: Permissions::default(),
         }
     }
 
@@ -225,12 +225,6 @@ impl Session {
     pub(crate) fn note_unsubscribed(&self, pattern: &str) -> bool {
         let removed = self.subscriptions.lock().remove(pattern);
         removed.inspect(|removed| removed.end()).is_some()
-    }
-
-    /// Shares what is remembered with other sessions of the same grant.
-    pub(crate) fn with_permissions(mut self, permissions: Arc<Permissions>) -> Self {
-        self.permissions = permissions;
-        self
     }
 
     /// What `authorize` answered for this topic before, under the same authority.

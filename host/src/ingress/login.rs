@@ -110,10 +110,10 @@ impl Login {
         let bounds = OutboundLimits { messages: self.limits.queue_messages, bytes: self.limits.queue_bytes };
         let request = notices.is_none().then(|| self.granted.digest(&credential, proven.as_deref()));
         if let Some(again) = request.as_ref().and_then(|digest| self.granted.find(digest, self.authority())) {
-            let Remembered { grant, plugin, permissions } = again;
+            let Remembered { grant, plugin } = again;
             let principal = Principal::new(grant, plugin, gateway, &session).map_err(|_| Rejected::Denied)?;
             let session = Session::new(session, principal, gateway, address, bounds, notices);
-            return Ok(session.of_client(client_id.as_deref()).with_permissions(permissions));
+            return Ok(session.of_client(client_id.as_deref()));
         }
         let ask = Ask { credential, proven, session: Arc::clone(&session), answer };
         self.asks.try_send(Some(ask)).map_err(|error| match error {
@@ -123,15 +123,10 @@ impl Login {
         let answered = tokio::time::timeout(PATIENCE, answered).await.map_err(|_| Rejected::Busy)?;
         let Entered { principal, again } = answered.map_err(|_| Rejected::ShuttingDown)??;
         let session = Session::new(session, principal, gateway, address, bounds, notices);
-        let session = session.of_client(client_id.as_deref());
-        Ok(match request.zip(again) {
-            None => session,
-            Some((digest, (again, authority))) => {
-                let permissions = Arc::clone(&again.permissions);
-                self.granted.remember(digest, again, authority);
-                session.with_permissions(permissions)
-            }
-        })
+        if let Some((digest, (again, authority))) = request.zip(again) {
+            self.granted.remember(digest, again, authority);
+        }
+        Ok(session.of_client(client_id.as_deref()))
     }
 
     fn authority(&self) -> Authority {
@@ -207,7 +202,7 @@ impl Authenticator {
         let grant = self.checked(grant, &plugin)?;
         let again = stateless.then(|| {
             let (grant, plugin) = (grant.clone(), Arc::clone(&plugin));
-            (Remembered { grant, plugin, permissions: Arc::default() }, authority)
+            (Remembered { grant, plugin }, authority)
         });
         let principal = Principal::new(grant, Arc::clone(&plugin), gateway, session).map_err(|error| {
             tracing::warn!(%plugin, %error, "auth plugin made an impossible grant: denied");

@@ -9,7 +9,7 @@ const MOST: usize = 1_024;
 
 /// Remembered answers of `authorize` to `publish`, valid for one (auth generation, accounts revision).
 #[derive(Debug, Default)]
-pub struct Permissions(Mutex<Answers>);
+pub(super) struct Permissions(Mutex<Answers>);
 
 #[derive(Debug, Default)]
 struct Answers {

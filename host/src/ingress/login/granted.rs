@@ -14,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use crate::accounts::Account;
 use crate::ingress::Credential;
 use crate::message::{Grant, now_us};
-use crate::session::Permissions;
 
 /// How long a grant is remembered.
 const FOR: Duration = Duration::from_secs(1);
@@ -25,12 +24,11 @@ pub(super) type Digest = [u8; 32];
 /// Auth generation of the chain, revision of the accounts.
 pub(super) type Authority = (u64, u64);
 
-/// A grant, the plugin that made it, and what else was asked for it since.
+/// A grant, and the plugin that made it.
 #[derive(Clone)]
 pub(super) struct Remembered {
     pub(super) grant: Grant,
     pub(super) plugin: Arc<str>,
-    pub(super) permissions: Arc<Permissions>,
 }
 
 pub(super) struct Granted {
@@ -131,7 +129,6 @@ mod tests {
         let grant = |expires_us| Remembered {
             grant: Grant { expires_us, ..Grant::default() },
             plugin: "open".into(),
-            permissions: Arc::default(),
         };
         granted.remember([1; 32], grant(None), (1, 1));
         assert!(granted.find(&[1; 32], (1, 1)).is_some());
