@@ -60,3 +60,52 @@ impl Run {
         self.frames.get_or_init(encode).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn routed(topic: &str, bytes: usize) -> Arc<Routed> {
+        let (meta, payload) = (Bytes::from_static(&[1]), vec![b'x'; bytes].into());
+        Arc::new(Routed::new(Message { topic: topic.into(), meta, payload }, None))
+    }
+
+    fn length(messages: &[Arc<Routed>]) -> Option<usize> {
+        Run::of(messages).map(|run| run.messages().len())
+    }
+
+    #[test]
+    fn a_run_has_one_topic_and_keeps_its_bounds() {
+        let many: Vec<_> = (0..Run::MESSAGES + 1).map(|_| routed("a", 1)).collect();
+        assert_eq!(length(&many), Some(Run::MESSAGES));
+        assert_eq!(length(&[]), None);
+        assert_eq!(length(&many[..1]), None, "one message goes alone");
+        assert_eq!(length(&[routed("a", 1), routed("b", 1), routed("a", 1)]), None);
+        assert_eq!(length(&[routed("a", 1), routed("a", 1), routed("b", 1)]), Some(2));
+        let third = Run::BYTES / 3;
+        assert_eq!(length(&[routed("a", third), routed("a", third), routed("a", third)]), Some(2));
+        assert_eq!(length(&[routed("a", Run::BYTES), routed("a", 1)]), None);
+    }
+
+    #[test]
+    fn what_expires_goes_alone() {
+        let mut meta = vec![1];
+        weir_contract::packed::put_u64(&mut meta, weir_contract::packed::tag::EXPIRES_US, 7);
+        let message = Message { topic: "a".into(), meta: meta.into(), payload: Bytes::new() };
+        let expiring = Arc::new(Routed::new(message, None));
+        assert_eq!(length(&[Arc::clone(&expiring), expiring]), None);
+    }
+
+    #[test]
+    fn frames_are_encoded_once_for_all_readers() {
+        let run = Run::of(&[routed("a", 1), routed("a", 2)]).unwrap();
+        let encoded = std::cell::Cell::new(0);
+        let append = |routed: &Routed, out: &mut Vec<u8>| {
+            encoded.set(encoded.get() + 1);
+            out.extend_from_slice(&routed.message.payload);
+        };
+        assert_eq!(run.native_frames(0, append), run.native_frames(0, append));
+        assert_eq!((&run.native_frames(0, append)[..], encoded.get()), (&b"xxx"[..], 2));
+    }
+}

@@ -303,3 +303,52 @@ fn one_take_is_bounded_and_takes_the_rest_next_time() {
     queue.shrink();
     assert!(queue.slots.capacity() <= KEPT);
 }
+
+/// What is done to two queues, one of which gets runs whole where it can.
+#[derive(Clone, Debug)]
+enum Move {
+    Publish { messages: usize, payload: usize, overflow: Overflow },
+    Answer,
+    Take,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let overflow = prop_oneof![4 => Just(Overflow::Disconnect), 1 => Just(Overflow::DropOldest)];
+    let publish = (1..6_usize, 0..40_usize, overflow)
+        .prop_map(|(messages, payload, overflow)| Move::Publish { messages, payload, overflow });
+    prop::collection::vec(prop_oneof![6 => publish, 1 => Just(Move::Answer), 2 => Just(Move::Take)], 0..60)
+}
+
+proptest! {
+    #[test]
+    fn a_run_is_as_good_as_its_messages_one_by_one(
+        moves in moves(), messages in 1..30_usize, bytes in 1..4_000_usize,
+    ) {
+        let limits = OutboundLimits { messages, bytes };
+        let (mut whole, mut single) = (Queue::new(limits), Queue::new(limits));
+        for (number, step) in moves.iter().chain([&Move::Take, &Move::Take]).enumerate() {
+            match *step {
+                Move::Publish { messages, payload, overflow } => {
+                    let all: Vec<_> = (0..messages).map(|at| routed(number * 8 + at, number, payload, 1)).collect();
+                    let run = crate::message::Run::of(&all).filter(|_| overflow == Overflow::Disconnect);
+                    if run.and_then(|run| whole.push_run(&Arc::new(run))).is_none() {
+                        for routed in &all {
+                            whole.push_message(routed, overflow);
+                        }
+                    }
+                    for routed in &all {
+                        single.push_message(routed, overflow);
+                    }
+                }
+                Move::Answer => {
+                    prop_assert_eq!(whole.push_control(Bytes::new()), single.push_control(Bytes::new()));
+                }
+                Move::Take => {
+                    prop_assert_eq!(format!("{:?}", take(&mut whole)), format!("{:?}", take(&mut single)));
+                }
+            }
+            prop_assert_eq!((whole.full, whole.firm()), (single.full, single.firm()));
+            prop_assert_eq!((whole.empty(), whole.taken, whole.closed), (single.empty(), single.taken, single.closed));
+        }
+    }
+}
